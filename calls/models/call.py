@@ -1,0 +1,113 @@
+"""The call: one row per attempt to talk, inbound, outbound or from the browser."""
+
+import uuid
+
+from django.db import models
+from django.db.models import Q
+
+from agents.models import Agent, AgentVersion
+from calls.models.phone_number import PhoneNumber
+from calls.models.plivo_account import PlivoAccount
+
+
+class Call(models.Model):
+    """One call. ``status`` is written by ``calls.lifecycle`` alone."""
+
+    class Direction(models.TextChoices):
+        INBOUND = "inbound", "Inbound"
+        OUTBOUND = "outbound", "Outbound"
+        BROWSER = "browser", "Browser test"
+
+    class Status(models.TextChoices):
+        CLAIMED = "claimed", "Claimed"
+        SENDING = "sending", "Sending"
+        UNKNOWN = "unknown", "Unknown"
+        QUEUED = "queued", "Queued"
+        RINGING = "ringing", "Ringing"
+        ANSWERED = "answered", "Answered"
+        LIVE = "live", "Live"
+        ENDED = "ended", "Ended"
+        REJECTED = "rejected", "Rejected"
+        CANCELLED = "cancelled", "Cancelled"
+        NOT_FOUND = "not_found", "Not found"
+
+    class Outcome(models.TextChoices):
+        COMPLETED = "completed", "Completed"
+        NO_ANSWER = "no_answer", "No answer"
+        BUSY = "busy", "Busy"
+        DECLINED = "declined", "Declined"
+        CANCELLED = "cancelled", "Cancelled"
+        MACHINE = "machine", "Machine"
+        FAILED = "failed", "Failed"
+
+    class EndReason(models.TextChoices):
+        CALLER_HUNG_UP = "caller_hung_up", "Caller hung up"
+        AGENT_ENDED = "agent_ended", "Agent ended the call"
+        SILENCE = "silence", "Caller stayed silent"
+        MAX_LENGTH = "max_length", "Longest call reached"
+        PROVIDER_FAILURE = "provider_failure", "An AI provider failed"
+        STREAM_LOST = "stream_lost", "Stream lost"
+        REFUSED = "refused", "Refused: no capacity or no agent"
+        OPERATOR = "operator", "Ended by an operator"
+        SWEPT = "swept", "Its end was never reported; closed by the sweeper"
+
+    id = models.BigAutoField(primary_key=True)
+    public_id = models.UUIDField(unique=True, default=uuid.uuid4, editable=False)
+    direction = models.CharField(max_length=10, choices=Direction)
+    status = models.CharField(max_length=10, choices=Status, default=Status.CLAIMED)
+    outcome = models.CharField(max_length=12, choices=Outcome, blank=True)
+    end_reason = models.CharField(max_length=20, choices=EndReason, blank=True)
+    agent = models.ForeignKey(Agent, null=True, on_delete=models.PROTECT, related_name="calls")
+    agent_version = models.ForeignKey(AgentVersion, null=True, on_delete=models.PROTECT, related_name="calls")
+    phone_number = models.ForeignKey(PhoneNumber, null=True, on_delete=models.SET_NULL, related_name="calls")
+    plivo_account = models.ForeignKey(PlivoAccount, null=True, on_delete=models.PROTECT, related_name="calls")
+    started_by = models.ForeignKey("auth.User", null=True, on_delete=models.SET_NULL, related_name="+")
+    from_number = models.CharField("from", max_length=120, blank=True)
+    to_number = models.CharField("to", max_length=120, blank=True)
+    caller_name = models.CharField(max_length=120, blank=True)
+    variables = models.JSONField(default=dict, blank=True)
+    is_sandbox = models.BooleanField(default=False)
+
+    plivo_call_uuid = models.CharField(max_length=64, null=True, unique=True)  # noqa: DJ001  (unique: NULL is "none")
+    plivo_request_uuid = models.CharField(max_length=64, blank=True)
+
+    created_at = models.DateTimeField(auto_now_add=True)
+    queued_at = models.DateTimeField(null=True)
+    ringing_at = models.DateTimeField(null=True)
+    answered_at = models.DateTimeField(null=True)
+    live_at = models.DateTimeField(null=True, help_text="First stream start: the zero of every offset_ms.")
+    ended_at = models.DateTimeField(null=True)
+    stream_ended_at = models.DateTimeField(null=True, help_text="Set when a session ended the conversation on purpose.")
+    last_seen_at = models.DateTimeField(null=True, help_text="Last sign of life of its session.")
+    deadline_at = models.DateTimeField(null=True, help_text="When the sweeper asks what became of it.")
+    streams = models.PositiveSmallIntegerField(default=0, help_text="Stream elements answered so far.")
+
+    hangup_cause = models.CharField(max_length=60, blank=True)
+    hangup_code = models.PositiveIntegerField(null=True)
+    hangup_source = models.CharField(max_length=40, blank=True)
+    duration_s = models.PositiveIntegerField("duration (s)", null=True)
+    bill_duration_s = models.PositiveIntegerField("billed (s)", null=True)
+    carrier_cost = models.DecimalField(max_digits=10, decimal_places=5, null=True)
+
+    class Meta:
+        ordering = ["-created_at", "-id"]
+        indexes = [
+            models.Index(fields=["-created_at", "-id"], name="call_newest"),
+            models.Index(fields=["agent", "-created_at"], name="call_by_agent"),
+            models.Index(fields=["status", "-created_at"], name="call_by_status"),
+            models.Index(fields=["from_number"], name="call_by_from"),
+            models.Index(fields=["to_number"], name="call_by_to"),
+            models.Index(
+                fields=["deadline_at"],
+                name="call_deadline",
+                condition=~Q(status__in=["ended", "rejected", "cancelled", "not_found"]),
+            ),
+        ]
+        permissions = [
+            ("listen_call", "Can listen to and download recordings"),
+            ("hang_up_call", "Can end a live call"),
+            ("view_numbers", "Can see whole phone numbers"),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.public_id)

@@ -1,0 +1,41 @@
+"""The Plivo account that carries the calls."""
+
+import uuid
+
+from django.core.validators import RegexValidator
+from django.db import models
+from simple_history.models import HistoricalRecords
+
+from agents.fields import EncryptedTextField
+
+
+class PlivoAccount(models.Model):
+    """A Plivo account or subaccount: its auth id, its token, and the application that points at us."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    name = models.CharField(max_length=80, unique=True)
+    auth_id = models.CharField(
+        max_length=20,
+        unique=True,
+        validators=[RegexValidator(r"^(MA|SA)[A-Z0-9]{18}$", "MA or SA and 18 capital letters or digits.")],
+    )
+    auth_token = EncryptedTextField(help_text="Stored encrypted and never shown again.")
+    token_hint = models.CharField(max_length=8, blank=True, editable=False)
+    api_url = models.URLField("API URL", blank=True, help_text="Empty for Plivo's own, or the one of the environment.")
+    application_id = models.CharField(max_length=40, blank=True, editable=False)
+    is_sandbox = models.BooleanField("sandbox", default=False, help_text="A simulated phone network.")
+    tested_at = models.DateTimeField("last tested", null=True, editable=False)
+    test_ok = models.BooleanField("works", null=True, editable=False)
+    test_message = models.CharField("what the test found", max_length=500, blank=True, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    history = HistoricalRecords(excluded_fields=["auth_token"])
+
+    class Meta:
+        ordering = ["name"]
+        verbose_name = "Plivo account"
+        permissions = [("test_plivoaccount", "Can test the connection of a Plivo account")]
+
+    def __str__(self) -> str:
+        return self.name

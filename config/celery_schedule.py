@@ -1,0 +1,37 @@
+"""Celery's settings and its beat schedule. The broker carries hints only: every task looks at a row and decides."""
+
+from typing import Any
+
+from config.env import broker_url
+
+CELERY: dict[str, Any] = {
+    "CELERY_BROKER_URL": broker_url(),
+    "CELERY_TASK_IGNORE_RESULT": True,
+    "CELERY_TASK_SERIALIZER": "json",
+    "CELERY_ACCEPT_CONTENT": ["json"],
+    "CELERY_TASK_ACKS_LATE": True,
+    "CELERY_TASK_REJECT_ON_WORKER_LOST": True,
+    "CELERY_WORKER_PREFETCH_MULTIPLIER": 1,
+    "CELERY_TASK_SOFT_TIME_LIMIT": 240,
+    "CELERY_TASK_TIME_LIMIT": 270,
+    "CELERY_TASK_DEFAULT_QUEUE": "maintenance",
+    "CELERY_TASK_ROUTES": {"calls.tasks.post_call.*": {"queue": "post_call"}},
+    "CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP": True,
+    # kombu's defaults look for a dead worker's messages about every 100 s, after an hour.
+    "CELERY_BROKER_TRANSPORT_OPTIONS": {
+        "visibility_timeout": 600,
+        "unacked_restore_interval": 5,
+        "unacked_restore_throttle": 1,
+        "socket_timeout": 10,
+        "socket_connect_timeout": 5,
+        "retry_on_timeout": True,
+        "health_check_interval": 25,
+    },
+    "CELERY_BEAT_SCHEDULE": {
+        "sweep-calls": {
+            "task": "calls.tasks.maintenance.sweep_calls",
+            "schedule": 10.0,
+            "options": {"expires": 9},
+        },
+    },
+}

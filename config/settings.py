@@ -1,0 +1,224 @@
+"""Django's settings, all derived from ``config/env.py``; nothing here reads the environment by itself."""
+
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+from django.urls import reverse_lazy
+
+from config.celery_schedule import CELERY
+from config.databases import database
+from config.env import BASE_DIR, env, redis_url, secret, stream_url, var_dir
+from config.logging import LOGGING  # noqa: F401  (a setting)
+
+PRODUCTION: bool = env("PRODUCTION")
+DEBUG: bool = env("DEBUG")
+ALLOW_UNSIGNED: bool = env("ALLOW_UNSIGNED")
+STREAM_SIGNATURE: str = env("STREAM_SIGNATURE")
+if PRODUCTION and (DEBUG or ALLOW_UNSIGNED):
+    raise ImproperlyConfigured("PRODUCTION=true does not start with DEBUG or ALLOW_UNSIGNED: unset them")
+if STREAM_SIGNATURE not in {"required", "token"}:
+    raise ImproperlyConfigured("STREAM_SIGNATURE must be 'required' or 'token'")
+
+VAR_DIR = var_dir()
+SECRET_KEY = secret("SECRET_KEY")
+ENCRYPTION_KEYS: list[str] = secret("ENCRYPTION_KEYS").split(",")
+SUPPRESSION_KEY = secret("SUPPRESSION_KEY")
+
+PUBLIC_URL: str = env("PUBLIC_URL").rstrip("/")
+STREAM_URL: str = stream_url()
+_public = urlsplit(PUBLIC_URL)
+_secure = _public.scheme == "https"
+if PRODUCTION and not _secure:
+    raise ImproperlyConfigured("PUBLIC_URL must begin with https:// in production")
+ALLOWED_HOSTS = [_public.hostname or "127.0.0.1", "127.0.0.1", "localhost", "[::1]", *env("ALLOWED_HOSTS")]
+CSRF_TRUSTED_ORIGINS = [f"{_public.scheme}://{_public.netloc}"]
+
+PLIVO_API_URL: str = env("PLIVO_API_URL").rstrip("/")
+PLIVO_AUTH_ID: str = env("PLIVO_AUTH_ID")
+PLIVO_AUTH_TOKEN: str = env("PLIVO_AUTH_TOKEN")
+OPENAI_BASE_URL: str = env("OPENAI_BASE_URL").rstrip("/")
+OPENAI_API_KEY: str = env("OPENAI_API_KEY")
+ELEVENLABS_BASE_URL: str = env("ELEVENLABS_BASE_URL").rstrip("/")
+ELEVENLABS_API_KEY: str = env("ELEVENLABS_API_KEY")
+PROVIDER_CLOCK_SCALE: float = env("PROVIDER_CLOCK_SCALE")
+MAX_LIVE_CALLS: int = env("MAX_LIVE_CALLS")
+DRAIN_SECONDS: int = env("DRAIN_SECONDS")
+METRICS_TOKEN: str = env("METRICS_TOKEN")
+REDIS_URL = redis_url()
+
+INSTALLED_APPS = [
+    "daphne",
+    "unfold",
+    "unfold.contrib.filters",
+    "unfold.contrib.simple_history",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "channels",
+    "simple_history",
+    "axes",
+    "agents",
+    "calls",
+    "streaming",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "simple_history.middleware.HistoryRequestMiddleware",
+    "axes.middleware.AxesMiddleware",
+]
+
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+AXES_FAILURE_LIMIT = 5
+AXES_COOLOFF_TIME = timedelta(minutes=15)
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_IPWARE_PROXY_COUNT = 1 if env("TRUST_PROXY") else 0
+AXES_VERBOSE = False
+
+ROOT_URLCONF = "config.urls"
+ASGI_APPLICATION = "config.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+DATABASES = {"default": database(env("DATABASE_URL"), VAR_DIR)}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+CHANNEL_LAYERS = {
+    "default": {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer", "CONFIG": {"hosts": [REDIS_URL]}}
+}
+globals().update(CELERY)
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+STATIC_URL = "/static/"
+STATIC_ROOT = VAR_DIR / "static"
+MEDIA_ROOT = VAR_DIR / "media"  # recordings: served only through a permission check, never by a URL of their own
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+}
+
+if env("TRUST_PROXY"):
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+SECURE_SSL_REDIRECT = PRODUCTION
+SECURE_HSTS_SECONDS = 31_536_000 if PRODUCTION else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = PRODUCTION
+SECURE_HSTS_PRELOAD = PRODUCTION
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _secure
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_AGE = 8 * 3600
+X_FRAME_OPTIONS = "DENY"
+DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
+
+# unfold's Alpine build evaluates expressions, hence 'unsafe-eval' under /admin/ alone (csp_update there); nothing
+# allows an inline script.
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'self'"],
+        "script-src": ["'self'", "'unsafe-eval'"],
+        "style-src": ["'self'", "'unsafe-inline'"],
+        "img-src": ["'self'", "data:", "blob:"],
+        "media-src": ["'self'", "blob:"],
+        "connect-src": ["'self'", STREAM_URL],
+        "worker-src": ["'self'", "blob:"],
+        "object-src": ["'none'"],
+        "base-uri": ["'self'"],
+        "form-action": ["'self'"],
+        "frame-ancestors": ["'none'"],
+    }
+}
+
+UNFOLD = {
+    "SITE_TITLE": "Parley",
+    "SITE_HEADER": "Parley",
+    "SITE_SUBHEADER": "Phone agents",
+    "SITE_SYMBOL": "call",
+    "SHOW_HISTORY": True,
+    "SHOW_VIEW_ON_SITE": False,
+    "SIDEBAR": {
+        "show_search": True,
+        "show_all_applications": False,
+        "navigation": [
+            {
+                "title": "Calls",
+                "items": [
+                    {"title": "Call log", "icon": "call_log", "link": reverse_lazy("admin:calls_call_changelist")},
+                    {
+                        "title": "Phone numbers",
+                        "icon": "dialpad",
+                        "link": reverse_lazy("admin:calls_phonenumber_changelist"),
+                    },
+                ],
+            },
+            {
+                "title": "Agents",
+                "items": [
+                    {"title": "Agents", "icon": "support_agent", "link": reverse_lazy("admin:agents_agent_changelist")},
+                    {
+                        "title": "Voices",
+                        "icon": "record_voice_over",
+                        "link": reverse_lazy("admin:agents_voice_changelist"),
+                    },
+                ],
+            },
+            {
+                "title": "Connections",
+                "items": [
+                    {
+                        "title": "AI providers",
+                        "icon": "key",
+                        "link": reverse_lazy("admin:agents_provideraccount_changelist"),
+                    },
+                    {
+                        "title": "Plivo accounts",
+                        "icon": "sip",
+                        "link": reverse_lazy("admin:calls_plivoaccount_changelist"),
+                    },
+                    {
+                        "title": "Refused at the edge",
+                        "icon": "gpp_bad",
+                        "link": reverse_lazy("admin:calls_edgerefusal_changelist"),
+                    },
+                    {
+                        "title": "Webhooks received",
+                        "icon": "webhook",
+                        "link": reverse_lazy("admin:calls_webhookevent_changelist"),
+                    },
+                ],
+            },
+            {
+                "title": "People",
+                "items": [
+                    {"title": "Users", "icon": "person", "link": reverse_lazy("admin:auth_user_changelist")},
+                    {"title": "Groups", "icon": "group", "link": reverse_lazy("admin:auth_group_changelist")},
+                ],
+            },
+        ],
+    },
+}
