@@ -1,0 +1,38 @@
+"""The conversation as the core needs it: an agent's texts with their variables filled in, and its numbers.
+
+Made by ``streaming.session`` from a ``calls.context.CallContext``.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from agents.providers.base import Message
+from agents.spec import TurnTaking
+
+
+class ConversationPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that decides how a conversation runs.
+
+    Attributes:
+        opening: texts spoken first, in order (disclosure, recording notice, greeting); empty texts left out.
+        reprompts: said one after the other while the caller is silent; then ``goodbye`` and the end.
+        history: messages of an earlier stream of the same call, when it was lost and resumed.
+    """
+
+    mode: Literal["conversation", "listen_only"] = "conversation"
+    language: str = "en-US"
+    system_prompt: str = ""
+    speaks_first: Literal["agent", "caller"] = "agent"
+    opening: tuple[str, ...] = ()
+    opening_interruptible: bool = True
+    interruptible: bool = True
+    turn_taking: TurnTaking = TurnTaking()
+    reprompts: tuple[str, ...] = ()
+    reprompt_after_ms: int = 8000
+    max_call_ms: int = 600_000
+    wrap_up: str = ""
+    goodbye: str = "Goodbye."
+    apology: str = "I am sorry, I am having technical trouble."
+    may_end_call: bool = True
+    history: tuple[Message, ...] = ()
