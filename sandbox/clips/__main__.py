@@ -18,7 +18,7 @@ from sandbox.audio import Samples, read_wav, resample, rms, trim, wav_bytes
 from sandbox.clips import CLIP_RATE, clip_path
 from sandbox.plivo.scenario import load_scenario, scenario_names
 
-WORDS_PER_MINUTE = 150
+WORDS_PER_MINUTE = 125
 LEVEL_RMS = 3500.0
 _RETRIEVE = 2  # AUDIO_OUTPUT_SYNCHRONOUS of espeak-ng's speak_lib.h
 _UTF8 = 1
