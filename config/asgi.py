@@ -1,11 +1,46 @@
-"""The ASGI application: HTTP to Django, WebSockets to the live calls."""
+"""The ASGI applications of the roles: HTTP to Django, WebSockets to the live calls.
+
+``application`` (all roles) is what ``runserver`` and a foreign server use; ``config.server`` picks one by role.
+"""
 
 import os
+from typing import Any
 
 from channels.routing import ProtocolTypeRouter
 from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-django_application = get_asgi_application()
+_django = get_asgi_application()
 
-application = ProtocolTypeRouter({"http": django_application})
+from streaming.routing import websocket_application  # noqa: E402  (models need Django to be set up)
+
+# What a stream process answers over HTTP: it shares a core with live calls, so no page of the admin is rendered there.
+STREAM_PATHS = ("/healthz", "/readyz", "/metrics")
+
+Scope = dict[str, Any]
+
+
+async def _stream_http(scope: Scope, receive: Any, send: Any) -> None:
+    if scope["path"] in STREAM_PATHS:
+        await _django(scope, receive, send)
+        return
+    await send({"type": "http.response.start", "status": 404, "headers": [(b"content-type", b"text/plain")]})
+    await send({"type": "http.response.body", "body": b"This is a stream process; pages are at PUBLIC_URL.\n"})
+
+
+async def _no_websocket(_scope: Scope, receive: Any, send: Any) -> None:
+    await receive()
+    await send({"type": "websocket.close", "code": 1008})
+
+
+def application_for(role: str) -> Any:
+    """The application of a role: "web" (pages and webhooks), "stream" (WebSockets and health) or "all"."""
+    return ProtocolTypeRouter(
+        {
+            "http": _stream_http if role == "stream" else _django,
+            "websocket": _no_websocket if role == "web" else websocket_application,
+        }
+    )
+
+
+application = application_for("all")

@@ -1,6 +1,6 @@
 """Every environment variable that Parley reads, declared once: name, type, default, help.
 
-``config/settings.py``, ``config/server.py`` and ``config/supervisor.py`` read them from here. ``.env.example``
+``config/settings.py`` and ``config/supervisor.py`` read them from here. ``.env.example``
 lists the same variables; a test holds the two against each other.
 """
 

@@ -1,0 +1,59 @@
+# `make help` lists the targets. Everything is set up on a bare Debian or Ubuntu (x86-64, Python 3.11) by the targets themselves.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+export PYTHONDONTWRITEBYTECODE = 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-test demo run test test-slow lint types bars migrate clean
+
+help: ## this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(v != (3, 11) and f"Parley is tested on Python 3.11, not {v[0]}.{v[1]}: install python3.11 and python3.11-venv, or run make PYTHON=/path/to/python3.11")'
+	@$(PYTHON) -m venv $(VENV) || { echo "The venv module is missing: apt-get install python3-venv"; rm -rf $(VENV); exit 1; }
+
+$(VENV)/.run: requirements.txt requirements-sandbox.txt requirements-models.txt | $(BIN)/python
+	@echo "Installing what Parley needs into $(VENV) (two minutes the first time) ..."
+	@$(BIN)/pip install -q --disable-pip-version-check -r requirements.txt -r requirements-sandbox.txt
+	@$(BIN)/pip install -q --disable-pip-version-check --no-deps -r requirements-models.txt
+	@touch $@
+
+$(VENV)/.test: requirements-dev.txt $(VENV)/.run
+	@echo "Installing what the tests need ..."
+	@$(BIN)/pip install -q --disable-pip-version-check -r requirements-dev.txt
+	@./tests/install-system-packages
+	@touch $@
+
+setup: $(VENV)/.run ## virtual environment and dependencies
+
+setup-test: $(VENV)/.test ## what the tests need too, Chromium by apt included
+
+demo: setup ## a simulated caller phones the demo agent; no key, no service needed (ONCE=1: stop after the call)
+	@$(BIN)/python -m config.demo $(if $(ONCE),--once)
+
+run: setup ## web, stream, worker, beat and Redis on this machine, in the foreground
+	@$(BIN)/python -m config.supervisor
+
+migrate: setup ## bring the database up to date
+	@$(BIN)/python manage.py migrate
+
+test: setup-test lint ## lint and every test but the slow ones
+	@$(BIN)/pytest -q -n 2 --dist loadgroup -m "not slow"
+
+test-slow: setup-test ## the tests that take minutes: real processes killed, unscaled clocks
+	@$(BIN)/pytest -q -m slow --timeout 900
+
+lint: setup-test ## ruff, types, templates, imports, migrations
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check -q .
+	@$(BIN)/lint-imports --no-cache > $(VENV)/lint-imports.log || { cat $(VENV)/lint-imports.log; exit 1; }
+	@$(BIN)/mypy config agents calls streaming sandbox
+	@$(BIN)/djlint --quiet --lint templates
+	@$(BIN)/python manage.py makemigrations --check --dry-run > /dev/null || { echo "A model changed without a migration"; exit 1; }
+
+bars: setup-test ## a line for each bar: figure now, bar, holds or falls short (BARS="name ..." for named ones, long ones too)
+	@$(BIN)/python -m benchmarks.bars $(BARS)
+
+clean: ## remove the virtual environment (not your data under var/)
+	rm -rf $(VENV)

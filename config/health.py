@@ -1,0 +1,77 @@
+"""Health and metrics: /healthz (the process lives), /readyz (it can take work), /metrics (Prometheus)."""
+
+import ipaddress
+import secrets
+import time
+
+import redis
+from calls.sweeper import last_sweep
+from django.conf import settings
+from django.db import DatabaseError, connection
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from streaming import live
+
+BEAT_LATE_AFTER = 60.0  # s; the sweep runs every 10 s
+
+
+def healthz(_request: HttpRequest) -> HttpResponse:
+    """200 as long as the process answers at all."""
+    return HttpResponse("ok\n", content_type="text/plain")
+
+
+def readyz(_request: HttpRequest) -> JsonResponse:
+    """200 when this process can take work, 503 when it drains or has no database.
+
+    A missing Redis or beat is reported but leaves it ready: live calls and webhooks go on without them.
+    """
+    checks = {"database": _database(), "redis": _redis(), "sweep": _sweep(), "draining": live.draining()}
+    ready = checks["database"] == "ok" and not checks["draining"]
+    return JsonResponse({"ready": ready, **checks}, status=200 if ready else 503)
+
+
+def metrics(request: HttpRequest) -> HttpResponse:
+    """Prometheus' text format, to loopback or the bearer of METRICS_TOKEN."""
+    if not (_from_loopback(request) or _has_token(request)):
+        return HttpResponse("Send METRICS_TOKEN as a bearer token.\n", status=403, content_type="text/plain")
+    return HttpResponse(generate_latest(), content_type=CONTENT_TYPE_LATEST)
+
+
+def _database() -> str:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except DatabaseError:
+        return "unreachable"
+    return "ok"
+
+
+def _redis() -> str:
+    try:
+        with redis.Redis.from_url(settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1) as client:
+            client.ping()
+    except redis.RedisError:
+        return "unreachable"
+    return "ok"
+
+
+def _sweep() -> str:
+    age = last_sweep()
+    return "never ran" if age is None else "ok" if time.time() - age < BEAT_LATE_AFTER else "late"
+
+
+def _from_loopback(request: HttpRequest) -> bool:
+    # Behind a proxy every request comes from loopback: the forwarding header gives it away.
+    if "HTTP_X_FORWARDED_FOR" in request.META or "HTTP_FORWARDED" in request.META:
+        return False
+    try:
+        return ipaddress.ip_address(request.META.get("REMOTE_ADDR", "")).is_loopback
+    except ValueError:
+        return False
+
+
+def _has_token(request: HttpRequest) -> bool:
+    expected = settings.METRICS_TOKEN
+    given = request.headers.get("Authorization", "").removeprefix("Bearer ")
+    return bool(expected) and secrets.compare_digest(given.encode(), expected.encode())

@@ -1,0 +1,174 @@
+"""One serving process: ``python -m config.server --role web|stream|all --port N [--server uvicorn|daphne]``.
+
+Owns what Channels has no lifespan for: opens and closes the live calls' shared resources on the server's loop, and
+drains on SIGTERM: refuses new streams, lets live calls end (at most DRAIN_SECONDS), then stops. A second signal stops
+at once.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+WS_MAX_BYTES = 64 * 1024  # Plivo's own limit of a message
+
+
+async def _open_live_calls() -> None:
+    from streaming import live
+
+    await live.open_process()
+
+
+async def _drain_live_calls() -> None:
+    from django.conf import settings
+
+    from streaming import live
+
+    live.begin_drain()
+    drained = await live.wait_drained(settings.DRAIN_SECONDS)
+    log.info("drained", all_calls_ended=drained)
+
+
+async def _close_live_calls() -> None:
+    from streaming import live
+
+    await live.close_process()
+
+
+def serve_uvicorn(application: Any, *, host: str, port: int, streams: bool) -> None:
+    """Serves until SIGTERM or SIGINT. ``streams``: this process carries live calls."""
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        @contextlib.contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            yield  # ours are installed in serve(), since uvicorn's would cut live calls
+
+    config = uvicorn.Config(
+        application,
+        host=host,
+        port=port,
+        loop="uvloop",
+        http="httptools",
+        ws="websockets-sansio",
+        ws_max_size=WS_MAX_BYTES,
+        ws_per_message_deflate=False,
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        date_header=False,
+        timeout_graceful_shutdown=5,
+    )
+    server = Server(config)
+
+    async def serve() -> None:
+        loop = asyncio.get_running_loop()
+        stopper = _Stopper(streams=streams, stop=lambda: setattr(server, "should_exit", True))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stopper.signalled)
+        if streams:
+            await _open_live_calls()
+        try:
+            await server.serve()
+        finally:
+            await stopper.finished()
+            if streams:
+                await _close_live_calls()
+
+    with asyncio.Runner(loop_factory=_uvloop) as runner:
+        runner.run(serve())
+    if not server.started:
+        sys.exit(3)  # the port was taken; uvicorn has said so
+
+
+def _uvloop() -> asyncio.AbstractEventLoop:
+    import uvloop
+
+    return uvloop.new_event_loop()
+
+
+def serve_daphne(application: Any, *, host: str, port: int, streams: bool) -> None:
+    """The same with Daphne, whose own signal handling would cut live calls without a word."""
+    from daphne.endpoints import build_endpoint_description_strings
+    from daphne.server import Server
+    from twisted.internet import reactor
+
+    server = Server(
+        application=application,
+        endpoints=build_endpoint_description_strings(host=host, port=port),
+        signal_handlers=False,
+        server_name="",
+        websocket_timeout=86_400,
+        # A phone line sends 50 frames a second: a ping finds out nothing that a missing frame does not.
+        ping_interval=20,
+        ping_timeout=30,
+    )
+
+    def started() -> None:
+        loop = asyncio.get_event_loop()
+        stopper = _Stopper(streams=streams, stop=lambda: loop.create_task(closed()))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stopper.signalled)
+        if streams:
+            opening.append(loop.create_task(_open_live_calls()))
+
+    async def closed() -> None:
+        if streams:
+            await _close_live_calls()
+        server.stop()
+
+    opening: list[asyncio.Task[None]] = []
+    reactor.callWhenRunning(started)
+    server.run()
+
+
+class _Stopper:
+    """First signal: drain, then stop. Second: stop at once."""
+
+    def __init__(self, *, streams: bool, stop: Callable[[], object]) -> None:
+        self._streams = streams
+        self._stop = stop
+        self._drain: asyncio.Task[None] | None = None
+
+    def signalled(self) -> None:
+        if not self._streams or self._drain is not None:
+            if self._drain is not None:
+                self._drain.cancel()
+            self._stop()
+            return
+        self._drain = asyncio.get_running_loop().create_task(_drain_live_calls(), name="drain")
+        self._drain.add_done_callback(lambda _: self._stop())
+
+    async def finished(self) -> None:
+        if self._drain is not None:
+            await asyncio.gather(self._drain, return_exceptions=True)
+
+
+def main() -> None:
+    """Reads the command line and serves."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--role", choices=["web", "stream", "all"], default="all")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--server", choices=["uvicorn", "daphne"], default="uvicorn")
+    options = parser.parse_args()
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    from config.asgi import application_for
+
+    application = application_for(options.role)
+    serve = serve_uvicorn if options.server == "uvicorn" else serve_daphne
+    log.info("serving", role=options.role, server=options.server, port=options.port)
+    serve(application, host=options.host, port=options.port, streams=options.role in {"stream", "all"})
+
+
+if __name__ == "__main__":
+    main()
