@@ -1,0 +1,27 @@
+"""The one aiohttp application of the sandbox: mounts the parts that were asked for. Used by __main__ and sandbox.testing."""
+
+from __future__ import annotations
+
+import importlib
+
+from aiohttp import web
+
+from sandbox.config import PARTS, SandboxConfig
+
+CONFIG = web.AppKey("config", SandboxConfig)
+
+
+async def _status(request: web.Request) -> web.Response:
+    config = request.app[CONFIG]
+    return web.json_response({"sandbox": sorted(config.parts), "time_scale": config.time_scale})
+
+
+def create_app(config: SandboxConfig) -> web.Application:
+    """An application with the parts of `config.parts`, each by its own `routes.add_routes(app, config)`."""
+    app = web.Application(client_max_size=16 * 1024 * 1024)
+    app[CONFIG] = config
+    app.router.add_get("/", _status)
+    for part in PARTS:
+        if part in config.parts:
+            importlib.import_module(f"sandbox.{part}.routes").add_routes(app, config)
+    return app
