@@ -1,0 +1,225 @@
+"""Recordings as rows and files: opened when a stream starts, attached when it ended, Plivo's own fetched afterwards.
+
+``streaming`` calls open/attach/fail in its journal's thread, the webhooks call ``note_plivo_recording``, the
+post-call task fetches. A file is READY only when it is whole in Storage, with its length and hash beside it.
+"""
+
+import datetime
+import hashlib
+import tempfile
+from collections.abc import Iterator, Sequence
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import IO
+from urllib.parse import urlsplit
+
+import httpx
+from django.conf import settings
+from django.core.files import File
+from django.db.models import Q
+
+from calls.models import Call, PlivoAccount, Recording
+
+FETCH_DELAYS_S = (5, 30, 120, 600, 3600, 6 * 3600)  # Plivo states no delay between callback and file
+MAX_PLIVO_BYTES = 512 * 1024 * 1024  # 24 h, Plivo's longest call, as MP3 at 32 kbit/s stays below it
+PLIVO_MEDIA_HOSTS = {"media.plivo.com", "api.plivo.com"}
+
+
+class FetchError(Exception):
+    """A recording could not be fetched; ``permanent`` when trying again cannot help."""
+
+    def __init__(self, message: str, *, permanent: bool = False) -> None:
+        super().__init__(message)
+        self.permanent = permanent
+
+
+def open_recording(*, call_id: int, host: str, rate: int) -> None:
+    """Notes that this host is recording the call (``rate`` in Hz); a resumed stream keeps the row."""
+    _, created = Recording.objects.get_or_create(
+        call_id=call_id,
+        source=Recording.Source.PARLEY,
+        defaults={"status": Recording.Status.RUNNING, "host": host, "rate": rate},
+    )
+    if not created:
+        Recording.objects.filter(
+            call_id=call_id, source=Recording.Source.PARLEY, status=Recording.Status.RUNNING
+        ).update(host=host)
+
+
+def attach_recording(
+    *,
+    call_id: int,
+    path: Path,
+    duration_ms: int,
+    rate: int,
+    channels: int,
+    peaks: Sequence[Sequence[float]],
+    repaired: bool,
+) -> None:
+    """Copies a finished WAV file into Storage and marks the recording ready.
+
+    Args:
+        peaks: for each channel, the waveform's heights, 0-1.
+        repaired: the file was put together after a crash.
+
+    Raises:
+        OSError: the file cannot be read or stored; the row stays RUNNING, so that the host can try again.
+    """
+    recording, _ = Recording.objects.get_or_create(
+        call_id=call_id, source=Recording.Source.PARLEY, defaults={"status": Recording.Status.RUNNING, "rate": rate}
+    )
+    previous = recording.file.name
+    with path.open("rb") as source:
+        name, size, digest = _store(recording, source, suffix=".wav")
+    Recording.objects.filter(pk=recording.pk).update(
+        status=Recording.Status.READY,
+        file=name,
+        size=size,
+        sha256=digest,
+        duration_ms=duration_ms,
+        rate=rate,
+        channels=channels,
+        peaks=[list(channel) for channel in peaks],
+        repaired=repaired,
+        error="",
+    )
+    if previous and previous != name:
+        recording.file.storage.delete(previous)
+
+
+def fail_recording(*, call_id: int, error: str) -> None:
+    """Marks a running recording as failed, with the reason for the call's page."""
+    Recording.objects.filter(call_id=call_id, source=Recording.Source.PARLEY, status=Recording.Status.RUNNING).update(
+        status=Recording.Status.FAILED, error=error[:300]
+    )
+
+
+def note_plivo_recording(*, call: Call, recording_id: str, url: str, duration_ms: str, now: datetime.datetime) -> None:
+    """Takes over what a recording callback says; the file is due to be fetched at once.
+
+    Args:
+        duration_ms: as Plivo sends it: text such as "7560.00000", or -1 in the callback of a beginning recording.
+    """
+    duration = _milliseconds(duration_ms)
+    if not recording_id or not url or duration < 0:
+        return
+    Recording.objects.get_or_create(
+        call=call,
+        source=Recording.Source.PLIVO,
+        defaults={
+            "status": Recording.Status.PENDING,
+            "plivo_recording_id": recording_id[:64],
+            "plivo_url": url[:500],
+            "duration_ms": duration,
+            "next_attempt_at": now,
+        },
+    )
+
+
+def due_plivo_recordings(now: datetime.datetime) -> list[str]:
+    """Ids of Plivo recordings that are to be fetched now."""
+    due = Recording.objects.filter(status=Recording.Status.PENDING, next_attempt_at__lte=now)
+    return [str(pk) for pk in due.values_list("pk", flat=True)[:100]]
+
+
+def fetch_plivo_recording(*, recording_id: str, now: datetime.datetime) -> bool:
+    """Fetches one recording from Plivo, checks and stores it; True when it is ready now.
+
+    A failure is written to the row, with the time of the next attempt; nothing is raised.
+    """
+    recording = Recording.objects.select_related("call__plivo_account").filter(pk=recording_id).first()
+    if recording is None or recording.call.plivo_account is None:
+        return False
+    attempts = recording.attempts + 1
+    later = now + datetime.timedelta(seconds=FETCH_DELAYS_S[min(attempts, len(FETCH_DELAYS_S)) - 1])
+    claimed = Recording.objects.filter(
+        Q(next_attempt_at__lte=now), pk=recording.pk, status=Recording.Status.PENDING, attempts=recording.attempts
+    ).update(attempts=attempts, next_attempt_at=later)
+    if not claimed:
+        return False  # another worker has it
+    try:
+        _download(recording, recording.call.plivo_account)
+    except FetchError as error:
+        gave_up = error.permanent or attempts >= len(FETCH_DELAYS_S)
+        Recording.objects.filter(pk=recording.pk).update(
+            error=str(error)[:300], status=Recording.Status.FAILED if gave_up else Recording.Status.PENDING
+        )
+        return False
+    return True
+
+
+def _download(recording: Recording, account: PlivoAccount) -> None:
+    """Raises FetchError."""
+    url = recording.plivo_url
+    _check_host(url, account)
+    suffix = ".wav" if urlsplit(url).path.endswith(".wav") else ".mp3"
+    auth = httpx.BasicAuth(account.auth_id, account.auth_token)
+    with tempfile.TemporaryFile() as file:
+        try:
+            with (
+                httpx.Client(timeout=30, follow_redirects=False, trust_env=False) as client,
+                client.stream("GET", url, auth=auth) as response,
+            ):
+                if response.status_code != httpx.codes.OK:
+                    permanent = response.status_code in {401, 403, 410}
+                    raise FetchError(f"Plivo answered {response.status_code} for the recording", permanent=permanent)
+                received = _copy(response.iter_bytes(), file)
+                stated = response.headers.get("content-length")
+        except httpx.HTTPError as error:
+            raise FetchError(f"Plivo's media server: {type(error).__name__}") from error
+        if stated is not None and stated.isdigit() and int(stated) != received:
+            raise FetchError(f"Only {received} of {stated} bytes arrived")
+        file.seek(0)
+        _check_audio(file.read(4))
+        file.seek(0)
+        name, size, digest = _store(recording, file, suffix=suffix)
+    Recording.objects.filter(pk=recording.pk).update(
+        status=Recording.Status.READY, file=name, size=size, sha256=digest, error="", next_attempt_at=None
+    )
+
+
+def _check_host(url: str, account: PlivoAccount) -> None:
+    """The account's key goes to Plivo's hosts (or the configured sandbox) and to no other, whatever a callback says."""
+    parts = urlsplit(url)
+    if parts.scheme == "https" and parts.hostname in PLIVO_MEDIA_HOSTS:
+        return
+    ours = urlsplit(account.api_url or settings.PLIVO_API_URL)
+    if (parts.scheme, parts.netloc) == (ours.scheme, ours.netloc) and parts.hostname not in PLIVO_MEDIA_HOSTS:
+        return
+    raise FetchError("The recording's address is not one of Plivo's", permanent=True)
+
+
+def _check_audio(head: bytes) -> None:
+    is_mp3 = head[:3] == b"ID3" or (len(head) > 1 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0)
+    if not (is_mp3 or head == b"RIFF"):
+        raise FetchError("What came is neither WAV nor MP3")
+
+
+def _copy(chunks: Iterator[bytes], target: IO[bytes]) -> int:
+    received = 0
+    for chunk in chunks:
+        received += len(chunk)
+        if received > MAX_PLIVO_BYTES:
+            raise FetchError("The recording is larger than any call can be", permanent=True)
+        target.write(chunk)
+    return received
+
+
+def _store(recording: Recording, source: IO[bytes], *, suffix: str) -> tuple[str, int, str]:
+    """Saves under an opaque name by date; returns (name, bytes, SHA-256 hex)."""
+    digest = hashlib.sha256()
+    size = 0
+    while block := source.read(1 << 20):
+        digest.update(block)
+        size += len(block)
+    source.seek(0)
+    day = recording.created_at.strftime("%Y/%m/%d")
+    name = recording.file.storage.save(f"recordings/{day}/{recording.pk}{suffix}", File(source))
+    return name, size, digest.hexdigest()
+
+
+def _milliseconds(text: str) -> int:
+    try:
+        return int(Decimal(text))
+    except (InvalidOperation, ValueError):
+        return 0

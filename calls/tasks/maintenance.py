@@ -1,0 +1,17 @@
+"""The regular sweep."""
+
+from celery import shared_task
+from django.utils import timezone
+
+from calls import sweeper
+from calls.tasks import post_call
+
+
+@shared_task
+def sweep_calls() -> None:
+    """Repairs what was lost, and hints again at whatever is due."""
+    due = sweeper.sweep(now=timezone.now())
+    for call_id in due.summaries:
+        post_call.after_call.delay(call_id)
+    for recording_id in due.recordings:
+        post_call.fetch_recording.delay(recording_id)
