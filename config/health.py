@@ -5,12 +5,12 @@ import secrets
 import time
 
 import redis
-from calls.sweeper import last_sweep
 from django.conf import settings
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from calls.sweeper import last_sweep
 from streaming import live
 
 BEAT_LATE_AFTER = 60.0  # s; the sweep runs every 10 s
