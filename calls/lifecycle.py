@@ -1,0 +1,116 @@
+"""The only writer of ``Call.status``: makes calls, adds facts to them, and starts what comes after their end.
+
+Called by the webhooks, by ``live_calls`` and by the sweeper. ``states.merge`` decides, this module carries it out.
+"""
+
+import datetime
+from typing import Any
+
+import structlog
+from celery import current_app
+from django.db import IntegrityError, transaction
+from kombu.exceptions import OperationalError
+
+from calls.models import Call, CallEvent, CallSummary
+from calls.states import FIELDS, Facts, State, is_over, merge
+
+log = structlog.get_logger(__name__)
+
+# How long a call may be silent in each state before the sweeper asks Plivo about it.
+ANSWERED_GRACE = datetime.timedelta(seconds=90)
+LIVE_GRACE = datetime.timedelta(seconds=60)
+AFTER_STREAM_GRACE = datetime.timedelta(seconds=30)
+
+
+def create_inbound(*, plivo_call_uuid: str, now: datetime.datetime, **fields: Any) -> tuple[Call, bool]:
+    """The call of an inbound ring, already ANSWERED: the document that we return picks it up.
+
+    Args:
+        plivo_call_uuid: asked again (Plivo retries), the same call is returned.
+        fields: further columns of ``Call``.
+
+    Returns:
+        The call, and whether it is new.
+    """
+    try:
+        with transaction.atomic():
+            call = Call.objects.create(
+                plivo_call_uuid=plivo_call_uuid,
+                direction=Call.Direction.INBOUND,
+                status=Call.Status.ANSWERED,
+                ringing_at=now,
+                answered_at=now,
+                deadline_at=now + ANSWERED_GRACE,
+                **fields,
+            )
+    except IntegrityError:
+        return Call.objects.select_related("agent", "agent_version").get(plivo_call_uuid=plivo_call_uuid), False
+    return call, True
+
+
+def create_browser(*, now: datetime.datetime, **fields: Any) -> Call:
+    """The call of the *Talk to it* page, ANSWERED at once."""
+    return Call.objects.create(
+        direction=Call.Direction.BROWSER,
+        status=Call.Status.ANSWERED,
+        answered_at=now,
+        deadline_at=now + ANSWERED_GRACE,
+        **fields,
+    )
+
+
+def apply(*, call_id: int, facts: Facts, deadline_at: datetime.datetime | None = None) -> State:
+    """Adds facts to a call; at its first ENDED the work after the call is started.
+
+    Args:
+        deadline_at: when the sweeper is to look at the call unless it is over; None leaves the deadline as it is.
+
+    Raises:
+        Call.DoesNotExist: no such call.
+    """
+    with transaction.atomic():
+        # The row lock (SQLite: the IMMEDIATE transaction) makes read, merge and write one step; the guard on the
+        # status below catches a database that was run without either.
+        row = Call.objects.select_for_update().values(*FIELDS).get(pk=call_id)
+        before = State(**row)
+        after = merge(before, facts)
+        changes = {name: getattr(after, name) for name in FIELDS if getattr(after, name) != row[name]}
+        if is_over(after.status):
+            changes["deadline_at"] = None
+        elif deadline_at is not None:
+            changes["deadline_at"] = deadline_at
+        if not changes:
+            return after
+        if not Call.objects.filter(pk=call_id, status=before.status).update(**changes):
+            raise RuntimeError("the call's row changed under its lock")
+        if after.status == Call.Status.ENDED != before.status:
+            _after_end(call_id)
+    return after
+
+
+def finish(
+    *, call_id: int, now: datetime.datetime, end_reason: str = "", ended_at: datetime.datetime | None = None
+) -> State:
+    """Ends a call whose end no webhook reported: a browser call, or one that the sweeper found to be over."""
+    return apply(
+        call_id=call_id, facts=Facts(status=Call.Status.ENDED, ended_at=ended_at or now, end_reason=end_reason)
+    )
+
+
+def note(*, call: Call, kind: str, now: datetime.datetime, data: dict[str, Any] | None = None) -> None:
+    """Adds an entry to the call's timeline; ``data`` holds nothing personal."""
+    offset = int((now - call.live_at).total_seconds() * 1000) if call.live_at else None
+    CallEvent.objects.create(call=call, at=now, offset_ms=offset, kind=kind, data=data or {})
+
+
+def _after_end(call_id: int) -> None:
+    CallSummary.objects.get_or_create(call_id=call_id)
+    transaction.on_commit(lambda: _hint("calls.tasks.post_call.after_call", call_id))
+
+
+def _hint(task: str, *args: int | str) -> None:
+    """Asks a worker to look now. The broker may be away: the sweeper finds the same row within seconds."""
+    try:
+        current_app.send_task(task, args=args, retry=False)
+    except OperationalError as error:
+        log.warning("task_hint_lost", task=task, error=type(error).__name__)
