@@ -1,4 +1,4 @@
-"""The one aiohttp application of the sandbox: mounts the parts that were asked for. Used by __main__ and sandbox.testing."""
+"""The one aiohttp application of the sandbox: mounts the parts asked for. Used by __main__ and sandbox.testing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a sandbox is told when it starts: address, parts, accounts, time scale. Used by sandbox.app, __main__ and the parts.
+"""What a sandbox is told when it starts: address, parts, accounts, time scale. Used by app, __main__ and the parts.
 
 Everything here is fixed for the life of the process; what a test wants to switch while it runs goes through /control/.
 """
