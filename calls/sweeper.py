@@ -1,4 +1,4 @@
-"""Repairs what was lost: ends that no webhook reported, hints that no worker saw, recordings whose host never came back.
+"""Repairs what was lost: ends that no webhook reported, hints that no worker saw, recordings whose host is gone.
 
 Run every few seconds by ``calls.tasks.maintenance``; running twice at once, or not for an hour, does no harm. What it
 repairs is counted, since a number that is not zero means that something else is broken.
@@ -16,8 +16,9 @@ from django.db.models import Q
 
 from calls import lifecycle, recordings, summaries
 from calls.models import Call, CallSummary, Recording
-from calls.states import is_over
-from calls.telephony import client
+from calls.phone import client_for
+from calls.states import Facts, is_over
+from calls.telephony.base import CallRecord, CarrierError
 
 log = structlog.get_logger(__name__)
 
@@ -90,21 +91,37 @@ def _look_into(call: Call, now: datetime.datetime) -> str:
         lifecycle.finish(call_id=call.pk, now=now, end_reason=Call.EndReason.SWEPT, ended_at=call.last_seen_at)
         return "ended_unseen"
     too_old = call.created_at < now - LONGEST_CALL
+    facts = None
     try:
-        if not too_old and client.is_live(call.plivo_account, call.plivo_call_uuid):
-            Call.objects.filter(pk=call.pk).update(deadline_at=now + ASK_AGAIN)
-            return "still_live"
-        facts = client.call_detail(call.plivo_account, call.plivo_call_uuid)
-    except client.PlivoError as error:
+        with client_for(call.plivo_account) as plivo:
+            if not too_old and plivo.running_call(call.plivo_call_uuid) is not None:
+                Call.objects.filter(pk=call.pk).update(deadline_at=now + ASK_AGAIN)
+                return "still_live"
+            record = plivo.call_record(call.plivo_call_uuid)
+        facts = _facts(record) if record is not None else None
+    except CarrierError as error:
+        log.warning("plivo not asked", call=str(call.public_id), failure=error.failure.value)
         if not too_old:
             Call.objects.filter(pk=call.pk).update(deadline_at=now + ASK_AGAIN)
-            log.warning("plivo not asked", call=str(call.public_id), error=error.kind)
             return "asked_in_vain"
-        facts = None
     if facts is not None:
         lifecycle.apply(call_id=call.pk, facts=facts)
     lifecycle.finish(call_id=call.pk, now=now, end_reason=Call.EndReason.SWEPT, ended_at=call.last_seen_at)
-    return "ended_at_plivo"
+    return "ended_unreported"
+
+
+def _facts(record: CallRecord) -> Facts:
+    return Facts(
+        status=Call.Status.ENDED,
+        answered_at=record.answered_at,
+        ended_at=record.ended_at,
+        hangup_cause=record.hangup_cause,
+        hangup_code=record.hangup_code,
+        hangup_source=record.hangup_source,
+        duration_s=record.duration_s,
+        bill_duration_s=record.bill_duration_s,
+        carrier_cost=record.cost,
+    )
 
 
 def _create_missing_summaries() -> int:
