@@ -178,12 +178,25 @@ class LlmDone(msgspec.Struct, frozen=True):
 LlmEvent = TextDelta | ToolCall | UsageReport | LlmDone
 
 
+class LlmStream(Protocol):
+    """One running reply: iterate over it for its events."""
+
+    def __aiter__(self) -> AsyncIterator[LlmEvent]: ...
+
+    def usage(self) -> UsageReport:
+        """What it has consumed so far; the way to account for a reply that was cancelled or failed.
+
+        ``estimated`` until the provider has sent its own count, ``error`` set when the reply failed.
+        """
+        ...
+
+
 class LanguageModel(Protocol):
     """A streaming chat model."""
 
     config: ProviderConfig
 
-    def stream(self, request: LlmRequest) -> AbstractAsyncContextManager[AsyncIterator[LlmEvent]]:
+    def stream(self, request: LlmRequest) -> AbstractAsyncContextManager[LlmStream]:
         """Opens one reply; leaving the context cancels it at the provider at once.
 
         The iterator gives text and tool calls, then one UsageReport, then LlmDone. Raises ProviderError from entering
@@ -247,6 +260,13 @@ class SpeechToText(Protocol):
 
     def events(self) -> AsyncIterator[SttEvent]:
         """Texts as they come, until ``close``. Raises ProviderError when the session breaks."""
+        ...
+
+    def unconfirmed(self) -> bytes:
+        """The audio (``input_format``, at most the last 5 s) that no Final has answered yet.
+
+        After a break the driver sends it to the session that replaces this one, so that no words are lost.
+        """
         ...
 
     def usage(self) -> UsageReport:
@@ -330,3 +350,28 @@ class TextToSpeech(Protocol):
     async def check(self) -> str:
         """Connects for real and says in one sentence what it found; raises ProviderError."""
         ...
+
+
+# --- catalogues ------------------------------------------------------------------------------------------------------
+
+
+class CatalogueVoice(msgspec.Struct, frozen=True, kw_only=True):
+    """One voice that an account may use; ``language`` as the provider states it, may be empty."""
+
+    voice_id: str
+    name: str
+    language: str = ""
+    description: str = ""
+    settings: dict[str, str | int | float | bool] = {}
+
+
+class CatalogueModel(msgspec.Struct, frozen=True, kw_only=True):
+    """One model that an account may use.
+
+    Attributes:
+        shutdown_date: ISO date from which the provider no longer serves it; empty when none is announced.
+    """
+
+    model_id: str
+    name: str = ""
+    shutdown_date: str = ""

@@ -1,0 +1,253 @@
+"""Language model over OpenAI's Chat Completions, at OpenAI or any compatible address.
+
+Made by ``registry.language_model``; the live call streams replies from it, the post-call tasks use it through
+``structured``. The whole history is sent each time: after an interruption the assistant's message must become what the
+caller heard, which a history kept at the provider would not allow.
+"""
+
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, cast
+from urllib.parse import quote
+
+import httpx2
+import msgspec
+import openai
+from openai.types.chat import ChatCompletionChunk
+from openai.types.chat.chat_completion_chunk import Choice, ChoiceDeltaToolCall
+
+from agents.providers.base import (
+    Clocks,
+    LlmDone,
+    LlmEvent,
+    LlmRequest,
+    LlmStream,
+    ProviderConfig,
+    TextDelta,
+    ToolCall,
+    UsageReport,
+)
+from agents.providers.classify import make_error
+from agents.providers.clocks import Phase, Watch
+from agents.providers.errors import ErrorKind, ProviderError
+from agents.providers.openai_catalogue import model_sentence
+from agents.providers.openai_client import OPENAI_ERRORS, http_timeout, openai_client, openai_error
+from agents.providers.openai_messages import chat_body, estimated_tokens
+from agents.providers.pools import Pools
+
+# The count of tokens follows the last word; a reply does not wait long for it.
+USAGE_GRACE_S = 1.0
+
+
+class OpenAiLanguageModel:
+    """A streaming chat model (``base.LanguageModel``)."""
+
+    def __init__(self, config: ProviderConfig, *, pools: Pools, clocks: Clocks) -> None:
+        self.config = config
+        self._pools = pools
+        self._clocks = clocks
+        self._client = openai_client(config, pools, "llm")
+
+    @asynccontextmanager
+    async def stream(self, request: LlmRequest) -> AsyncIterator[LlmStream]:
+        """See ``base.LanguageModel``; a reply left before its end costs its connection, so a spare one is opened."""
+        body = chat_body(self.config, request)
+        reply = _Reply(self.config, self._clocks, request)
+        try:
+            await reply.open(lambda: self._create(body))
+            yield reply
+        finally:
+            complete = reply.complete
+            try:
+                await reply.close()
+            finally:
+                if not complete:
+                    self._pools.spawn(self.warm(), name="warm-llm")
+
+    async def _create(self, body: dict[str, Any]) -> "openai.AsyncStream[ChatCompletionChunk]":
+        return cast(
+            "openai.AsyncStream[ChatCompletionChunk]",
+            await self._client.chat.completions.create(
+                model=body.pop("model"),
+                messages=body.pop("messages"),
+                stream=body.pop("stream"),
+                extra_body=body,
+                timeout=http_timeout(self._clocks),
+            ),
+        )
+
+    async def warm(self) -> None:
+        """Makes a small request: it takes an idle connection if there is one, and leaves one behind if not."""
+        client = self._client.with_options(timeout=http_timeout(self._clocks))
+        with contextlib.suppress(ProviderError, *OPENAI_ERRORS):
+            async with Watch(self._clocks, provider=self.config.provider, stage="llm").within("first"):
+                await client.get(f"/models/{quote(self.config.model, safe='')}", cast_to=httpx2.Response)
+
+    async def check(self) -> str:
+        """See ``base.LanguageModel``."""
+        return await model_sentence(self.config, pools=self._pools, clocks=self._clocks, stage="llm")
+
+
+class _PartialCall:
+    """A tool call whose pieces are still coming."""
+
+    def __init__(self, key: int) -> None:
+        self.key = key
+        self.id = ""
+        self.name = ""
+        self.arguments = ""
+
+    def add(self, delta: ChoiceDeltaToolCall) -> None:
+        self.id = self.id or delta.id or ""
+        if delta.function is not None:
+            self.name = self.name or delta.function.name or ""
+            self.arguments += delta.function.arguments or ""
+
+    def done(self) -> ToolCall:
+        return ToolCall(id=self.id or f"call_{self.key}", name=self.name, arguments=self.arguments or "{}")
+
+
+class _Reply:
+    """One running reply (``base.LlmStream``)."""
+
+    def __init__(self, config: ProviderConfig, clocks: Clocks, request: LlmRequest) -> None:
+        self.complete = False
+        self._config = config
+        self._request = request
+        self._watch = Watch(clocks, provider=config.provider, stage="llm")
+        self._source: openai.AsyncStream[ChatCompletionChunk] | None = None
+        self._events: AsyncGenerator[LlmEvent, None] | None = None
+        self._calls: list[_PartialCall] = []
+        self._reason = ""
+        self._written = 0
+        self._usage: UsageReport | None = None
+        self._error = ""
+        self._total_ms: int | None = None
+
+    async def open(self, create: Callable[[], Awaitable["openai.AsyncStream[ChatCompletionChunk]"]]) -> None:
+        try:
+            async with self._watch.within("first"):
+                self._source = await create()
+        except OPENAI_ERRORS as error:
+            raise self._failed(openai_error(error, self._config, "llm")) from None
+        except ProviderError as error:
+            raise self._failed(error) from None
+        self._events = self._read(self._source)
+
+    def __aiter__(self) -> AsyncIterator[LlmEvent]:
+        return self
+
+    async def __anext__(self) -> LlmEvent:
+        if self._events is None:
+            raise StopAsyncIteration
+        return await self._events.__anext__()
+
+    async def close(self) -> None:
+        if self._total_ms is None:
+            self._total_ms = self._watch.elapsed_ms
+        source, events, self._source, self._events = self._source, self._events, None, None
+        if events is not None:
+            await events.aclose()
+        if source is not None:
+            # The answer is no longer wanted: how its connection ends does not matter, only that it ends now.
+            with contextlib.suppress(*OPENAI_ERRORS):
+                await source.close()
+
+    def usage(self) -> UsageReport:
+        """See ``base.LlmStream``."""
+        if self._usage is not None:
+            return msgspec.structs.replace(self._usage, error=self._error)
+        asked = sum(estimated_tokens(message.content) for message in self._request.messages)
+        return self._report(input_tokens=asked, output_tokens=(self._written + 3) // 4, estimated=True)
+
+    def _report(
+        self, *, input_tokens: int, output_tokens: int, cached_tokens: int = 0, estimated: bool = False
+    ) -> UsageReport:
+        return UsageReport(
+            stage="llm",
+            provider=self._config.provider,
+            model=self._config.model,
+            account_id=self._config.account_id,
+            input_tokens=input_tokens,
+            cached_tokens=cached_tokens,
+            output_tokens=output_tokens,
+            first_ms=self._watch.first_ms,
+            total_ms=self._watch.elapsed_ms if self._total_ms is None else self._total_ms,
+            estimated=estimated,
+            error=self._error,
+        )
+
+    def _failed(self, error: ProviderError) -> ProviderError:
+        self._error = error.kind.value
+        self._total_ms = self._watch.elapsed_ms
+        return error
+
+    async def _read(self, source: "openai.AsyncStream[ChatCompletionChunk]") -> AsyncGenerator[LlmEvent, None]:
+        try:
+            while (chunk := await self._next_chunk(source)) is not None:
+                for event in self._take(chunk):
+                    yield event
+        except OPENAI_ERRORS as error:
+            raise self._failed(openai_error(error, self._config, "llm")) from None
+        except ProviderError as error:
+            raise self._failed(error) from None
+        if not self._reason:
+            kind = ErrorKind.GARBAGE if self._watch.first_ms is None else ErrorKind.DROPPED
+            raise self._failed(make_error(kind, self._config, "llm", "the answer ended without a finish reason"))
+        for call in self._calls:
+            yield call.done()
+        self._calls = []
+        self._total_ms = self._watch.elapsed_ms
+        self._usage = self.usage()
+        yield self._usage
+        self.complete = True
+        yield LlmDone(self._reason)
+
+    async def _next_chunk(self, source: "openai.AsyncStream[ChatCompletionChunk]") -> ChatCompletionChunk | None:
+        phase: Phase = "first" if self._watch.first_ms is None else "stall"
+        try:
+            async with self._watch.within(phase, at_most=USAGE_GRACE_S if self._reason else None):
+                return await anext(source, None)
+        except ProviderError:
+            if self._reason:
+                return None
+            raise
+
+    def _take(self, chunk: ChatCompletionChunk) -> list[LlmEvent]:
+        self._watch.mark_first()
+        events: list[LlmEvent] = []
+        # Compatible servers leave out fields that the SDK's types promise.
+        for choice in chunk.choices or []:
+            events += self._take_choice(choice)
+        if chunk.usage is not None:
+            details = chunk.usage.prompt_tokens_details
+            self._usage = self._report(
+                input_tokens=chunk.usage.prompt_tokens or 0,
+                cached_tokens=(details.cached_tokens or 0) if details else 0,
+                output_tokens=chunk.usage.completion_tokens or 0,
+            )
+        return events
+
+    def _take_choice(self, choice: Choice) -> list[LlmEvent]:
+        events: list[LlmEvent] = []
+        delta = choice.delta
+        if delta is not None:
+            text = (delta.content or "") + (delta.refusal or "")
+            if text:
+                self._written += len(text)
+                events.append(TextDelta(text))
+            for piece in delta.tool_calls or []:
+                self._written += len(piece.function.arguments or "") if piece.function else 0
+                self._take_call(piece)
+        self._reason = choice.finish_reason or self._reason
+        return events
+
+    def _take_call(self, piece: ChoiceDeltaToolCall) -> None:
+        """Adds a piece to its call, by index; servers that leave the index out or repeat it are told apart by id."""
+        same = (call for call in reversed(self._calls) if piece.index is None or call.key == piece.index)
+        found = next(same, None)
+        if found is None or (piece.id and found.id and piece.id != found.id):
+            found = _PartialCall(len(self._calls) if piece.index is None else piece.index)
+            self._calls.append(found)
+        found.add(piece)
