@@ -1,0 +1,170 @@
+"""Recordings as rows and files: ours, and Plivo's fetched from a server that may be anything."""
+
+import datetime
+import hashlib
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from calls import recordings
+from calls.models import Call, PlivoAccount, Recording
+from tests.calls.test_recording_views import wav
+
+pytestmark = pytest.mark.db
+
+NOW = datetime.datetime(2026, 3, 1, 12, tzinfo=datetime.UTC)
+AUTH_ID = "MA" + "A" * 18
+
+
+class MediaServer(ThreadingHTTPServer):
+    """Answers every GET with ``answer`` (status, headers, body) and keeps what was asked."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.answer = (200, {}, wav())
+        self.asked = []
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.server.asked.append((self.path, self.headers.get("Authorization")))
+        status, headers, body = self.server.answer
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        """Quiet."""
+
+
+@pytest.fixture
+def media():
+    server = MediaServer()
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def call(db, media):
+    account = PlivoAccount.objects.create(
+        name="p", auth_id=AUTH_ID, auth_token="token", api_url=f"http://127.0.0.1:{media.server_port}"
+    )
+    return Call.objects.create(direction="inbound", status="ended", plivo_account=account)
+
+
+def noted(call, url):
+    recordings.note_plivo_recording(call=call, recording_id="r1", url=url, duration_ms="500.00000", now=NOW)
+    return Recording.objects.get(source="plivo")
+
+
+def url_of(media, path="/r1.wav"):
+    return f"http://127.0.0.1:{media.server_port}{path}"
+
+
+def test_ours_is_copied_hashed_and_ready(call, tmp_path):
+    recordings.open_recording(call_id=call.pk, host="h", rate=8000)
+    path = tmp_path / "x.wav"
+    path.write_bytes(wav())
+    recordings.attach_recording(
+        call_id=call.pk, path=path, duration_ms=500, rate=8000, channels=2, peaks=[[0.5], [0.25]], repaired=False
+    )
+    row = Recording.objects.get()
+    assert (row.status, row.size, row.duration_ms) == ("ready", len(wav()), 500)
+    assert row.sha256 == hashlib.sha256(wav()).hexdigest()
+    assert row.file.read() == wav()
+
+
+def test_a_second_attachment_replaces_the_first_file(call, tmp_path):
+    path = tmp_path / "x.wav"
+    for seconds in (0.5, 1.0):
+        path.write_bytes(wav(seconds))
+        recordings.attach_recording(
+            call_id=call.pk, path=path, duration_ms=1, rate=8000, channels=2, peaks=[], repaired=True
+        )
+    row = Recording.objects.get()
+    assert row.file.read() == wav(1.0)
+    assert len(row.file.storage.listdir(row.file.name.rsplit("/", 1)[0])[1]) == 1
+
+
+def test_a_failure_keeps_its_reason_but_never_spoils_a_ready_file(call):
+    recordings.open_recording(call_id=call.pk, host="h", rate=8000)
+    recordings.fail_recording(call_id=call.pk, error="disk full")
+    recordings.fail_recording(call_id=call.pk, error="another")
+    assert Recording.objects.get().error == "disk full"
+
+
+def test_the_callback_of_a_beginning_recording_is_no_file(call):
+    recordings.note_plivo_recording(call=call, recording_id="r1", url="https://x", duration_ms="-1", now=NOW)
+    assert not Recording.objects.exists()
+
+
+def test_plivos_recording_is_fetched_with_the_accounts_key_checked_and_stored(call, media):
+    row = noted(call, url_of(media))
+    assert recordings.due_plivo_recordings(NOW) == [str(row.pk)]
+    assert recordings.fetch_plivo_recording(recording_id=str(row.pk), now=NOW)
+    row.refresh_from_db()
+    assert (row.status, row.duration_ms) == ("ready", 500)
+    assert row.file.read() == wav()
+    assert media.asked[0][1].startswith("Basic ")
+    assert recordings.due_plivo_recordings(NOW + datetime.timedelta(days=1)) == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://evil.example.com/r1.mp3",
+        "http://media.plivo.com/r1.mp3",
+        "http://169.254.169.254/latest",
+        "https://media.plivo.com.evil.example.com/r1.mp3",
+        "file:///etc/passwd",
+    ],
+)
+def test_the_key_is_sent_to_no_other_host(call, media, url):
+    row = noted(call, url)
+    assert not recordings.fetch_plivo_recording(recording_id=str(row.pk), now=NOW)
+    row.refresh_from_db()
+    assert (row.status, row.error) == ("failed", "The recording's address is not one of Plivo's")
+    assert media.asked == []
+
+
+def test_a_redirect_is_not_followed(call, media):
+    media.answer = (302, {"Location": "https://evil.example.com/"}, b"")
+    row = noted(call, url_of(media))
+    recordings.fetch_plivo_recording(recording_id=str(row.pk), now=NOW)
+    row.refresh_from_db()
+    assert row.error == "Plivo answered 302 for the recording"
+
+
+def test_a_file_that_is_not_there_yet_is_tried_again_later_and_then_given_up(call, media):
+    media.answer = (404, {}, b"")
+    row = noted(call, url_of(media))
+    now = NOW
+    for _ in recordings.FETCH_DELAYS_S:
+        assert recordings.due_plivo_recordings(now) == [str(row.pk)]
+        assert not recordings.fetch_plivo_recording(recording_id=str(row.pk), now=now)
+        now += datetime.timedelta(days=1)
+    row.refresh_from_db()
+    assert (row.status, row.attempts) == ("failed", len(recordings.FETCH_DELAYS_S))
+    assert len(media.asked) == row.attempts
+
+
+def test_an_error_page_is_not_taken_for_audio(call, media):
+    media.answer = (200, {}, b"<html>sorry</html>")
+    row = noted(call, url_of(media))
+    assert not recordings.fetch_plivo_recording(recording_id=str(row.pk), now=NOW)
+    row.refresh_from_db()
+    assert (row.status, row.error) == ("pending", "What came is neither WAV nor MP3")
+
+
+def test_two_workers_with_the_same_hint_fetch_once(call, media):
+    row = noted(call, url_of(media))
+    Recording.objects.update(attempts=1, next_attempt_at=NOW + datetime.timedelta(seconds=5))
+    assert not recordings.fetch_plivo_recording(recording_id=str(row.pk), now=NOW)
+    assert media.asked == []
