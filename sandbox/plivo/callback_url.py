@@ -1,7 +1,7 @@
 """The retry settings that Plivo reads from a URL's fragment (`#ct=2000&rt=10000&rc=2&rp=5xx`).
 
-The fragment is neither sent nor signed. Ranges and defaults as Plivo's page on callback configuration; wrong values fall
-back to the default, as an unknown fragment does.
+The fragment is neither sent nor signed. Ranges and defaults as on Plivo's page on callback configuration; wrong values
+fall back to the default, as an unknown fragment does.
 """
 
 from __future__ import annotations

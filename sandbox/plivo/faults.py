@@ -109,7 +109,7 @@ def _check(name: str, value: Any) -> Any:
 def merged(faults: Faults, changes: Mapping[str, Any]) -> Faults:
     """`faults` with `changes`; a value of None goes back to the default. Raises BadFaultError."""
     defaults = Faults()
-    values = {
+    values: dict[str, Any] = {
         name: getattr(defaults, name, None) if value is None and name in _HINTS else _check(name, value)
         for name, value in changes.items()
     }

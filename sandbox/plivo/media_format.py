@@ -1,6 +1,7 @@
 """The three codecs of a stream: their names in XML and JSON, their frames, and the way to and from the phone's 8 kHz.
 
-Used by the XML checks, the stream client and the caller. Linear audio is little-endian, as the official test client sends.
+Used by the XML checks, the stream client and the caller. Linear audio is little-endian, as the official test client
+sends.
 """
 
 from __future__ import annotations

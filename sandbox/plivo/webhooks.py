@@ -1,4 +1,4 @@
-"""Sends Plivo's webhooks: signed, form-encoded, with the retries that the URL's fragment asks for; every one in the ledger.
+"""Sends Plivo's webhooks: signed, form-encoded, retried as the URL's fragment asks; every one goes in the ledger.
 
 Used by the call engine, the XML interpreter, the streams and the recordings. Nothing here raises for a bad reply: the
 outcome is returned, and what it means for the call is the sender's business.
@@ -48,6 +48,25 @@ class Signers:
     main_tokens: tuple[str, ...]
 
 
+@dataclasses.dataclass(frozen=True)
+class Webhook:
+    """One webhook to send.
+
+    `event` names it for the ledger and the faults (Ring, StartApp, Hangup, Record, stream ...); `read_ms` is the read
+    timeout unless the URL's fragment has one.
+    """
+
+    url: str
+    method: str
+    params: Mapping[str, str]
+    event: str
+    call_uuid: str
+    signers: Signers
+    faults: Faults
+    read_ms: int = 40000
+    as_json: bool = False
+
+
 class WebhookSender:
     """One per sandbox; keeps no state of a call."""
 
@@ -57,46 +76,24 @@ class WebhookSender:
         self._ledger = ledger
         self._time_scale = time_scale
 
-    async def send(
-        self,
-        target: str,
-        method: str,
-        params: Mapping[str, str],
-        *,
-        event: str,
-        call_uuid: str,
-        signers: Signers,
-        faults: Faults,
-        read_ms: int = 40000,
-        as_json: bool = False,
-    ) -> Reply:
-        """Send one webhook, retries and duplicates included, and return the reply to the first copy.
-
-        `event` names it for the ledger and the faults (Ring, StartApp, Hangup, Record, stream ...).
-        """
-        if event in faults.webhook_lost or "all" in faults.webhook_lost:
-            self._ledger.webhook({"event": event, "call_uuid": call_uuid, "url": target, "lost": True})
+    async def send(self, webhook: Webhook) -> Reply:
+        """Send it, retries and duplicates included, and return the reply to the first copy."""
+        faults = webhook.faults
+        if webhook.event in faults.webhook_lost or "all" in faults.webhook_lost:
+            self._ledger.webhook(
+                {"event": webhook.event, "call_uuid": webhook.call_uuid, "url": webhook.url, "lost": True}
+            )
             return Reply(status=0, error="lost")
-        delay = for_event(faults.webhook_delay_ms, event)
+        delay = for_event(faults.webhook_delay_ms, webhook.event)
         if delay:
             await asyncio.sleep(delay * self._time_scale / 1000)
-        callback = parse_callback_url(target, read_ms=read_ms)
-        reply = await self._with_retries(callback, method, params, event, call_uuid, signers, faults, as_json)
-        for _ in range(for_event(faults.webhook_duplicates, event)):
-            await self._with_retries(callback, method, params, event, call_uuid, signers, faults, as_json)
+        reply = await self._with_retries(webhook)
+        for _ in range(for_event(faults.webhook_duplicates, webhook.event)):
+            await self._with_retries(webhook)
         return reply
 
-    async def _with_retries(
-        self,
-        callback: CallbackUrl,
-        method: str,
-        params: Mapping[str, str],
-        event: str,
-        call_uuid: str,
-        signers: Signers,
-        faults: Faults,
-        as_json: bool,
-    ) -> Reply:
+    async def _with_retries(self, webhook: Webhook) -> Reply:
+        callback = parse_callback_url(webhook.url, read_ms=webhook.read_ms)
         started = time.monotonic()
         reply = Reply(status=0, error="not sent")
         for attempt in range(callback.retries + 1):
@@ -105,17 +102,17 @@ class WebhookSender:
                 break
             entry = self._ledger.webhook(
                 {
-                    "event": event,
-                    "call_uuid": call_uuid,
+                    "event": webhook.event,
+                    "call_uuid": webhook.call_uuid,
                     "url": callback.url,
-                    "method": method,
-                    "params": dict(params),
+                    "method": webhook.method,
+                    "params": dict(webhook.params),
                     "attempt": attempt + 1,
                     "status": None,
                 }
             )
             before = time.monotonic()
-            reply, outcome = await self._once(callback, method, params, signers, faults, left, as_json)
+            reply, outcome = await self._once(webhook, callback, left)
             entry.update(status=reply.status or None, ms=round((time.monotonic() - before) * 1000, 1))
             if reply.error:
                 entry["error"] = reply.error
@@ -123,43 +120,21 @@ class WebhookSender:
                 break
         return reply
 
-    async def _once(
-        self,
-        callback: CallbackUrl,
-        method: str,
-        params: Mapping[str, str],
-        signers: Signers,
-        faults: Faults,
-        left: float,
-        as_json: bool,
-    ) -> tuple[Reply, str]:
-        url, data, fields = callback.url, None, dict(params)
-        headers: dict[str, str] = {}
-        if method == "GET":
-            url += ("&" if "?" in url else "?") + urlencode(params)
-            fields = {}
-        elif as_json:
-            data, fields = json.dumps(params), {}
-            headers["Content-Type"] = "application/json"
-        else:
-            data = urlencode(params)
-            headers["Content-Type"] = "application/x-www-form-urlencoded"
-        headers |= signature_headers(
-            method,
-            url,
-            fields,
-            tokens=signers.tokens,
-            main_tokens=signers.main_tokens,
-            fault=faults.webhook_signature,
-        )
+    async def _once(self, webhook: Webhook, callback: CallbackUrl, left: float) -> tuple[Reply, str]:
+        url, data, headers = _written(webhook, callback.url)
         timeout = aiohttp.ClientTimeout(
             total=left, sock_connect=callback.connect_ms / 1000, sock_read=callback.read_ms / 1000
         )
         try:
             async with self._session.request(
-                method, URL(url, encoded=True), data=data, headers=headers, timeout=timeout, allow_redirects=False
+                webhook.method,
+                URL(url, encoded=True),
+                data=data,
+                headers=headers,
+                timeout=timeout,
+                allow_redirects=False,
             ) as answer:
-                body = await answer.content.read(MAX_REPLY)
+                body = await _read_up_to(answer.content, MAX_REPLY)
                 outcome = f"{answer.status // 100}xx"
                 return Reply(status=answer.status, content_type=answer.content_type, body=body), outcome
         except aiohttp.ConnectionTimeoutError as error:
@@ -170,6 +145,40 @@ class WebhookSender:
             return Reply(status=0, error=f"connection refused: {error}"), "ct"
         except (aiohttp.ClientError, ValueError) as error:
             return Reply(status=0, error=f"{type(error).__name__}: {error}"), "partial"
+
+
+def _written(webhook: Webhook, url: str) -> tuple[str, str | None, dict[str, str]]:
+    """URL, body and signed headers of a webhook."""
+    data, fields = None, dict(webhook.params)
+    headers: dict[str, str] = {}
+    if webhook.method == "GET":
+        url += ("&" if "?" in url else "?") + urlencode(webhook.params)
+        fields = {}
+    elif webhook.as_json:
+        data, fields = json.dumps(webhook.params), {}
+        headers["Content-Type"] = "application/json"
+    else:
+        data = urlencode(webhook.params)
+        headers["Content-Type"] = "application/x-www-form-urlencoded"
+    headers |= signature_headers(
+        webhook.method,
+        url,
+        fields,
+        tokens=webhook.signers.tokens,
+        main_tokens=webhook.signers.main_tokens,
+        fault=webhook.faults.webhook_signature,
+    )
+    return url, data, headers
+
+
+async def _read_up_to(content: aiohttp.StreamReader, limit: int) -> bytes:
+    """The body, or its first `limit` bytes and a little more."""
+    body = bytearray()
+    async for chunk in content.iter_chunked(65536):
+        body += chunk
+        if len(body) > limit:
+            break
+    return bytes(body)
 
 
 def text_params(params: Mapping[str, Any]) -> dict[str, str]:
