@@ -22,29 +22,32 @@ LIVE_GRACE = datetime.timedelta(seconds=60)
 AFTER_STREAM_GRACE = datetime.timedelta(seconds=30)
 
 
-def create_inbound(*, plivo_call_uuid: str, now: datetime.datetime, **fields: Any) -> tuple[Call, bool]:
-    """The call of an inbound ring, already ANSWERED: the document that we return picks it up.
+def create_inbound(*, plivo_call_uuid: str, facts: Facts, now: datetime.datetime, **fields: Any) -> tuple[Call, bool]:
+    """The call of an inbound ring, made at the first report of it.
 
     Args:
-        plivo_call_uuid: asked again (Plivo retries), the same call is returned.
+        facts: what that report says; to a call that exists already they are not added.
         fields: further columns of ``Call``.
 
     Returns:
         The call, and whether it is new.
     """
+    state = merge(State(), facts)
+    columns = {name: getattr(state, name) for name in FIELDS}
+    deadline = None if is_over(state.status) else now + ANSWERED_GRACE
     try:
         with transaction.atomic():
             call = Call.objects.create(
                 plivo_call_uuid=plivo_call_uuid,
                 direction=Call.Direction.INBOUND,
-                status=Call.Status.ANSWERED,
-                ringing_at=now,
-                answered_at=now,
-                deadline_at=now + ANSWERED_GRACE,
+                deadline_at=deadline,
+                **columns,
                 **fields,
             )
     except IntegrityError:
         return Call.objects.select_related("agent", "agent_version").get(plivo_call_uuid=plivo_call_uuid), False
+    if call.status == Call.Status.ENDED:
+        _after_end(call.pk)
     return call, True
 
 

@@ -35,6 +35,18 @@ _BY_WORD: dict[str, Outcome] = {
     "ALLOTTED_TIMEOUT": "completed",
     "CALL_REJECTED": "declined",
     "ORIGINATOR_CANCEL": "cancelled",
+    # HangupCauseName, which records give in the word's place.
+    "NORMAL HANGUP": "completed",
+    "END OF XML INSTRUCTIONS": "completed",
+    "SCHEDULED HANGUP": "completed",
+    "BUSY LINE": "busy",
+    "BUSY EVERYWHERE": "busy",
+    "NO ANSWER": "no_answer",
+    "RING TIMEOUT REACHED": "no_answer",
+    "REJECTED": "declined",
+    "DECLINED": "declined",
+    "CANCELED": "cancelled",
+    "MACHINE DETECTED": "machine",
 }
 # The CallStatus of a hang-up without cause, kept in the cause's place with this prefix.
 STATUS_PREFIX = "status:"

@@ -1,7 +1,7 @@
 """Plivo's V3 signatures: was this webhook, this WebSocket handshake, sent by somebody who holds the account's token?
 
-``calls.edge`` checks webhooks with it, ``streaming`` handshakes. Own code, because the SDK's helper raises where a header
-is missing, does not strip blanks in lists, refuses wss addresses and does not compare in constant time.
+``calls.edge`` checks webhooks with it, ``streaming`` handshakes. Own code, because the SDK's helper raises where a
+header is missing, does not strip blanks in lists, refuses wss addresses and does not compare in constant time.
 """
 
 import base64
@@ -19,21 +19,6 @@ NONCE = "x-plivo-signature-v3-nonce"
 MAX_LISTED = 10  # signatures that one header may list: one for each active token of an account
 
 Params = Sequence[tuple[str, str]]
-
-
-class Tokens(msgspec.Struct, frozen=True):
-    """Auth tokens that may have signed a request.
-
-    Attributes:
-        any: of the account or subaccount that owns the number; fit either header.
-        main: of main accounts; fit the Ma-V3 header alone.
-    """
-
-    any: tuple[str, ...] = ()
-    main: tuple[str, ...] = ()
-
-    def __bool__(self) -> bool:
-        return bool(self.any or self.main)
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -87,16 +72,16 @@ def sign(*, base: str, nonce: str, token: str) -> str:
 
 
 def verify_webhook(
-    *, method: str, url: str, params: Params, headers: Mapping[str, str], tokens: Tokens | Iterable[str]
+    *, method: str, url: str, params: Params, headers: Mapping[str, str], tokens: Iterable[str]
 ) -> Verdict:
     """Checks a webhook.
 
     Args:
         url: PUBLIC_URL with the path and query as they came, undecoded.
         headers: keys in lower case.
-        tokens: of the account(s) that the request can belong to.
+        tokens: of the account(s) that the request can belong to, a subaccount's main account included.
     """
-    known = tokens if isinstance(tokens, Tokens) else Tokens(any=tuple(tokens))
+    known = [token for token in tokens if token]
     nonce = headers.get(NONCE, "").strip()
     signatures, main_signatures = _listed(headers.get(SIGNATURE, "")), _listed(headers.get(MAIN_SIGNATURE, ""))
     if not nonce or not (signatures or main_signatures):
@@ -105,16 +90,15 @@ def verify_webhook(
         return Verdict("no_token")
     base = base_string(method=method, url=url, params=params)
     fits = False
-    for tokens_of_header, listed in ((known.any, signatures), ((*known.any, *known.main), main_signatures)):
-        for token in tokens_of_header:
-            expected = sign(base=base, nonce=nonce, token=token).encode()
-            for signature in listed:
-                fits |= hmac.compare_digest(expected, signature)
+    for token in known:
+        expected = sign(base=base, nonce=nonce, token=token).encode()
+        for signature in (*signatures, *main_signatures):
+            fits |= hmac.compare_digest(expected, signature)
     return Verdict("") if fits else Verdict("bad_signature")
 
 
 def verify_handshake(
-    *, stream_url_with_path: str, headers: Mapping[str, str], tokens: Tokens | Iterable[str]
+    *, stream_url_with_path: str, headers: Mapping[str, str], tokens: Iterable[str]
 ) -> HandshakeVerdict:
     """Checks a WebSocket handshake in every form that Plivo is known to sign.
 
@@ -126,9 +110,10 @@ def verify_handshake(
         headers: keys in lower case.
     """
     forms = _handshake_forms(stream_url_with_path)
+    known = tuple(tokens)
     reason = ""
     for name, url in forms.items():
-        verdict = verify_webhook(method="GET", url=url, params=(), headers=headers, tokens=tokens)
+        verdict = verify_webhook(method="GET", url=url, params=(), headers=headers, tokens=known)
         if verdict.ok:
             return HandshakeVerdict(ok=True, form=name, forms_tried=(name,))
         reason = verdict.reason

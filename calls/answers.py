@@ -1,0 +1,143 @@
+"""Which document Plivo is given, and what that changes: the rules behind every answer-type address.
+
+A conversation is Record (if asked for), Stream, Redirect to after-stream: whatever ends the stream, Plivo comes back
+there and is told to go on. So a dead process is a pause of seconds, not a dead call. Called by ``calls.webhooks``.
+
+Listening agents have a one-way stream. Plivo forks that off and runs the next element at once (its pages tie
+keepCallAlive to two-way streams), so the call would end; a short Wait before the Redirect keeps the line, and each
+round trip to after-stream looks whether the stream still lives, ended on purpose, or must be opened again.
+"""
+
+import datetime
+
+from django.db.models import F
+from django.utils import timezone
+
+from agents.prompts import built_ins, render
+from agents.spec import AgentSpec
+from calls import lifecycle
+from calls.addresses import call_url, stream_url
+from calls.models import Call
+from calls.states import Facts, is_over
+from calls.telephony.stream_tokens import issue
+from calls.telephony.xml import Document
+
+MAX_STREAMS = 4  # the first and three more
+LISTEN_ROUND_S = 10  # how long a listening call goes unlooked at
+SESSION_SILENCE = datetime.timedelta(seconds=10)  # sessions show a sign of life every 3 s
+TIMEOUT_MARGIN_S = 120  # our own longest call ends first; Plivo's limit is for when we cannot
+LONGEST_RECORDING_S = 14_400
+APOLOGY = "We are sorry, your call cannot be taken at the moment. Please call again later."
+
+
+def conversation(call: Call, *, now: datetime.datetime) -> Document:
+    """The document of a call that is put through; each time with a token of its own."""
+    spec = _spec(call)
+    document = Document()
+    if spec.mode == "listen_only":
+        for text in (spec.disclosure, spec.recording_notice if spec.record else ""):
+            document.speak(_filled(text, call, spec, now), language=spec.language)
+    if spec.plivo_record:
+        limit = min(LONGEST_RECORDING_S, spec.max_call_ms // 1000 + TIMEOUT_MARGIN_S)
+        document.record_call(callback_url=call_url(call.public_id, "recording"), max_length_s=limit)
+    return _stream(document, call, spec, now=now)
+
+
+def refused(call: Call) -> Document:
+    """The document of a call that is not put through: an apology, then the agent's fallback number or the end."""
+    return _give_up(call)
+
+
+def outbound(call: Call, *, now: datetime.datetime) -> Document:
+    """The document of a call that we placed and that was picked up; nothing is said on one that must not be."""
+    if call.agent_version is None or is_over(call.status) or call.stream_ended_at is not None:
+        return Document().hang_up()
+    facts = Facts(status=Call.Status.ANSWERED, answered_at=now)
+    state = lifecycle.apply(call_id=call.pk, facts=facts, deadline_at=now + lifecycle.ANSWERED_GRACE)
+    if is_over(state.status):
+        return Document().hang_up()
+    Call.objects.filter(pk=call.pk, streams=0).update(streams=1)
+    return conversation(call, now=now)
+
+
+def after_stream(call: Call, *, replay: bool, now: datetime.datetime) -> Document:
+    """The document after a stream: the end, or another stream for a conversation that was cut off."""
+    if is_over(call.status) or call.stream_ended_at is not None or call.end_reason == Call.EndReason.REFUSED:
+        return Document().hang_up()
+    if call.agent_version is None or call.end_reason == Call.EndReason.STREAM_LOST:
+        return _give_up(call)
+    spec = _spec(call)
+    if call.live_at and now - call.live_at >= datetime.timedelta(milliseconds=spec.max_call_ms):
+        facts = Facts(end_reason=Call.EndReason.MAX_LENGTH, stream_ended_at=now)
+        lifecycle.apply(call_id=call.pk, facts=facts, deadline_at=now + lifecycle.AFTER_STREAM_GRACE)
+        return Document().hang_up()
+    if spec.mode == "listen_only" and call.last_seen_at and now - call.last_seen_at < SESSION_SILENCE:
+        return _round(Document(), call)
+    if not replay and not _another_stream(call, now):
+        return _give_up(call)
+    document = Document()
+    if call.streams > 2:  # the first retry is at once; then the stream host is given a moment to come back
+        document.wait(call.streams - 2)
+    return _stream(document, call, spec, now=now)
+
+
+def fallback(call: Call | None) -> Document:
+    """The document when our answer could not be had: as helpful as what is still known allows."""
+    return Document().speak(APOLOGY, language="en-US").hang_up() if call is None else _give_up(call)
+
+
+def _another_stream(call: Call, now: datetime.datetime) -> bool:
+    """Counts one more stream; False, and the call is given up, when it has had them all."""
+    counted = Call.objects.filter(pk=call.pk, streams__lt=MAX_STREAMS).update(streams=F("streams") + 1)
+    facts = Facts() if counted else Facts(end_reason=Call.EndReason.STREAM_LOST)
+    lifecycle.apply(call_id=call.pk, facts=facts, deadline_at=now + lifecycle.ANSWERED_GRACE)
+    call.refresh_from_db(fields=["streams"])
+    kind = "stream_again" if counted else "stream_given_up"
+    lifecycle.note(call=call, kind=kind, now=now, data={"streams": call.streams})
+    return bool(counted)
+
+
+def _stream(document: Document, call: Call, spec: AgentSpec, *, now: datetime.datetime) -> Document:
+    two_way = spec.mode == "conversation"
+    document.stream(
+        stream_url(issue(call=call, now=now)),
+        content_type=spec.codec,
+        two_way=two_way,
+        timeout_s=spec.max_call_ms // 1000 + TIMEOUT_MARGIN_S,
+        status_url=call_url(call.public_id, "stream-status"),
+    )
+    return document.redirect(call_url(call.public_id, "after-stream")) if two_way else _round(document, call)
+
+
+def _round(document: Document, call: Call) -> Document:
+    return document.wait(LISTEN_ROUND_S).redirect(call_url(call.public_id, "after-stream"))
+
+
+def _give_up(call: Call) -> Document:
+    spec = call.agent_version.spec if call.agent_version else None
+    apology, language = (spec.apology or APOLOGY, spec.language) if spec else (APOLOGY, "en-US")
+    if spec:
+        apology = _filled(apology, call, spec, timezone.now()) or APOLOGY
+    document = Document().speak(apology, language=language)
+    if spec and spec.fallback_number:
+        ours = call.from_number if call.direction == Call.Direction.OUTBOUND else call.to_number
+        return document.dial(spec.fallback_number, action_url=call_url(call.public_id, "dial"), caller_id=ours)
+    return document.hang_up()
+
+
+def _filled(text: str, call: Call, spec: AgentSpec, now: datetime.datetime) -> str:
+    values = built_ins(
+        caller_number=call.from_number,
+        called_number=call.to_number,
+        caller_name=call.caller_name,
+        agent_name=spec.name,
+        now=timezone.localtime(now),
+    )
+    own = {str(name): str(value) for name, value in call.variables.items()}
+    return render(text, {**values, **spec.variables, **own})
+
+
+def _spec(call: Call) -> AgentSpec:
+    if call.agent_version is None:
+        raise ValueError("a call without a version cannot be put through")
+    return call.agent_version.spec

@@ -1,0 +1,222 @@
+"""What a live call reads from and writes to the database: its context at the start, turns and events as they happen.
+
+Called by ``streaming`` from its journal's thread; everything here blocks. Writes may come twice (a retry, a spill file
+written later) and from two sessions of one call (a dropped stream and its successor): none may lose a turn.
+"""
+
+import datetime
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from django.contrib.auth.models import AbstractBaseUser
+from django.db import transaction
+from django.db.models import Max
+from django.utils import timezone
+
+from agents import services
+from agents.models import Agent, ProviderAccount
+from agents.prompts import built_ins
+from agents.providers.base import Message, ProviderConfig
+from agents.spec import AgentSpec, StageSpec
+from calls import lifecycle
+from calls.context import CallContext
+from calls.edge import printable
+from calls.models import Call, CallEvent, Turn, Usage
+from calls.states import Facts, is_over
+
+CHUNK = 500  # rows of one statement
+MAX_TEXT = 100_000
+_TURN_FIELDS = [field.name for field in Turn._meta.concrete_fields if field.name not in {"id", "call", "index"}]
+_USAGE_FIELDS = [field.name for field in Usage._meta.concrete_fields if field.name not in {"id", "key"}]
+
+Row = Mapping[str, Any]
+
+
+def create_browser_call(*, agent: Agent, user: AbstractBaseUser, draft: bool, now: datetime.datetime) -> Call:
+    """The call of the *Talk to it* page.
+
+    Args:
+        draft: talk to the agent as it is being edited; the call then has no version.
+
+    Raises:
+        ValueError: the agent was never published and ``draft`` is not set.
+    """
+    if not draft and agent.published_version_id is None:
+        raise ValueError("The agent is not published yet: publish it, or talk to the draft.")
+    return lifecycle.create_browser(
+        now=now,
+        agent=agent,
+        agent_version=None if draft else agent.published_version,
+        started_by=user,
+        from_number="browser",
+    )
+
+
+def stream_started(*, call_id: int, stream_id: str, now: datetime.datetime) -> CallContext | None:
+    """The call's stream has begun: marks the call LIVE and gathers what its session needs.
+
+    Returns:
+        None when the call is over already, was ended on purpose, or has no agent.
+
+    Raises:
+        agents.services.AccountError: a provider account cannot be used; the call stays LIVE.
+        django.core.exceptions.ValidationError: the draft of a browser call is incomplete.
+    """
+    call = Call.objects.select_related("agent", "agent_version").filter(pk=call_id).first()
+    if call is None or call.agent is None or is_over(call.status) or call.stream_ended_at is not None:
+        return None
+    resumed = call.live_at is not None
+    state = lifecycle.apply(
+        call_id=call_id,
+        facts=Facts(status=Call.Status.LIVE, live_at=now),
+        deadline_at=now + lifecycle.LIVE_GRACE,
+    )
+    if is_over(state.status) or state.live_at is None:
+        return None  # its end came in between
+    Call.objects.filter(pk=call_id).update(last_seen_at=now)
+    call.live_at = state.live_at
+    lifecycle.note(call=call, kind="stream_resumed" if resumed else "stream_started", now=now, data={"id": stream_id})
+    return _context(call, resumed=resumed, now=now)
+
+
+def heartbeat(*, call_ids: Sequence[int], now: datetime.datetime) -> None:
+    """Notes that these calls live."""
+    for start in range(0, len(call_ids), CHUNK):
+        Call.objects.filter(pk__in=call_ids[start : start + CHUNK], ended_at=None).update(
+            last_seen_at=now, deadline_at=now + lifecycle.LIVE_GRACE
+        )
+
+
+def stream_ended(*, call_id: int, reason: str | None, normal: bool, now: datetime.datetime) -> None:
+    """The call's stream has ended.
+
+    Args:
+        reason: a ``Call.EndReason``; None when the session does not know.
+        normal: the conversation is over, on purpose or because the caller left: the after-stream document hangs up.
+            False leaves the call open: that document answers with a new stream, or the sweeper closes it.
+
+    A browser call has nothing behind its stream and ends here. For a phone call, write this before closing the
+    socket: Plivo asks for the after-stream document within milliseconds of the close.
+    """
+    call = Call.objects.filter(pk=call_id).values("direction").first()
+    if call is None:
+        return
+    over = call["direction"] == Call.Direction.BROWSER
+    facts = Facts(
+        end_reason=reason or "",
+        stream_ended_at=now if normal or over else None,
+        status=Call.Status.ENDED if over else "claimed",
+        ended_at=now if over else None,
+    )
+    lifecycle.apply(call_id=call_id, facts=facts, deadline_at=now + lifecycle.AFTER_STREAM_GRACE)
+
+
+def write_turns(call_id: int, rows: Sequence[Row]) -> None:
+    """Writes turns. A row that was written before is replaced; one whose index another turn took gets the next free."""
+    with transaction.atomic():
+        Call.objects.select_for_update().values("pk").filter(pk=call_id).first()  # one writer of a call's indexes
+        indexes = [row["index"] for row in rows]
+        taken = {turn.index: turn for turn in Turn.objects.filter(call_id=call_id, index__in=indexes)}
+        last = Turn.objects.filter(call_id=call_id).aggregate(last=Max("index"))["last"]
+        free = max([-1 if last is None else last, *indexes]) + 1
+        turns = []
+        for row in rows:
+            turn = Turn(call_id=call_id, **_storable(row))
+            other = taken.get(turn.index)
+            if other is not None and (other.role, other.started_ms) != (turn.role, turn.started_ms):
+                same = Turn.objects.filter(call_id=call_id, role=turn.role, started_ms=turn.started_ms).first()
+                turn.index = same.index if same else free
+                free += not same
+            taken[turn.index] = turn
+            turns.append(turn)
+        unique = list({turn.index: turn for turn in turns}.values())
+        Turn.objects.bulk_create(
+            unique,
+            batch_size=CHUNK,
+            update_conflicts=True,
+            unique_fields=["call", "index"],
+            update_fields=_TURN_FIELDS,
+        )
+
+
+def write_events(call_id: int, rows: Sequence[Row]) -> None:
+    """Writes timeline entries: ``at``, ``offset_ms``, ``kind``, ``data``."""
+    CallEvent.objects.bulk_create((CallEvent(call_id=call_id, **_storable(row)) for row in rows), batch_size=CHUNK)
+
+
+def write_usage(call_id: int, rows: Sequence[Row]) -> None:
+    """Writes what provider calls consumed; a row of the same ``key`` is replaced, since reports are cumulative."""
+    latest = {str(row["key"]): Usage(call_id=call_id, **_storable(row)) for row in rows}
+    Usage.objects.bulk_create(
+        latest.values(),
+        batch_size=CHUNK,
+        update_conflicts=True,
+        unique_fields=["key"],
+        update_fields=_USAGE_FIELDS,
+    )
+
+
+def history(turns: Iterable[Turn]) -> tuple[Message, ...]:
+    """What was said before, as the model is to remember it: the caller's words, and of ours what was heard."""
+    messages = []
+    for turn in turns:
+        if turn.role == Turn.Role.CALLER and turn.text:
+            messages.append(Message(role="user", content=turn.text))
+        elif turn.role == Turn.Role.AGENT and turn.heard:
+            messages.append(Message(role="assistant", content=turn.heard))
+    return tuple(messages)
+
+
+def _context(call: Call, *, resumed: bool, now: datetime.datetime) -> CallContext:
+    assert call.agent is not None and call.live_at is not None  # noqa: S101, PT018  (the only caller has looked)
+    spec = call.agent_version.spec if call.agent_version else services.build_spec(call.agent)
+    turns = list(Turn.objects.filter(call=call).order_by("index"))
+    is_sandbox = call.is_sandbox or _any_sandbox(spec)
+    if is_sandbox != call.is_sandbox:
+        Call.objects.filter(pk=call.pk).update(is_sandbox=is_sandbox)
+    values = built_ins(
+        caller_number=call.from_number,
+        called_number=call.to_number,
+        caller_name=call.caller_name,
+        agent_name=spec.name,
+        now=timezone.localtime(now),
+    )
+    listens = spec.mode == "listen_only"
+    own = {str(name): str(value) for name, value in call.variables.items()}
+    return CallContext(
+        call_id=call.pk,
+        public_id=str(call.public_id),
+        plivo_call_uuid=call.plivo_call_uuid or "",
+        spec=spec,
+        version_id=str(call.agent_version_id or call.agent_id),
+        stt=services.stage_config(spec.stt, language=spec.language),
+        llm=_unused(spec.llm) if listens else services.stage_config(spec.llm, language=spec.language),
+        tts=_unused(spec.tts) if listens else _voice_config(spec),
+        variables={**values, **spec.variables, **own, **{name: value for name, value in values.items() if value}},
+        live_at=call.live_at,
+        resumed=resumed,
+        history=history(turns),
+        next_turn_index=turns[-1].index + 1 if turns else 0,
+        is_sandbox=is_sandbox,
+    )
+
+
+def _voice_config(spec: AgentSpec) -> ProviderConfig:
+    return services.stage_config(
+        spec.tts, language=spec.language, voice_id=spec.voice_id, voice_settings=spec.voice_settings
+    )
+
+
+def _unused(stage: StageSpec) -> ProviderConfig:
+    """The config of a stage that a listening agent has not: without a key, so that none need be there."""
+    return ProviderConfig(provider=stage.provider, base_url="", api_key="", model=stage.model)
+
+
+def _any_sandbox(spec: AgentSpec) -> bool:
+    ids = {stage.account_id for stage in (spec.stt, spec.llm, spec.tts) if stage.account_id}
+    return ProviderAccount.objects.filter(pk__in=ids, is_sandbox=True).exists()
+
+
+def _storable(row: Row) -> dict[str, Any]:
+    """The row without characters that PostgreSQL refuses; a provider's NUL must not cost a turn."""
+    return {name: printable(value, MAX_TEXT) for name, value in row.items()}

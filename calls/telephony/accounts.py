@@ -1,0 +1,62 @@
+"""Plivo accounts and their auth tokens, from the admin or from the environment; which may have signed a request."""
+
+from django.conf import settings
+
+from agents.crypto import UndecryptableError
+from calls.models import PlivoAccount
+from calls.telephony.client import PlivoClient
+
+ENVIRONMENT_NAME = "Plivo (environment)"
+
+
+def environment_account() -> PlivoAccount | None:
+    """The account of PLIVO_AUTH_ID and PLIVO_AUTH_TOKEN as a row, made when missing; None when they are unset.
+
+    The row holds no token: it is read from the environment each time, so that changing it there is enough.
+    """
+    if not (settings.PLIVO_AUTH_ID and settings.PLIVO_AUTH_TOKEN):
+        return None
+    account, _ = PlivoAccount.objects.get_or_create(
+        auth_id=settings.PLIVO_AUTH_ID, defaults={"name": ENVIRONMENT_NAME, "auth_token": ""}
+    )
+    return account
+
+
+def auth_token(account: PlivoAccount) -> str:
+    """The account's token: its own, else the environment's if it is the same account; may be empty."""
+    if account.auth_token:
+        return str(account.auth_token)
+    return settings.PLIVO_AUTH_TOKEN if account.auth_id == settings.PLIVO_AUTH_ID else ""
+
+
+def tokens_for(account: PlivoAccount | None) -> list[str]:
+    """The tokens that may have signed a request for this account; for None, those of every account.
+
+    Plivo signs a subaccount's requests with the subaccount's token, and in the Ma-V3 header with the main account's.
+    """
+    if account is None:
+        tokens = [auth_token(each) for each in readable_accounts()] + [settings.PLIVO_AUTH_TOKEN]
+    elif account.auth_id.startswith("SA"):
+        mains = (each for each in readable_accounts() if each.auth_id.startswith("MA"))
+        tokens = [auth_token(account), *map(auth_token, mains)]
+    else:
+        tokens = [auth_token(account)]
+    return list(dict.fromkeys(filter(None, tokens)))
+
+
+def readable_accounts() -> list[PlivoAccount]:
+    """All accounts whose token can be decrypted."""
+    accounts = []
+    for pk in PlivoAccount.objects.order_by("created_at").values_list("pk", flat=True):
+        try:
+            accounts.append(PlivoAccount.objects.get(pk=pk))
+        except UndecryptableError:
+            continue  # the account's page in the admin says so; the others still serve
+    return accounts
+
+
+def client_for(account: PlivoAccount) -> PlivoClient:
+    """The account's REST API; raises calls.telephony.base.CarrierError where id or token cannot be any."""
+    return PlivoClient(
+        auth_id=account.auth_id, auth_token=auth_token(account), api_url=account.api_url or settings.PLIVO_API_URL
+    )
