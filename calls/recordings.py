@@ -19,6 +19,7 @@ from django.core.files import File
 from django.db.models import Q
 
 from calls.models import Call, PlivoAccount, Recording
+from calls.telephony.accounts import auth_token
 
 FETCH_DELAYS_S = (5, 30, 120, 600, 3600, 6 * 3600)  # Plivo states no delay between callback and file
 MAX_PLIVO_BYTES = 512 * 1024 * 1024  # 24 h, Plivo's longest call, as MP3 at 32 kbit/s stays below it
@@ -153,7 +154,7 @@ def _download(recording: Recording, account: PlivoAccount) -> None:
     url = recording.plivo_url
     _check_host(url, account)
     suffix = ".wav" if urlsplit(url).path.endswith(".wav") else ".mp3"
-    auth = httpx.BasicAuth(account.auth_id, account.auth_token)
+    auth = httpx.BasicAuth(account.auth_id, auth_token(account))
     with tempfile.TemporaryFile() as file:
         try:
             with (

@@ -16,8 +16,8 @@ from django.db.models import Q
 
 from calls import lifecycle, recordings, summaries
 from calls.models import Call, CallSummary, Recording
-from calls.phone import client_for
 from calls.states import Facts, is_over
+from calls.telephony.accounts import client_for
 from calls.telephony.base import CallRecord, CarrierError
 
 log = structlog.get_logger(__name__)
