@@ -50,6 +50,7 @@ class OpenAiSpeechToText:
         self._items = ItemOrder()
         self._connection: AsyncRealtimeConnection | None = None
         self._reader: asyncio.Task[None] | None = None
+        self._patience: asyncio.TimerHandle | None = None
 
     async def connect(self) -> None:
         """See ``base.SpeechToText``; returns once the provider has taken the session's settings."""
@@ -71,7 +72,7 @@ class OpenAiSpeechToText:
                 await self._connection.send(cast("Any", {"type": "session.update", "session": self._session()}))
                 while (event := await self._receive())["type"] != "session.updated":
                     if event["type"] == "error":
-                        raise self._event_error(event)  # noqa: TRY301
+                        raise self._event_error(event)
         except ProviderError as error:
             await self.close()
             raise self._record.failed(error) from None
@@ -144,6 +145,7 @@ class OpenAiSpeechToText:
     async def close(self) -> None:
         """See ``base.SpeechToText``."""
         self._record.ended()
+        self._stop_patience()
         reader, self._reader = self._reader, None
         connection, self._connection = self._connection, None
         if reader is not None:
@@ -193,8 +195,26 @@ class OpenAiSpeechToText:
             self._record.failed(self._event_error(event), fatal=False)
         elif kind == "error":
             self._take_error(event)
+        self._give_finals()
+
+    def _give_finals(self) -> None:
         for text, commit in self._items.ready():
             self._record.final(text, commit)
+        if not self._items.held_up:
+            self._stop_patience()
+        elif self._patience is None:
+            self._patience = asyncio.get_running_loop().call_later(self._clocks.stall, self._lose_patience)
+
+    def _lose_patience(self) -> None:
+        """One item that the provider never completes must not hold back all that was said after it."""
+        self._patience = None
+        self._items.give_up_first()
+        self._give_finals()
+
+    def _stop_patience(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
 
     def _take_error(self, event: dict[str, Any]) -> None:
         """An error event leaves the session open: only what ends it for us is raised."""
@@ -273,6 +293,17 @@ class ItemOrder:
             self._texts[item] = text
         self._complete.add(item)
 
+    @property
+    def held_up(self) -> bool:
+        """A complete text waits for an earlier one."""
+        return bool(self._complete)
+
+    def give_up_first(self) -> None:
+        """Takes the text of the item that holds up the others as it is."""
+        if self._order:
+            self._commit.setdefault(self._order[0], 0)
+            self._complete.add(self._order[0])
+
     def partial(self) -> str:
         """All text that is not final yet, in spoken order."""
         return " ".join(text for text in (self._texts[item].strip() for item in self._order) if text)
@@ -280,7 +311,7 @@ class ItemOrder:
     def ready(self) -> list[tuple[str, int]]:
         """Texts that became final, with their commits, up to the first item that is still being worked on."""
         found = []
-        while self._order and self._order[0] in self._complete:
+        while self._order and self._order[0] in self._complete and self._order[0] in self._commit:
             item = self._order.pop(0)
             self._complete.discard(item)
             self._gone.append(item)

@@ -71,7 +71,7 @@ def socket_error(error: BaseException, config: ProviderConfig, stage: Stage) -> 
         code, reason = (error.rcvd.code, error.rcvd.reason) if error.rcvd else (1006, "")
         kind, words = kind_of_close(code, reason), f"the provider closed the connection ({code}) {reason}"
     elif isinstance(error, TimeoutError):
-        kind, words = ErrorKind.TIMEOUT, "the connection was not opened in time"
+        kind, words = ErrorKind.TIMEOUT, "the connection made no progress in time"
     elif isinstance(error, EOFError | InvalidMessage):
         kind, words = ErrorKind.DROPPED, "the connection broke during the handshake"
     elif isinstance(error, InvalidURI | ValueError):

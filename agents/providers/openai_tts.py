@@ -1,0 +1,55 @@
+"""Text-to-speech over OpenAI's audio.speech, at OpenAI until 2027-01-06 (see ``notices``) or at a compatible server.
+
+Made by ``registry.text_to_speech``. Its audio is 24 kHz linear and has no word timings; one request for each clause.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from agents.providers.base import L16_24K, AudioFormat, Clocks, ProviderConfig
+from agents.providers.classify import make_error
+from agents.providers.errors import ErrorKind, ProviderError
+from agents.providers.http_speech import HttpSpeechSession
+from agents.providers.openai_catalogue import model_sentence
+from agents.providers.openai_client import OPENAI_ERRORS, http_timeout, openai_client, openai_error
+from agents.providers.pools import Pools
+
+# 20 ms at 24 kHz.
+PIECE_BYTES = 960
+
+
+class OpenAiTextToSpeech(HttpSpeechSession):
+    """The speech session of one call (``base.TextToSpeech``)."""
+
+    errors = OPENAI_ERRORS
+
+    def __init__(self, config: ProviderConfig, *, pools: Pools, clocks: Clocks, codec: AudioFormat) -> None:
+        del codec  # headerless audio comes at this rate only
+        super().__init__(config, clocks=clocks, output_format=L16_24K)
+        self._pools = pools
+        self._client = openai_client(config, pools, "tts")
+
+    @asynccontextmanager
+    async def fetch(self, text: str, before: str) -> AsyncIterator[AsyncIterator[bytes]]:
+        """See ``HttpSpeechSession``."""
+        del before
+        body = {**self.config.voice_settings, **self.config.options}
+        async with self._client.audio.speech.with_streaming_response.create(
+            model=self.config.model,
+            voice=self.config.voice_id,
+            input=text,
+            response_format="pcm",
+            extra_body=body,
+            timeout=http_timeout(self.clocks),
+        ) as response:
+            if response.headers.get("content-type", "").startswith(("text/", "application/json")):
+                raise make_error(ErrorKind.GARBAGE, self.config, "tts", "the answer is text, not audio")
+            yield response.iter_bytes(PIECE_BYTES)
+
+    def classify(self, error: Exception) -> ProviderError:
+        """See ``HttpSpeechSession``."""
+        return openai_error(error, self.config, "tts")
+
+    async def check(self) -> str:
+        """See ``base.TextToSpeech``."""
+        return await model_sentence(self.config, pools=self._pools, clocks=self.clocks, stage="tts")
