@@ -1,0 +1,276 @@
+"""Voice activity: what it hears in speech and noise, and that batches, stalls and rates change nothing."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from agents.providers.base import L16_8K, L16_16K
+from sandbox import audio
+from streaming.audio import codecs
+from streaming.audio.detectors import SILERO_FILES, EnergyDetector, SileroDetector, best_detector
+from streaming.audio.models import model_file
+from streaming.audio.resample import convert
+from streaming.audio.vad import Decimator, VadHub
+from tests.streaming.audio.speech import PROMPTS, on_a_line, prompt
+
+pytestmark = pytest.mark.pure
+
+FRAME = 160
+DETECTORS = [SileroDetector, EnergyDetector]
+
+
+@pytest.fixture(params=DETECTORS)
+def hub(request: pytest.FixtureRequest) -> VadHub:
+    if request.param is SileroDetector and model_file(*SILERO_FILES) is None:
+        pytest.skip("needs the Silero model of requirements-models.txt")
+    return VadHub(request.param())
+
+
+@pytest.fixture
+def silero() -> VadHub:
+    if model_file(*SILERO_FILES) is None:
+        pytest.skip("needs the Silero model of requirements-models.txt")
+    return VadHub(SileroDetector())
+
+
+def listen(hub: VadHub, samples: np.ndarray) -> np.ndarray:
+    heard: list[float] = []
+    lane = hub.attach(8000, heard.append)
+    for start in range(0, samples.size, FRAME):
+        lane.feed(codecs.samples_to_mulaw(samples[start : start + FRAME]))
+        hub.tick()
+    lane.close()
+    return np.array(heard)
+
+
+@pytest.mark.parametrize("name", PROMPTS)
+@pytest.mark.parametrize("noise_dbfs", [-65.0, -45.0])
+def test_silero_finds_beginning_and_end_of_human_speech(silero: VadHub, name: str, noise_dbfs: float) -> None:
+    speech = prompt(name)
+    windows = listen(silero, on_a_line(speech, noise_dbfs=noise_dbfs))
+    voiced = np.flatnonzero(windows >= 0.5)
+    assert voiced.size, "not heard at all"
+    begin_ms, end_ms = 2000, 2000 + speech.size // 8
+    assert -10 <= (voiced[0] + 1) * 32 - begin_ms <= 180, "onset"
+    assert -40 <= (voiced[-1] + 1) * 32 - end_ms <= 200, "end"
+
+
+@pytest.mark.parametrize("name", PROMPTS)
+def test_the_fallback_finds_human_speech_on_a_quiet_line(name: str) -> None:
+    speech = prompt(name)
+    windows = listen(VadHub(EnergyDetector()), on_a_line(speech, noise_dbfs=-65.0))
+    voiced = np.flatnonzero(windows >= 0.5)
+    assert voiced.size, "not heard at all"
+    assert -10 <= (voiced[0] + 1) * 32 - 2000 <= 180, "onset"
+    assert -200 <= (voiced[-1] + 1) * 32 - 2000 - speech.size // 8 <= 200, "end"
+
+
+@pytest.mark.parametrize("level_dbfs", [-70.0, -50.0, -40.0])
+def test_noise_is_not_speech(hub: VadHub, level_dbfs: float) -> None:
+    windows = listen(hub, audio.noise(10_000, 8000, level_dbfs=level_dbfs))
+    assert windows.max() < 0.5
+
+
+def test_silence_is_clearly_silence(hub: VadHub) -> None:
+    assert listen(hub, np.zeros(40_000, np.int16)).max() < 0.1
+
+
+def test_speech_after_a_minute_of_silence_is_found_as_fast(silero: VadHub) -> None:
+    windows = listen(silero, on_a_line(prompt("vm-intro"), before_ms=60_000))
+    voiced = np.flatnonzero(windows >= 0.5)
+    assert 0 <= (voiced[0] + 1) * 32 - 60_000 <= 180
+
+
+def test_a_batch_gives_what_single_runs_give(silero: VadHub) -> None:
+    lines = [on_a_line(prompt(name), before_ms=300 * n)[: 8000 * 4] for n, name in enumerate(PROMPTS)]
+    alone = [listen(VadHub(silero.detector), line) for line in lines]
+    together: list[list[float]] = [[] for _ in lines]
+    lanes = [silero.attach(8000, heard.append) for heard in together]
+    for start in range(0, 8000 * 4, FRAME):
+        for lane, line in zip(lanes, lines, strict=True):
+            if start < line.size:
+                lane.feed(codecs.samples_to_mulaw(line[start : start + FRAME]))
+        silero.tick()
+    for single, batched in zip(alone, together, strict=True):
+        np.testing.assert_allclose(batched, single, atol=1e-4)
+
+
+def test_one_tick_judges_all_lanes_in_one_run() -> None:
+    hub = VadHub(Recorder())
+    heard: list[int] = []
+    lanes = [hub.attach(8000, lambda _, n=n: heard.append(n)) for n in range(20)]
+    for lane in lanes:
+        lane.feed(bytes(256))
+    assert hub.pending
+    assert hub.tick() == 1
+    assert heard == list(range(20))
+    assert not hub.pending
+    assert hub.tick() == 0
+
+
+class Recorder:
+    """A detector that answers from a script and remembers what it was shown."""
+
+    def __init__(self, answer: Callable[[int], float] = lambda _: 0.0) -> None:
+        self.answer = answer
+        self.windows: list[np.ndarray] = []
+        self.resets: list[tuple[int, int]] = []
+
+    def reset(self, slot: int) -> None:
+        self.resets.append((slot, len(self.windows)))
+
+    def probabilities(self, windows: np.ndarray, slots: list[int]) -> np.ndarray:
+        self.windows += [row.copy() for row in windows]
+        return np.array([self.answer(len(self.windows) - 1)] * len(slots), np.float32)
+
+
+@pytest.mark.parametrize("piece", [1, 33, 160, 256, 1000])
+def test_windows_follow_each_other_without_gap_and_carry_their_context(piece: int) -> None:
+    detector = Recorder()
+    hub = VadHub(detector)
+    lane = hub.attach(8000, lambda _: None)
+    samples = np.arange(6000, dtype=np.float32)
+    for start in range(0, samples.size, piece):
+        lane.feed(samples[start : start + piece])
+        hub.tick()
+    assert len(detector.windows) == 6000 // 256
+    for n, window in enumerate(detector.windows):
+        assert window[32:].tolist() == samples[n * 256 : n * 256 + 256].tolist()
+        before = samples[n * 256 - 32 : n * 256] if n else np.zeros(32)
+        assert window[:32].tolist() == before.tolist()
+
+
+def test_after_a_stall_the_newest_second_is_judged_in_order_and_the_rest_counted() -> None:
+    detector = Recorder()
+    hub = VadHub(detector)
+    lane = hub.attach(8000, lambda _: None)
+    samples = np.arange(256 * 100, dtype=np.float32)
+    for start in range(0, samples.size, FRAME):
+        lane.feed(samples[start : start + FRAME])
+    assert hub.tick() == 31
+    assert lane.dropped_windows == 69
+    assert [int(window[32]) // 256 for window in detector.windows] == list(range(69, 100))
+
+
+def test_one_huge_piece_is_bounded_too() -> None:
+    detector = Recorder()
+    hub = VadHub(detector)
+    lane = hub.attach(8000, lambda _: None)
+    lane.feed(np.arange(256 * 1000, dtype=np.float32))
+    hub.tick()
+    assert [int(window[32]) // 256 for window in detector.windows] == list(range(969, 1000))
+
+
+def test_the_state_is_renewed_after_two_seconds_only_in_clear_silence() -> None:
+    detector = Recorder(lambda n: 0.9 if n < 200 else 0.02)
+    hub = VadHub(detector)
+    lane = hub.attach(8000, lambda _: None)
+    for _ in range(300):
+        lane.feed(bytes(256))
+        hub.tick()
+    assert detector.resets == [(0, 0), (0, 205), (0, 267)]
+
+
+def test_an_unsure_line_is_never_renewed() -> None:
+    detector = Recorder(lambda n: 0.2 if n % 5 == 4 else 0.05)
+    hub = VadHub(detector)
+    lane = hub.attach(8000, lambda _: None)
+    for _ in range(300):
+        lane.feed(bytes(256))
+        hub.tick()
+    assert detector.resets == [(0, 0)]
+
+
+def test_a_closed_lane_hears_nothing_more_and_its_place_starts_afresh(silero: VadHub) -> None:
+    line = on_a_line(prompt("vm-intro"), before_ms=0)[:16_000]
+    first = listen(silero, line)
+    again = listen(silero, line)
+    np.testing.assert_allclose(first, again, atol=1e-6)
+    heard: list[float] = []
+    lane = silero.attach(8000, heard.append)
+    lane.feed(bytes(256))
+    lane.close()
+    lane.close()
+    lane.feed(bytes(2560))
+    silero.tick()
+    assert heard == []
+
+
+def test_a_lane_may_close_itself_or_a_neighbour_while_it_is_told() -> None:
+    hub = VadHub(Recorder())
+    heard: list[str] = []
+
+    def first(_: float) -> None:
+        heard.append("first")
+        lanes[0].close()
+        lanes[1].close()
+
+    lanes = [hub.attach(8000, first), hub.attach(8000, lambda _: heard.append("second"))]
+    for lane in lanes:
+        lane.feed(bytes(600))
+    hub.tick()
+    assert heard == ["first"]
+
+
+def test_one_calls_fault_does_not_cost_the_others_their_windows() -> None:
+    hub = VadHub(Recorder())
+    heard: list[float] = []
+
+    def broken(_: float) -> None:
+        message = "a fault of this call"
+        raise RuntimeError(message)
+
+    lanes = [hub.attach(8000, broken), hub.attach(8000, heard.append)]
+    for lane in lanes:
+        lane.feed(bytes(512))
+    with pytest.raises(ExceptionGroup) as caught:
+        hub.tick()
+    assert len(caught.value.exceptions) == 2
+    assert len(heard) == 2
+
+
+def test_16_khz_is_judged_as_8_khz_is(silero: VadHub) -> None:
+    line = on_a_line(prompt("vm-intro"))
+    narrow = listen(silero, line)
+    wide_audio = convert(codecs.samples_to_l16(line), L16_8K, L16_16K)
+    heard: list[float] = []
+    lane = silero.attach(16000, heard.append, encoding="l16")
+    for start in range(0, len(wide_audio), 640):
+        lane.feed(wide_audio[start : start + 640])
+        silero.tick()
+    agree = np.mean((np.array(heard)[: narrow.size] >= 0.5) == (narrow[: len(heard)] >= 0.5))
+    assert agree > 0.95
+
+
+def test_decimation_keeps_speech_and_removes_what_would_fold_back() -> None:
+    def through(hz: float) -> np.ndarray:
+        decimate = Decimator()
+        tone = np.sin(2 * np.pi * hz * np.arange(16_000) / 16_000).astype(np.float32)
+        pieces = [decimate(tone[start : start + 331]) for start in range(0, tone.size, 331)]
+        out = np.concatenate(pieces)
+        assert out.size == 8000
+        return out[100:]
+
+    assert 0.97 < through(970.0).max() < 1.03
+    assert 0.97 < through(2930.0).max() < 1.03
+    assert np.abs(through(5500.0)).max() < 0.01
+
+
+def test_other_rates_are_refused() -> None:
+    with pytest.raises(ValueError, match="24000"):
+        VadHub(Recorder()).attach(24_000, lambda _: None)
+
+
+def test_without_a_model_the_fallback_takes_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streaming.audio.detectors.SILERO_FILES", (("no_such_package", "x.onnx"),))
+    assert isinstance(best_detector(), EnergyDetector)
+    with pytest.raises(FileNotFoundError, match="requirements-models"):
+        SileroDetector()
+
+
+def test_the_models_are_found_without_importing_their_packages() -> None:
+    import sys  # noqa: PLC0415 - only this test asks what was imported
+
+    model_file(*SILERO_FILES)
+    assert not {"silero_vad", "pipecat", "torch"} & set(sys.modules)
