@@ -1,0 +1,114 @@
+"""What differs between two versions of an agent, in an operator's words.
+
+Called by the admin: "unpublished changes" of a draft, and the comparison of any two versions.
+"""
+
+import difflib
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import msgspec
+from django.core.exceptions import ValidationError
+
+from agents import extraction
+from agents.drafts import build_spec
+from agents.models import Agent
+from agents.services import published_spec
+from agents.spec import AgentSpec
+
+LABELS: dict[str, str] = {
+    "stt": "Speech-to-text", "llm": "Language model", "tts": "Text-to-speech", "account_id": "account",
+    "system_prompt": "Instructions", "disclosure": "AI disclosure", "speaks_first": "Who speaks first",
+    "record": "Record calls", "plivo_record": "Also record at Plivo", "interruptible": "Can be interrupted",
+    "greeting_interruptible": "Greeting can be interrupted", "voice_id": "Voice", "voice_settings": "Voice settings",
+    "turn_taking": "Turn-taking", "reprompt": "Reprompt", "max_call_ms": "Longest call (ms)",
+    "wrap_up": "Said at the longest call", "extraction": "Fields to extract", "fallback_number": "Fallback number",
+}  # fmt: skip
+
+
+class Line(msgspec.Struct, frozen=True):
+    """One line of a text that changed: "+" added, "-" removed, " " kept."""
+
+    sign: Literal["+", "-", " "]
+    text: str
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """One setting that differs; a text of several lines comes as ``lines``, anything else as before and after."""
+
+    label: str
+    before: str = ""
+    after: str = ""
+    lines: tuple[Line, ...] = ()
+
+
+def compare(old: AgentSpec, new: AgentSpec, *, account_names: Mapping[str, str] | None = None) -> list[Change]:
+    """Every setting that differs, in the order of ``AgentSpec``.
+
+    Args:
+        account_names: of provider accounts by id, shown in place of the ids.
+    """
+    before, after = _flat(old, account_names or {}), _flat(new, account_names or {})
+    return [
+        _change(label, before.get(label, ""), after.get(label, ""))
+        for label in dict.fromkeys([*before, *after])
+        if before.get(label, "") != after.get(label, "")
+    ]
+
+
+def settings_of(spec: AgentSpec, *, account_names: Mapping[str, str]) -> list[tuple[str, str]]:
+    """All settings as label and text, in the order of ``AgentSpec``."""
+    return list(_flat(spec, account_names).items())
+
+
+def has_unpublished_changes(agent: Agent) -> bool:
+    """Whether publishing now would change what callers get; a draft that cannot be published counts as changed."""
+    try:
+        return build_spec(agent) != published_spec(agent)
+    except ValidationError:
+        return True
+
+
+def _flat(spec: AgentSpec, account_names: Mapping[str, str]) -> dict[str, str]:
+    """Settings as label to text, nested ones by their path."""
+    result: dict[str, str] = {}
+    for name in spec.__struct_fields__:
+        value = getattr(spec, name)
+        label = _label(name)
+        if name == "extraction":
+            result[label] = extraction.format_lines(value)
+        elif name == "variables":
+            result[label] = "\n".join(f"{key} = {text}" for key, text in sorted(value.items()))
+        elif isinstance(value, msgspec.Struct):
+            for inner, part in msgspec.structs.asdict(value).items():
+                text = account_names.get(part, part) if inner == "account_id" else part
+                result[f"{label}: {_label(inner).lower()}"] = _text(text)
+        else:
+            result[label] = _text(value)
+    return result
+
+
+def _label(name: str) -> str:
+    return LABELS.get(name) or name.replace("_ms", " (ms)").replace("_", " ").capitalize()
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} = {_text(part)}" for key, part in sorted(value.items()))
+    if isinstance(value, tuple):
+        return "\n".join(_text(part) for part in value)
+    return str(value).replace("\r\n", "\n")
+
+
+def _change(label: str, before: str, after: str) -> Change:
+    if "\n" not in before + after:
+        return Change(label=label, before=before, after=after)
+    lines: list[Line] = []
+    for line in difflib.unified_diff(before.split("\n"), after.split("\n"), n=2, lineterm=""):
+        if line[:3] in {"---", "+++"} and not lines:
+            continue
+        sign: Any = line[:1]
+        lines.append(Line(" ", "…") if sign == "@" else Line(sign, line[1:]))
+    return Change(label=label, lines=tuple(lines[1:]))  # the first is the position, which says nothing here

@@ -1,0 +1,209 @@
+"""What a draft is as frozen data, and what is wrong with it.
+
+Called by ``agents.services`` when it publishes, by the admin for its warnings, and by ``calls`` for a draft that
+is talked to in the browser.
+"""
+
+import re
+from typing import Any, cast
+
+from django.core.exceptions import ValidationError
+
+from agents import extraction, prompts, turn_presets
+from agents.accounts import has_key
+from agents.models import Agent, ProviderAccount
+from agents.providers import registry
+from agents.providers.errors import Stage
+from agents.providers.notices import notice
+from agents.spec import AgentSpec, Codec, ExtractionField, Mode, Reprompt, SpeaksFirst, StageSpec, TurnTaking
+
+MAX_REPROMPTS = 5
+STAGES: dict[Stage, str] = {"stt": "speech-to-text", "llm": "language model", "tts": "text-to-speech"}
+_LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
+_E164 = re.compile(r"\+[1-9][0-9]{6,14}")
+
+
+WRONG = "wrong"  # code of a problem that not even a draft may have; all others only stand in the way of publishing
+
+
+class Problems:
+    """Gathers field errors, so that an operator sees all of them at once."""
+
+    def __init__(self) -> None:
+        self.by_field: dict[str, list[ValidationError]] = {}
+
+    def add(self, field: str, message: str, *, code: str = "unfinished") -> None:
+        """Notes one sentence about a field of ``Agent``."""
+        self.by_field.setdefault(field, []).append(ValidationError(message, code=code))
+
+    def raise_if_any(self) -> None:
+        """Raises ValidationError with all that was noted."""
+        if self.by_field:
+            raise ValidationError(cast("dict[str, Any]", self.by_field))
+
+
+def texts_of(agent: Agent) -> dict[str, str]:
+    """Every text of the agent that may hold variables, by what the admin calls it."""
+    reprompts = agent.reprompts if isinstance(agent.reprompts, list) else []
+    return {
+        "Instructions": agent.system_prompt,
+        "AI disclosure": agent.disclosure,
+        "Recording notice": agent.recording_notice,
+        "Greeting": agent.greeting,
+        "Reprompts": "\n".join(str(text) for text in reprompts),
+        "Said at the longest call": agent.wrap_up,
+        "Goodbye": agent.goodbye,
+        "Apology": agent.apology,
+    }
+
+
+def warnings(agent: Agent) -> list[str]:
+    """What an operator should look at, though it does not stand in the way of publishing; one sentence each."""
+    found = [
+        f"{problem.where}: {problem.message}" if problem.where else problem.message
+        for problem in prompts.lint(texts_of(agent), _variables(agent))
+        if problem.level == "warning"
+    ]
+    accounts: dict[str, ProviderAccount] = {}
+    for stage in _stages_used(agent):
+        account, model = getattr(agent, f"{stage}_account"), getattr(agent, f"{stage}_model")
+        accounts[account.name] = account
+        if text := notice(account.provider, stage, model):
+            found.append(text)
+    for account in accounts.values():
+        if not has_key(account) and account.provider != ProviderAccount.Provider.OPENAI_COMPATIBLE:
+            found.append(f"{account.name} has no API key yet: calls to this agent would fail.")
+        elif account.test_ok is False:
+            found.append(f"{account.name} did not work when it was last tested: {account.test_message}")
+    if not agent.disclosure and agent.mode == Agent.Mode.CONVERSATION:
+        found.append("Nothing tells callers that they talk to an AI; many countries require it.")
+    if agent.record and not agent.recording_notice:
+        found.append("Calls are recorded without saying so; many countries require a notice.")
+    return found
+
+
+def build_spec(agent: Agent) -> AgentSpec:
+    """The draft as frozen data.
+
+    Raises:
+        ValidationError: everything that stands in the way, by field.
+    """
+    problems = Problems()
+    variables = _variables(agent)
+    _check_texts(agent, variables, problems)
+    _check_stages(agent, problems)
+    if not _LANGUAGE.fullmatch(agent.language):
+        problems.add("language", "Write a language tag such as en-US, en-IN or de-DE.", code=WRONG)
+    if agent.fallback_number and not _E164.fullmatch(agent.fallback_number):
+        problems.add("fallback_number", "Write the number as +15551234567.", code=WRONG)
+    turn_taking, fields = TurnTaking(), cast("tuple[ExtractionField, ...]", ())
+    try:
+        turn_taking = turn_presets.turn_taking(agent.turn_preset, agent.turn_overrides or {})
+    except ValueError as error:
+        problems.add("turn_overrides", str(error), code=WRONG)
+    try:
+        fields = extraction.from_json(agent.extraction or [])
+    except ValueError as error:
+        problems.add("extraction", str(error), code=WRONG)
+    reprompts = _reprompts(agent, problems)
+    problems.raise_if_any()
+    return AgentSpec(
+        name=agent.name,
+        purpose=agent.purpose,
+        mode=cast("Mode", agent.mode),
+        language=agent.language,
+        codec=cast("Codec", agent.codec),
+        system_prompt=agent.system_prompt,
+        greeting=agent.greeting,
+        speaks_first=cast("SpeaksFirst", agent.speaks_first),
+        disclosure=agent.disclosure,
+        record=agent.record,
+        recording_notice=agent.recording_notice,
+        plivo_record=agent.plivo_record,
+        interruptible=agent.interruptible,
+        greeting_interruptible=agent.greeting_interruptible,
+        stt=_stage_spec(agent, "stt"),
+        llm=_stage_spec(agent, "llm"),
+        tts=_stage_spec(agent, "tts"),
+        voice_id=agent.voice.external_id if agent.voice else "",
+        voice_settings=agent.voice.settings if agent.voice else {},
+        turn_taking=turn_taking,
+        reprompt=Reprompt(texts=reprompts, after_ms=agent.reprompt_after_s * 1000),
+        max_call_ms=agent.max_call_s * 1000,
+        wrap_up=agent.wrap_up,
+        goodbye=agent.goodbye,
+        apology=agent.apology,
+        tools=("end_call",) if agent.can_end_call else (),
+        extraction=fields,
+        fallback_number=agent.fallback_number,
+        variables=variables,
+    )
+
+
+def _variables(agent: Agent) -> dict[str, str]:
+    raw = agent.variables if isinstance(agent.variables, dict) else {}
+    return {str(name): str(value) for name, value in raw.items()}
+
+
+def _stages_used(agent: Agent) -> tuple[Stage, ...]:
+    return ("stt",) if agent.mode == Agent.Mode.LISTEN_ONLY else ("stt", "llm", "tts")
+
+
+def _stage_spec(agent: Agent, stage: Stage) -> StageSpec:
+    account: ProviderAccount = getattr(agent, f"{stage}_account")
+    return StageSpec(
+        account_id=str(account.pk),
+        provider=account.provider,
+        model=getattr(agent, f"{stage}_model"),
+        options=getattr(agent, f"{stage}_options"),
+    )
+
+
+def _check_texts(agent: Agent, variables: dict[str, str], problems: Problems) -> None:
+    fields = {
+        "Instructions": "system_prompt", "AI disclosure": "disclosure", "Recording notice": "recording_notice",
+        "Greeting": "greeting", "Reprompts": "reprompts", "Said at the longest call": "wrap_up", "Goodbye": "goodbye",
+        "Apology": "apology", "": "variables",
+    }  # fmt: skip
+    if not isinstance(agent.variables, dict) or not all(isinstance(value, str) for value in agent.variables.values()):
+        problems.add("variables", "Variables have a name and a text each.")
+    for problem in prompts.lint(texts_of(agent), variables):
+        if problem.level == "error":
+            problems.add(fields[problem.where], problem.message)
+    if agent.mode == Agent.Mode.LISTEN_ONLY:
+        return
+    if not agent.system_prompt.strip():
+        problems.add("system_prompt", "Write who the agent is and what it does.")
+    if agent.speaks_first == Agent.SpeaksFirst.AGENT and not agent.greeting.strip():
+        problems.add("greeting", "Write the first words, or let the agent wait for the caller.")
+
+
+def _check_stages(agent: Agent, problems: Problems) -> None:
+    for stage, label in STAGES.items():
+        account: ProviderAccount = getattr(agent, f"{stage}_account")
+        if stage not in registry.stages(account.provider):
+            kind = account.get_provider_display()
+            problems.add(
+                f"{stage}_account", f"{account.name} is an {kind} account, which offers no {label}.", code=WRONG
+            )
+        if account.provider == ProviderAccount.Provider.OPENAI_COMPATIBLE and not account.base_url:
+            problems.add(f"{stage}_account", f"{account.name} has no base URL: enter the server's address there.")
+        options = getattr(agent, f"{stage}_options")
+        if not isinstance(options, dict) or not all(
+            isinstance(value, str | int | float | bool) for value in options.values()
+        ):
+            problems.add(f"{stage}_options", "Options have a name and a text, number or true/false each.", code=WRONG)
+    if agent.mode == Agent.Mode.CONVERSATION and agent.voice is None:
+        problems.add("voice", "Choose a voice.")
+    if agent.voice and agent.voice.account_id != agent.tts_account_id:
+        problems.add("voice", f"{agent.voice.name} is no voice of {agent.tts_account.name}.", code=WRONG)
+
+
+def _reprompts(agent: Agent, problems: Problems) -> tuple[str, ...]:
+    raw = agent.reprompts or []
+    if not isinstance(raw, list) or not all(isinstance(text, str) and text.strip() for text in raw):
+        problems.add("reprompts", "Reprompts are one sentence per line.", code=WRONG)
+        return ()
+    if len(raw) > MAX_REPROMPTS:
+        problems.add("reprompts", f"At most {MAX_REPROMPTS} reprompts.", code=WRONG)
+    return tuple(raw)

@@ -1,0 +1,115 @@
+"""Publishing: an agent's draft becomes an immutable version, or goes back to an old one.
+
+Called by the admin and the starters; ``calls`` takes ``build_spec`` and ``stage_config`` from here.
+"""
+
+from typing import Any, cast
+
+import msgspec
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.db import transaction
+from django.db.models import Max, QuerySet
+
+from agents import turn_presets
+from agents.accounts import AccountError, stage_config, sync_voices, test_account
+from agents.drafts import STAGES, Problems, build_spec
+from agents.models import Agent, AgentVersion, ProviderAccount, Voice
+from agents.spec import AgentSpec, StageSpec
+
+__all__ = [
+    "AccountError", "build_spec", "publish", "published_spec", "restore", "stage_config", "sync_voices",
+    "test_account", "with_accounts",
+]  # fmt: skip
+
+
+def with_accounts(agents: QuerySet[Agent]) -> QuerySet[Agent]:
+    """The agents with all that ``build_spec`` reads, in one query, without decrypting a key."""
+    related = ("stt_account", "llm_account", "tts_account", "voice", "published_version")
+    return agents.select_related(*related).defer(*(f"{name}__api_key" for name in related[:3]))
+
+
+def published_spec(agent: Agent) -> AgentSpec | None:
+    """What callers of the agent get today; None when it was never published."""
+    return agent.published_version.spec if agent.published_version else None
+
+
+def publish(*, agent: Agent, user: AbstractBaseUser | AnonymousUser | None, note: str = "") -> AgentVersion:
+    """Freezes the draft as the next version, which calls use from now on.
+
+    Raises:
+        ValidationError: the draft cannot be published; nothing was changed.
+    """
+    with transaction.atomic():
+        # Two operators who publish at once get two numbers, one after the other.
+        locked = with_accounts(Agent.objects.select_for_update(of=("self",))).get(pk=agent.pk)
+        version = _new_version(locked, build_spec(locked), user=user, note=note)
+    agent.published_version = version
+    return version
+
+
+def restore(*, version: AgentVersion, user: AbstractBaseUser | AnonymousUser | None) -> AgentVersion:
+    """Publishes an old version's content again as a new version and puts the draft back to it.
+
+    Raises:
+        ValidationError: an account of that version no longer exists; nothing was changed.
+    """
+    spec = version.spec
+    with transaction.atomic():
+        agent = Agent.objects.select_for_update(of=("self",)).get(pk=version.agent_id)
+        _fill_draft(agent, spec)
+        agent._change_reason = f"Back to version {version.number}"  # type: ignore[attr-defined]  # simple_history's
+        agent.save()
+        return _new_version(agent, spec, user=user, note=f"Back to version {version.number}")
+
+
+def _new_version(
+    agent: Agent, spec: AgentSpec, *, user: AbstractBaseUser | AnonymousUser | None, note: str
+) -> AgentVersion:
+    last = agent.versions.aggregate(last=Max("number"))["last"] or 0
+    version = AgentVersion.objects.create(
+        agent=agent,
+        number=last + 1,
+        config=msgspec.to_builtins(spec),
+        note=note[:200],
+        published_by=cast("Any", user),
+    )
+    agent.published_version = version
+    agent._change_reason = f"Published version {version.number}"  # type: ignore[attr-defined]  # simple_history's
+    agent.save(update_fields=["published_version", "updated_at"])
+    return version
+
+
+def _fill_draft(agent: Agent, spec: AgentSpec) -> None:
+    """Writes a version's content into the unsaved draft; the inverse of ``build_spec``, save for the name."""
+    same = (
+        "purpose", "mode", "language", "codec", "system_prompt", "greeting", "speaks_first", "disclosure", "record",
+        "recording_notice", "plivo_record", "interruptible", "greeting_interruptible", "wrap_up", "goodbye", "apology",
+        "fallback_number", "variables",
+    )  # fmt: skip
+    for field in same:
+        setattr(agent, field, getattr(spec, field))
+    problems = Problems()
+    accounts = ProviderAccount.objects.defer("api_key").in_bulk([spec.stt.account_id, spec.llm.account_id,
+                                                                spec.tts.account_id])  # fmt: skip
+    by_id = {str(key): account for key, account in accounts.items()}
+    for stage, label in STAGES.items():
+        frozen: StageSpec = getattr(spec, stage)
+        if frozen.account_id not in by_id:
+            problems.add(f"{stage}_account", f"The {label} account of that version was deleted.")
+            continue
+        setattr(agent, f"{stage}_account", by_id[frozen.account_id])
+        setattr(agent, f"{stage}_model", frozen.model)
+        setattr(agent, f"{stage}_options", dict(frozen.options))
+    problems.raise_if_any()
+    agent.voice = None
+    if spec.voice_id:
+        defaults = {"name": spec.voice_id, "settings": dict(spec.voice_settings)}
+        agent.voice, _ = Voice.objects.get_or_create(
+            account=agent.tts_account, external_id=spec.voice_id, defaults=defaults
+        )
+    agent.turn_preset, agent.turn_overrides = turn_presets.nearest(spec.turn_taking)
+    agent.reprompts = list(spec.reprompt.texts)
+    agent.reprompt_after_s = spec.reprompt.after_ms // 1000
+    agent.max_call_s = spec.max_call_ms // 1000
+    agent.can_end_call = "end_call" in spec.tools
+    agent.extraction = msgspec.to_builtins(spec.extraction)

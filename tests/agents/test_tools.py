@@ -1,0 +1,53 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agents.providers.base import ToolCall
+from agents.tools.base import EndCall, ToolProblem, definitions, interpret, register, registry
+
+pytestmark = pytest.mark.pure
+
+
+def call(arguments: str, name: str = "end_call") -> ToolCall:
+    return ToolCall(id="1", name=name, arguments=arguments)
+
+
+def test_a_goodbye_is_taken_from_the_arguments():
+    assert interpret(call('{"goodbye": "See you on Tuesday."}')) == EndCall("See you on Tuesday.")
+
+
+@pytest.mark.parametrize("arguments", ["", "{}", "  ", '{"unknown": 1}'])
+def test_ending_the_call_needs_no_arguments(arguments):
+    assert interpret(call(arguments)) == EndCall("")
+
+
+@pytest.mark.parametrize("arguments", ["{", "[]", '"x"', '{"goodbye": 5}', '{"goodbye": null}', "\ud800"])
+def test_bad_arguments_go_back_to_the_model_as_a_problem(arguments):
+    assert isinstance(interpret(call(arguments)), ToolProblem)
+
+
+@given(st.text(), st.text())
+def test_no_tool_call_raises(name, arguments):
+    interpret(call(arguments, name))
+    interpret(call(arguments))
+
+
+def test_an_unknown_tool_is_a_problem_and_an_unknown_name_in_a_definition_an_error():
+    assert isinstance(interpret(call("{}", "launch")), ToolProblem)
+    with pytest.raises(KeyError):
+        definitions(["launch"])
+
+
+def test_tools_with_side_effects_are_never_run_on_speculation():
+    assert not registry["end_call"].speculative_safe
+
+
+def test_two_tools_cannot_share_a_name():
+    with pytest.raises(ValueError, match="already"):
+        register(registry["end_call"])
+
+
+def test_the_model_is_told_of_each_tool_with_a_closed_schema():
+    (definition,) = definitions(["end_call"])
+    assert definition.parameters["additionalProperties"] is False
+    assert definition.description
