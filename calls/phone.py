@@ -14,6 +14,7 @@ from django.utils import timezone
 from calls import lifecycle
 from calls.addresses import application_urls, without_options
 from calls.models import Call, PhoneNumber, PlivoAccount
+from calls.states import Facts
 from calls.telephony.accounts import client_for, environment_account
 from calls.telephony.base import Application, CarrierError, Failure
 from calls.telephony.client import PlivoClient
@@ -50,7 +51,7 @@ def number_urls(_number: PhoneNumber | None = None) -> list[Shown]:
     ]
 
 
-def test_account(account: PlivoAccount, *, now: datetime.datetime | None = None) -> tuple[bool, str]:
+def test_account(account: PlivoAccount) -> tuple[bool, str]:
     """Connects for real and says what it found; also written to the account."""
     try:
         with client_for(account) as client:
@@ -62,9 +63,7 @@ def test_account(account: PlivoAccount, *, now: datetime.datetime | None = None)
         )
     except CarrierError as error:
         ok, message = False, error.message
-    PlivoAccount.objects.filter(pk=account.pk).update(
-        tested_at=now or timezone.now(), test_ok=ok, test_message=message[:500]
-    )
+    PlivoAccount.objects.filter(pk=account.pk).update(tested_at=timezone.now(), test_ok=ok, test_message=message[:500])
     return ok, message
 
 
@@ -85,13 +84,15 @@ def sync_numbers(account: PlivoAccount, *, now: datetime.datetime | None = None)
                 number=found.number, defaults={"plivo_account": account, "alias": found.alias[:80]}
             )
             added += created
-            number.plivo_account = account
-            number.alias = number.alias or found.alias[:80]
-            number.country = _country_code(found.country)
-            number.number_type = found.number_type[:20]
-            number.points_here = found.application_id in ours
-            number.synced_at = at
-            number.save()
+            # Not by save(): a sync is no change that an operator made, so it makes no history.
+            PhoneNumber.objects.filter(pk=number.pk).update(
+                plivo_account=account,
+                alias=number.alias or found.alias[:80],
+                country=_country_code(found.country),
+                number_type=found.number_type[:20],
+                points_here=found.application_id in ours,
+                synced_at=at,
+            )
         gone = PhoneNumber.objects.filter(plivo_account=account).exclude(number__in=[each.number for each in rented])
         lost = gone.update(points_here=False, synced_at=at)
     return Synced(added=added, known=len(rented) - added, gone=lost)
@@ -129,7 +130,7 @@ def hang_up(call: Call, *, now: datetime.datetime | None = None) -> None:
         client.hang_up(call.plivo_call_uuid)
     # Its end is reported by Plivo; until then the call must not be given another stream.
     at = now or timezone.now()
-    facts = lifecycle.Facts(end_reason=Call.EndReason.OPERATOR, stream_ended_at=at)
+    facts = Facts(end_reason=Call.EndReason.OPERATOR, stream_ended_at=at)
     lifecycle.apply(call_id=call.pk, facts=facts, deadline_at=at + lifecycle.AFTER_STREAM_GRACE)
 
 

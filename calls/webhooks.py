@@ -17,7 +17,6 @@ from calls.intake import Webhook, webhook
 from calls.models import Call
 from calls.states import Facts
 from calls.telephony.hangup_causes import STATUS_PREFIX
-from calls.telephony.numbers import normalise
 from calls.telephony.signatures import MAIN_SIGNATURE, SIGNATURE
 from calls.telephony.xml import CONTENT_TYPE, Document
 

@@ -103,12 +103,8 @@ class Document:
     def dial(self, number: str, *, action_url: str, caller_id: str, timeout_s: int = 30) -> "Document":
         """Connects the caller to an E.164 number; ``action_url`` is asked when that call is over."""
         attributes = {"callerId": caller_id.lstrip("+")} if caller_id else {}
-        dial = ElementTree.SubElement(
-            self.root,
-            "Dial",
-            {"action": action_url, "method": "POST", "redirect": "true", "timeout": str(timeout_s), **attributes},
-        )
-        ElementTree.SubElement(dial, "Number").text = number.lstrip("+")
+        self._add("Dial", action=action_url, method="POST", redirect="true", timeout=str(timeout_s), **attributes)
+        ElementTree.SubElement(self.root[-1], "Number").text = clean(number).lstrip("+")
         return self
 
     def hang_up(self) -> "Document":
