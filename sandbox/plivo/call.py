@@ -31,6 +31,15 @@ class HangupCause:
     source: str
 
 
+class EndCallError(Exception):
+    """An element, or a document that cannot be had, ends the call."""
+
+    def __init__(self, why: HangupCause) -> None:
+        """`why` goes into the hangup callback."""
+        super().__init__(why.name)
+        self.why = why
+
+
 def cause(code: int, source: str) -> HangupCause:
     """The cause of a documented code. Raises KeyError for one that Plivo does not have."""
     name, word = _CAUSES[code]
@@ -133,7 +142,7 @@ class Call:
     violations: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     ended: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
     closed: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
-    changed: asyncio.Condition = dataclasses.field(default_factory=asyncio.Condition)
+    answer_asked: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
     transfer_asked: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
     digits: asyncio.Queue[str] = dataclasses.field(default_factory=asyncio.Queue)
 
@@ -147,6 +156,17 @@ class Call:
         self.note("hangup", code=why.code, source=why.source)
         self.ended.set()
         return True
+
+    def rings(self) -> None:
+        """The phone rings now."""
+        self.rang_at = dt.datetime.now(dt.UTC)
+        self.note("ring")
+
+    def answered(self) -> None:
+        """Somebody picked up now."""
+        self.answered_at = dt.datetime.now(dt.UTC)
+        self.state = "in-progress"
+        self.note("answered")
 
     def note(self, what: str, **values: Any) -> None:
         """A line of the timeline: seconds since the call was created, and on the media clock when there is one."""

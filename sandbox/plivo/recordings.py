@@ -1,7 +1,7 @@
-"""Recordings: begun by `<Record>` or REST, cut from the call's own audio, announced by a callback, fetched over /media/.
+"""Recordings: begun by `<Record>` or REST, cut from the call's audio, announced by a callback, fetched over /media/.
 
-There is no MP3 encoder here: a recording that is asked for as mp3 is made, named and served as WAV, and the call's report
-says so.
+There is no MP3 encoder here: a recording that is asked for as mp3 is made, named and served as WAV, and the report of
+the call says so.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from sandbox.plivo.media_format import PHONE_RATE
 
 if TYPE_CHECKING:
     from sandbox.plivo.call import Call
+    from sandbox.plivo.exchange import Exchange
 
 
 @dataclasses.dataclass
 class Recording:
-    """One recording. `rest` tells which of Plivo's two callback vocabularies it uses; times in ms of the media clock."""
+    """One recording. `rest`: which of Plivo's two callback vocabularies it uses. Times are ms of the media clock."""
 
     recording_id: str
     call: Call
@@ -108,3 +109,13 @@ class Recording:
             "rounded_recording_duration": max(60, int(-(-self.duration_ms // 60000)) * 60),
             "to_number": self.call.to_number,
         }
+
+
+async def announce(exchange: Exchange, recording: Recording) -> None:
+    """A finished recording becomes readable, and its callback is sent. Once only."""
+    if recording.available:
+        return
+    recording.available = True
+    if recording.callback_url:
+        params = recording.callback_params(exchange.base_url, exchange.new_id())
+        await exchange.send(recording.call, recording.callback_url, recording.callback_method, params, event="Record")

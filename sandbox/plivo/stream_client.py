@@ -1,7 +1,7 @@
 """Plivo's side of one stream: it dials the server's WebSocket, sends the caller's audio and plays what comes back.
 
-Started by the XML interpreter or by REST; its `run` ends when the stream has ended, for good or after the reconnect that
-a fault asks for. All frames leave through one queue, so that sequence numbers and order agree.
+Started by the XML interpreter or by REST; its `run` ends when the stream has ended, for good or after the
+reconnect that a fault asks for. All frames leave through one queue, so that sequence numbers and order agree.
 """
 
 from __future__ import annotations
