@@ -1,13 +1,16 @@
 """Rows that tests of all packages need; each factory makes something valid with as little as possible."""
 
+import uuid
 from typing import Any
 
 import factory
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
+from django.utils import timezone
 
 from agents.models import Agent, AgentVersion, ProviderAccount, Voice
 from agents.providers.base import ProviderConfig
+from calls.models import Call, PhoneNumber, PlivoAccount
 
 
 class UserFactory(factory.django.DjangoModelFactory):
@@ -97,3 +100,49 @@ def provider_config(**changes: Any) -> ProviderConfig:
     """A complete ProviderConfig; any attribute can be changed."""
     defaults = {"provider": "openai", "base_url": "http://127.0.0.1:9/v1", "api_key": "sk-test", "model": "gpt-6-luna"}
     return ProviderConfig(**(defaults | changes))
+
+
+class PlivoAccountFactory(factory.django.DjangoModelFactory):
+    """A main account at Plivo."""
+
+    class Meta:
+        model = PlivoAccount
+
+    name = factory.Sequence(lambda n: f"Plivo {n}")
+    auth_id = factory.Sequence(lambda n: f"MA{n:018d}")
+    auth_token = factory.Sequence(lambda n: f"plivo-token-{n}")
+    token_hint = "ken"
+
+
+class PhoneNumberFactory(factory.django.DjangoModelFactory):
+    """A number that a published agent answers."""
+
+    class Meta:
+        model = PhoneNumber
+
+    number = factory.Sequence(lambda n: f"+1555{n:07d}")
+    plivo_account = factory.SubFactory(PlivoAccountFactory)
+
+    @factory.lazy_attribute
+    def agent(self) -> Agent:
+        return AgentVersionFactory().agent
+
+
+class CallFactory(factory.django.DjangoModelFactory):
+    """An inbound call that was answered a moment ago and whose stream has not begun."""
+
+    class Meta:
+        model = Call
+
+    direction = Call.Direction.INBOUND
+    status = Call.Status.ANSWERED
+    phone_number = factory.SubFactory(PhoneNumberFactory)
+    plivo_account = factory.SelfAttribute("phone_number.plivo_account")
+    agent = factory.SelfAttribute("phone_number.agent")
+    agent_version = factory.SelfAttribute("agent.published_version")
+    plivo_call_uuid = factory.LazyFunction(lambda: str(uuid.uuid4()))
+    from_number = "+15557654321"
+    to_number = factory.SelfAttribute("phone_number.number")
+    ringing_at = factory.LazyFunction(timezone.now)
+    answered_at = factory.SelfAttribute("ringing_at")
+    streams = 1
