@@ -88,12 +88,12 @@ def admit(*, call: str, now: datetime.datetime) -> Admission:
 def published_loads() -> dict[str, StreamLoad]:
     """The load of each process that is alive; raises redis.RedisError."""
     client = _redis()
-    ids = sorted(_text(member) for member in client.smembers(PROCESSES))  # type: ignore[union-attr]
+    ids = sorted(_text(member) for member in client.smembers(PROCESSES))
     if not ids:
         return {}
     loads: dict[str, StreamLoad] = {}
     dead = []
-    for process_id, raw in zip(ids, client.mget([LOAD + each for each in ids]), strict=True):  # type: ignore[arg-type]
+    for process_id, raw in zip(ids, client.mget([LOAD + each for each in ids]), strict=True):
         if raw is None:
             dead.append(process_id)
         else:
@@ -126,11 +126,11 @@ def _admit(call: str, now: float) -> Admission:
 
 
 @lru_cache(maxsize=2)
-def _client(url: str) -> "redis.Redis[bytes]":
+def _client(url: str) -> redis.Redis:
     return redis.Redis.from_url(url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S)
 
 
-def _redis() -> "redis.Redis[bytes]":
+def _redis() -> redis.Redis:
     return _client(settings.REDIS_URL)
 
 

@@ -183,11 +183,17 @@ def verify(request: HttpRequest, *, form: list[tuple[str, str]], account: PlivoA
     """
     headers = {name.lower(): value for name, value in request.headers.items()}
     tokens = tokens_for(account)
-    arguments = {"method": request.method or "", "url": settings.PUBLIC_URL + _target(request), "headers": headers}
-    verdict = signatures.verify_webhook(**arguments, params=form, tokens=tokens)
+    check = functools.partial(
+        signatures.verify_webhook,
+        method=request.method or "",
+        url=settings.PUBLIC_URL + _target(request),
+        headers=headers,
+        tokens=tokens,
+    )
+    verdict = check(params=form)
     if verdict.reason == "bad_signature" and form and request.content_type == "application/json":
         # A JSON body is no form: then the address alone is signed.
-        verdict = signatures.verify_webhook(**arguments, params=(), tokens=tokens)
+        verdict = check(params=())
     if verdict.ok or (settings.ALLOW_UNSIGNED and verdict.reason in {"missing_headers", "no_token"}):
         return
     raise Refused(verdict.reason)

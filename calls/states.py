@@ -6,6 +6,7 @@ commutative, associative and idempotent: any order, duplication or loss of event
 
 import datetime
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 
@@ -76,7 +77,7 @@ _LARGEST = ("hangup_code", "duration_s", "bill_duration_s", "carrier_cost")
 
 def merge(state: State, facts: Facts) -> State:
     """The state after one more event."""
-    joined: dict[str, object] = {
+    joined: dict[str, Any] = {
         "status": max(state.status, facts.status, key=RANKS.__getitem__),
         "end_reason": max(state.end_reason, facts.end_reason, key=END_REASONS.__getitem__),
         "hangup_cause": max(state.hangup_cause, facts.hangup_cause, key=_telling),
@@ -86,7 +87,7 @@ def merge(state: State, facts: Facts) -> State:
         joined[name] = min(_known(state, facts, name), default=None)
     for name in _LARGEST:
         joined[name] = max(_known(state, facts, name), default=None)
-    merged = State(**joined)  # type: ignore[arg-type]
+    merged = State(**joined)
     machine = facts.machine or "machine" in {state.outcome, facts.outcome}
     return msgspec.structs.replace(merged, outcome="machine" if machine else _outcome(merged))
 
@@ -96,7 +97,7 @@ def is_over(status: str) -> bool:
     return status in FINAL
 
 
-def _known(state: State, facts: State, name: str) -> list:  # type: ignore[type-arg]
+def _known(state: State, facts: State, name: str) -> list[Any]:
     return [value for value in (getattr(state, name), getattr(facts, name)) if value is not None]
 
 

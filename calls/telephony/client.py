@@ -44,7 +44,7 @@ _FAILURES: tuple[tuple[type[Exception], Failure], ...] = (
 )
 
 
-class _SingleShot(plivo.RestClient):  # type: ignore[misc]  (the SDK has no types)
+class _SingleShot(plivo.RestClient):
     """The SDK's client with a transport of our own: one request, one host, our timeouts.
 
     The SDK's own transport takes its hosts from module constants (hence cannot be pointed at two installations in one
