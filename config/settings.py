@@ -111,6 +111,9 @@ CHANNEL_LAYERS = {
 }
 globals().update(CELERY)
 
+LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "admin:index"
+
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
