@@ -17,6 +17,7 @@ SEND_TIMEOUT = 5.0  # s; a peer that takes nothing for so long has gone
 MAX_OUTBOX = 2000  # messages; playback is paced, so only a peer that reads nothing gets near it
 AsgiMessage = dict[str, Any]
 Send = Callable[[AsgiMessage], Awaitable[None]]
+Receive = Callable[[], Awaitable[AsgiMessage]]
 
 
 class LineLost(Exception):  # noqa: N818  (what happened, not a fault of ours)
@@ -49,6 +50,8 @@ class Line(Protocol):
     """One caller's line, open from the session's beginning to its end."""
 
     fmt: AudioFormat
+    leaving_is_final: bool
+    """Whether the other end's leaving ends the call; behind a phone's socket the call may go on with another one."""
 
     async def read(self, session: Hears) -> None:
         """Tells the session what comes until the line ends; raises LineLost."""
@@ -116,12 +119,14 @@ class Outbox:
             self._filled.clear()
             await self._filled.wait()
 
-    async def close(self, code: int) -> None:
-        """Sends nothing more and closes the socket; never raises."""
+    async def close(self, code: int, last: str = "") -> None:
+        """Sends nothing more but the ``last`` text and closes the socket; never raises."""
         self._messages.clear()
         try:
             with _as_line_lost():
                 async with asyncio.timeout(SEND_TIMEOUT):
+                    if last:
+                        await self._send({"type": "websocket.send", "text": last})
                     await self._send({"type": "websocket.close", "code": code})
         except LineLost:
             return  # closed from the other side already, which is what was wanted

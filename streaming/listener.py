@@ -1,0 +1,196 @@
+"""The agent's ear: the caller's audio goes to the voice detector and to speech-to-text, texts come back as events.
+
+Owned by one ``session.CallSession``, which hands in every frame and every commit; nothing here waits for a provider
+except the two tasks of the recognition session, and a broken session is replaced without losing words.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import structlog
+
+from agents.providers.base import AudioFormat, Clocks, Final, Partial, SpeechToText
+from agents.providers.errors import ErrorKind, ProviderError
+from streaming.audio.resample import Converter
+from streaming.conversation.events import Event, Note, TranscriberFailed, TranscriptFinal, TranscriptPartial
+from streaming.usage import UsageBook
+
+log = structlog.get_logger(__name__)
+
+PIECE_MS = 80
+QUEUE_MS = 2000
+RETRIES = 3  # replacements in a row before the recogniser counts as dead
+RETRY_AFTER_S = 0.25
+USAGE_EVERY_S = 15.0
+CLOSE_S = 2.0
+T = TypeVar("T")
+
+
+class Listener:
+    """Feeds one recogniser, and the next one when it breaks.
+
+    Args:
+        make: a new recognition session, not yet connected.
+        fmt: of the audio handed in.
+        clocks: scaled; every wait for the recogniser ends by them.
+        feed: the conversation's ear.
+        note: the call's timeline.
+    """
+
+    def __init__(
+        self,
+        *,
+        make: Callable[[], SpeechToText],
+        fmt: AudioFormat,
+        clocks: Clocks,
+        feed: Callable[[Event], None],
+        note: Callable[[Note], None],
+        usage: UsageBook,
+    ) -> None:
+        self._make = make
+        self._fmt = fmt
+        self._clocks = clocks
+        self._feed = feed
+        self._note = note
+        self._usage = usage
+        self._piece = bytearray()
+        self._piece_size = fmt.bytes_per_ms * PIECE_MS
+        self._queue: deque[bytes | int] = deque()  # audio, and the numbers of commits in between
+        self._queued = 0  # bytes of audio in the queue
+        self._filled = asyncio.Event()
+        self._numbers: dict[int, int] = {}  # the session's number of a commit to the conversation's
+        self._heard_something = False
+        self.dropped_ms = 0
+
+    # --- called by the session, never waiting ------------------------------------------------------------------------
+
+    def audio(self, audio: bytes) -> None:
+        """The caller's next audio."""
+        self._piece += audio
+        if len(self._piece) >= self._piece_size:
+            self._push()
+
+    def commit(self, number: int) -> None:
+        """Everything handed in so far is to be put into words now; the final carries ``number``."""
+        self._push()
+        self._queue.append(number)
+        self._filled.set()
+
+    def _push(self) -> None:
+        if not self._piece:
+            return
+        self._queue.append(bytes(self._piece))
+        self._queued += len(self._piece)
+        self._piece.clear()
+        limit = self._fmt.bytes_per_ms * QUEUE_MS
+        while self._queued > limit:
+            oldest = next(item for item in self._queue if isinstance(item, bytes))
+            self._queue.remove(oldest)
+            self._queued -= len(oldest)
+            self.dropped_ms += len(oldest) // self._fmt.bytes_per_ms
+        self._filled.set()
+
+    # --- the recognition session -------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Recognises for as long as the call lasts, or until no recogniser can be had any more."""
+        failures = 0
+        carry = b""
+        pending: list[int] = []
+        while True:
+            stt = self._make()
+            self._heard_something = False
+            entry = self._usage.entry("turn")
+            try:
+                error = await self._recognise(stt, carry, pending, entry)
+            finally:
+                await close_within(stt.close())
+                self._usage.write(entry, stt.usage())
+            failures = 1 if self._heard_something else failures + 1
+            fatal = not error.retryable or failures > RETRIES
+            log.warning("recogniser_failed", kind=error.kind.value, provider=error.provider, fatal=fatal)
+            self._note(Note("stt_failed", {"kind": error.kind.value, "detail": error.detail, "fatal": fatal}))
+            self._feed(TranscriberFailed(error.kind, fatal))
+            if fatal:
+                return
+            carry = stt.unconfirmed()
+            pending = list(self._numbers.values())[-1:]
+            self._numbers.clear()
+            if not self._heard_something:
+                await asyncio.sleep(RETRY_AFTER_S * failures)
+
+    async def _recognise(
+        self, stt: SpeechToText, carry: bytes, pending: list[int], entry: "UsageBook.Entry"
+    ) -> ProviderError:
+        """Runs one recognition session; returns why it broke."""
+        converter = Converter(self._fmt, stt.input_format)
+        try:
+            await self._within(self._clocks.connect + self._clocks.first, stt, stt.connect())
+            if carry:
+                await self._within(self._clocks.stall, stt, stt.send(carry))
+            for number in pending:
+                self._numbers[await self._within(self._clocks.stall, stt, stt.commit())] = number
+        except ProviderError as error:
+            return error
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._send(stt, converter), name="stt-send")
+                group.create_task(self._receive(stt), name="stt-receive")
+                group.create_task(self._account(stt, entry), name="stt-usage")
+        except* ProviderError as failed:
+            first = failed.exceptions[0]
+            assert isinstance(first, ProviderError)  # noqa: S101  (an except* group holds what it names)
+            return first
+        raise AssertionError("the sending task never ends by itself")
+
+    async def _send(self, stt: SpeechToText, converter: Converter) -> None:
+        while True:
+            while self._queue:
+                item = self._queue.popleft()
+                if isinstance(item, bytes):
+                    self._queued -= len(item)
+                    await self._within(self._clocks.stall, stt, stt.send(converter.convert(item)))
+                else:
+                    self._numbers[await self._within(self._clocks.stall, stt, stt.commit())] = item
+            self._filled.clear()
+            await self._filled.wait()
+
+    async def _receive(self, stt: SpeechToText) -> None:
+        async for event in stt.events():
+            self._heard_something = True
+            match event:
+                case Partial(text):
+                    self._feed(TranscriptPartial(text))
+                case Final(text, commit):
+                    number = self._numbers.pop(commit, 0)
+                    for older in [known for known in self._numbers if known < commit]:
+                        del self._numbers[older]  # its final will not come any more
+                    self._feed(TranscriptFinal(text, number))
+        raise ProviderError(ErrorKind.DROPPED, provider=stt.config.provider, stage="stt", detail="the session ended")
+
+    async def _account(self, stt: SpeechToText, entry: "UsageBook.Entry") -> None:
+        """Writes what was used so far now and then: after a crash little of it is missing."""
+        while True:
+            await asyncio.sleep(USAGE_EVERY_S)
+            self._usage.write(entry, stt.usage())
+
+    async def _within(self, seconds: float, stt: SpeechToText, work: Awaitable[T]) -> T:
+        scope = asyncio.timeout(seconds)
+        try:
+            async with scope:
+                return await work
+        except TimeoutError:
+            if not scope.expired():
+                raise
+            raise ProviderError(ErrorKind.TIMEOUT, provider=stt.config.provider, stage="stt") from None
+
+
+async def close_within(closing: Awaitable[None]) -> None:
+    """Closes a provider session; one that does not close in 2 s is left behind."""
+    try:
+        async with asyncio.timeout(CLOSE_S):
+            await closing
+    except TimeoutError:
+        log.warning("provider_close_timed_out")

@@ -1,0 +1,46 @@
+"""From what the database knows of a call to what the conversation core needs: texts with their variables filled in."""
+
+from agents.prompts import instructions, render
+from agents.spec import AgentSpec
+from calls.context import CallContext
+from streaming.conversation.plan import ConversationPlan
+
+
+def conversation_plan(context: CallContext) -> ConversationPlan:
+    """The plan of one stream of a call."""
+    spec, variables = context.spec, context.variables
+
+    def filled(text: str) -> str:
+        return render(text, variables).strip()
+
+    return ConversationPlan(
+        mode=spec.mode,
+        language=spec.language,
+        system_prompt=instructions(spec.system_prompt, variables),
+        speaks_first=spec.speaks_first,
+        opening=opening(spec, variables),
+        opening_interruptible=spec.greeting_interruptible,
+        interruptible=spec.interruptible,
+        turn_taking=spec.turn_taking,
+        reprompts=tuple(text for text in map(filled, spec.reprompt.texts) if text),
+        reprompt_after_ms=spec.reprompt.after_ms,
+        max_call_ms=spec.max_call_ms,
+        wrap_up=filled(spec.wrap_up),
+        goodbye=filled(spec.goodbye),
+        apology=filled(spec.apology),
+        may_end_call="end_call" in spec.tools,
+        history=context.history,
+    )
+
+
+def opening(spec: AgentSpec, variables: dict[str, str]) -> tuple[str, ...]:
+    """What is said first, in order: disclosure, recording notice, greeting; empty ones left out."""
+    notice = spec.recording_notice if spec.record or spec.plivo_record else ""
+    texts = (render(text, variables).strip() for text in (spec.disclosure, notice, spec.greeting))
+    return tuple(text for text in texts if text)
+
+
+def fixed_phrases(plan: ConversationPlan) -> tuple[str, ...]:
+    """Texts worth keeping as audio, the most urgent first."""
+    texts = (*plan.opening, plan.apology, *plan.reprompts, plan.goodbye, plan.wrap_up)
+    return tuple(dict.fromkeys(text for text in texts if text))

@@ -1,0 +1,193 @@
+"""What all live calls of one process share: provider pools, voice detector, phrases, journal, recordings, threads.
+
+Opened by ``live`` on the loop that serves the calls, closed by it; tests open one with scripted providers.
+"""
+
+import asyncio
+import datetime
+from collections.abc import Callable, Coroutine, Iterable
+from pathlib import Path
+from typing import Any, Protocol
+
+import structlog
+
+from agents.providers import registry
+from agents.providers.base import AudioFormat, Clocks, LanguageModel, ProviderConfig, SpeechToText, TextToSpeech
+from agents.providers.pools import Pools
+from streaming.archive import Archive
+from streaming.audio.vad import VadHub
+from streaming.journal import Journal, Store
+from streaming.phrases import PhraseCache, phrase_key, prepare_quietly
+from streaming.threads import Worker
+from streaming.usage import UsageBook
+
+log = structlog.get_logger(__name__)
+
+VAD_EVERY_S = 0.010
+EDGE_LIMIT = 200  # handshakes that may wait for the database; a flood beyond it is refused unread
+CLOSE_S = 10.0
+
+
+class Providers(Protocol):
+    """Makes adapters; ``RegistryProviders`` outside tests."""
+
+    def language_model(self, config: ProviderConfig) -> LanguageModel:
+        """A model for one call."""
+        ...
+
+    def speech_to_text(self, config: ProviderConfig, *, codec: AudioFormat) -> SpeechToText:
+        """A recognition session, not yet connected."""
+        ...
+
+    def text_to_speech(self, config: ProviderConfig, *, codec: AudioFormat) -> TextToSpeech:
+        """A synthesis session, not yet connected."""
+        ...
+
+    async def open(self) -> None:
+        """Before the first call."""
+
+    async def close(self) -> None:
+        """After the last call."""
+
+
+class RegistryProviders:
+    """The real adapters, over pools that outlive a call.
+
+    Args:
+        clocks: scaled.
+    """
+
+    def __init__(self, clocks: Clocks) -> None:
+        self._clocks = clocks
+        self._pools = Pools()
+
+    def language_model(self, config: ProviderConfig) -> LanguageModel:
+        """See ``Providers``."""
+        return registry.language_model(config, pools=self._pools, clocks=self._clocks)
+
+    def speech_to_text(self, config: ProviderConfig, *, codec: AudioFormat) -> SpeechToText:
+        """See ``Providers``."""
+        return registry.speech_to_text(config, pools=self._pools, clocks=self._clocks, codec=codec)
+
+    def text_to_speech(self, config: ProviderConfig, *, codec: AudioFormat) -> TextToSpeech:
+        """See ``Providers``."""
+        return registry.text_to_speech(config, pools=self._pools, clocks=self._clocks, codec=codec)
+
+    async def open(self) -> None:
+        """See ``Providers``."""
+        await self._pools.open()
+
+    async def close(self) -> None:
+        """See ``Providers``."""
+        await self._pools.close()
+
+
+class Resources:
+    """One per process; made and opened on the loop that serves the calls.
+
+    Args:
+        var_dir: parent of the phrase, journal and recording folders.
+        store: where the journal writes.
+        clocks: of the provider calls, scaled.
+        clock: the time of day.
+    """
+
+    def __init__(
+        self,
+        *,
+        providers: Providers,
+        store: Store,
+        var_dir: Path,
+        clocks: Clocks,
+        clock: Callable[[], datetime.datetime],
+        vad: VadHub | None = None,
+    ) -> None:
+        self.providers = providers
+        self.clocks = clocks
+        self.clock = clock
+        self.edge = Worker("stream-edge", limit=EDGE_LIMIT)
+        self._files = Worker("stream-files", limit=EDGE_LIMIT)
+        self.journal = Journal(store=store, folder=var_dir / "journal", clock=clock)
+        self.phrases = PhraseCache(folder=var_dir / "phrases", worker=self._files)
+        self.recordings = Archive(folder=var_dir / "live", clock=clock)
+        self._vad = vad
+        self._loop = asyncio.get_running_loop()
+        self._vad_timer: asyncio.TimerHandle | None = None
+        self._vad_at = 0.0
+        self._background: set[asyncio.Task[None]] = set()
+        self._preparing: set[tuple[str, ...]] = set()
+
+    @property
+    def vad(self) -> VadHub:
+        """The process's voice detector."""
+        if self._vad is None:
+            raise RuntimeError("the resources are not open")
+        return self._vad
+
+    async def open(self) -> None:
+        """Opens everything; what an earlier process of this host has left is written and repaired on the way."""
+        if self._vad is None:
+            self._vad = await asyncio.to_thread(VadHub)
+        await self.providers.open()
+        self.journal.open()
+        await self.recordings.open()
+
+    async def close(self) -> None:
+        """Waits for what is under way and closes everything; bounded."""
+        if self._background:
+            _, late = await asyncio.wait(set(self._background), timeout=CLOSE_S)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        if self._vad_timer is not None:
+            self._vad_timer.cancel()
+        await self.recordings.close()
+        await self.journal.close()
+        await self.providers.close()
+        await self.edge.close()
+        await self._files.close()
+
+    def background(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """Runs work that must outlive the socket it came from; its failure is logged."""
+        task = self._loop.create_task(work, name=name)
+        self._background.add(task)
+        task.add_done_callback(self._background_done)
+        return task
+
+    def _background_done(self, task: asyncio.Task[None]) -> None:
+        self._background.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("background_task_failed", task=task.get_name(), exc_info=error)
+
+    def vad_soon(self) -> None:
+        """A frame has come: judge all lanes together within 10 ms."""
+        if self._vad_timer is None:
+            self._vad_timer = self._loop.call_at(max(self._loop.time(), self._vad_at), self._vad_tick)
+
+    def _vad_tick(self) -> None:
+        self._vad_timer = None
+        self._vad_at = self._loop.time() + VAD_EVERY_S
+        self.vad.tick()
+
+    def prepare_later(
+        self, texts: Iterable[str], *, config: ProviderConfig, fmt: AudioFormat, usage: UsageBook
+    ) -> None:
+        """Speaks and keeps the texts that are not kept yet, behind everything else."""
+        wanted = tuple(texts)
+        if wanted in self._preparing or all(
+            self.phrases.peek(phrase_key(text, config=config, fmt=fmt)) for text in wanted
+        ):
+            return
+        self._preparing.add(wanted)
+        task = self.background(
+            prepare_quietly(
+                wanted,
+                tts=self.providers.text_to_speech(config, codec=fmt),
+                fmt=fmt,
+                clocks=self.clocks,
+                cache=self.phrases,
+                account=lambda report: usage.write(usage.entry("phrase"), report),
+            ),
+            "phrases-prepare",
+        )
+        task.add_done_callback(lambda _: self._preparing.discard(wanted))

@@ -1,0 +1,442 @@
+"""One live call: the driver that lets the conversation core listen, think and speak on a line.
+
+Made by the consumers once a stream has proved itself. Every event enters the core through ``feed``, in order; every
+action leaves it through ``_carry_out``. All tasks of the call belong to one TaskGroup, and none outlives ``run``.
+"""
+
+import asyncio
+import datetime
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import msgspec
+import structlog
+
+from calls.context import CallContext
+from streaming import tools
+from streaming.conversation.events import (
+    Action,
+    CancelGeneration,
+    Commit,
+    Dtmf,
+    EndCall,
+    EndReason,
+    Event,
+    FinishVoice,
+    HungUp,
+    Note,
+    PauseVoice,
+    ReleaseVoice,
+    ResumeVoice,
+    RunTool,
+    ShowPartial,
+    Speak,
+    SpeechWindow,
+    Started,
+    StartReply,
+    Tick,
+    Typed,
+    VoicePaused,
+    WriteTurn,
+)
+from streaming.conversation.machine import Conversation
+from streaming.line import Line, LineLost
+from streaming.listener import Listener, close_within
+from streaming.planning import conversation_plan, fixed_phrases
+from streaming.resources import Resources
+from streaming.speaker import Speaker
+from streaming.thinker import Thinker
+from streaming.usage import UsageBook
+
+log = structlog.get_logger(__name__)
+
+STALL_S = 5.0  # a line sends 50 frames a second; none for so long means that it is gone
+FRESH_S = 1.0  # a second socket displaces the first only if that has been silent for so long
+END_WRITTEN_S = 3.0
+RECORD_EVERY_MS = 500
+NORMAL_CLOSURE = 1000
+SERVICE_RESTART = 1012
+
+
+class Ending(msgspec.Struct, frozen=True):
+    """How a session ends.
+
+    Attributes:
+        reason: None when only the carrier can know.
+        normal: the conversation is over; otherwise the call may go on with another stream.
+        code: of the WebSocket's close.
+        told: what the core is told of an end that is not its own.
+    """
+
+    reason: EndReason | None
+    normal: bool
+    code: int = NORMAL_CLOSURE
+    told: EndReason = "stream_lost"
+
+
+class CallSession:
+    """Drives one stream of one call.
+
+    Args:
+        line: where the caller is.
+        resources: what all calls of this process share.
+    """
+
+    def __init__(self, *, context: CallContext, line: Line, resources: Resources) -> None:
+        self.context = context
+        self._line = line
+        self._resources = resources
+        self._loop = asyncio.get_running_loop()
+        elapsed = (resources.clock() - context.live_at) / datetime.timedelta(seconds=1)
+        self._zero = self._loop.time() - max(0.0, elapsed)
+        self._turn_index = context.next_turn_index
+        self._plan = conversation_plan(context)
+        self._conversation = Conversation(self._plan)
+        self._inbox: deque[Event] = deque()
+        self._pumping = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._ending: asyncio.Future[Ending] = self._loop.create_future()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._group: asyncio.TaskGroup | None = None
+        self._last_frame = self._loop.time()
+        self._malformed: dict[str, int] = {}
+        self._recorded_ms = 0
+        self._sample = 1 if line.fmt.encoding == "mulaw" else 2
+        self.usage = UsageBook(write=self._write_usage, now_ms=self.now_ms)
+        self._build()
+
+    def _build(self) -> None:
+        context, resources = self.context, self._resources
+        fmt = self._line.fmt
+        talks = context.spec.mode == "conversation"
+        clocks = resources.clocks
+        self._listener = Listener(
+            make=lambda: resources.providers.speech_to_text(context.stt, codec=fmt),
+            fmt=fmt,
+            clocks=clocks,
+            feed=self.feed,
+            note=self._note,
+            usage=self.usage,
+        )
+        self._lane = resources.vad.attach(fmt.rate, self._on_window, encoding=fmt.encoding)
+        self._recording = (
+            resources.recordings.begin(call_id=context.call_id, public_id=context.public_id, fmt=fmt)
+            if context.spec.record
+            else None
+        )
+        self._thinker = self._speaker = None
+        if not talks:
+            return
+        self._thinker = Thinker(
+            model=resources.providers.language_model(context.llm),
+            tools=tools.offered(context.spec.tools),
+            cache_key=context.version_id,
+            guard_s=clocks.total + clocks.first,
+            feed=self.feed,
+            note=self._note,
+            usage=self.usage,
+            spawn=self._spawn,
+        )
+        self._speaker = Speaker(
+            tts=resources.providers.text_to_speech(context.tts, codec=fmt),
+            line=self._line,
+            clocks=clocks,
+            phrases=resources.phrases,
+            feed=self.feed,
+            note=self._note,
+            usage=self.usage,
+            spawn=self._spawn,
+            placements=self._recording is not None,
+        )
+
+    # --- the call's life ---------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Carries the call until it ends; returns when everything of it is closed. Raises nothing but cancellation."""
+        ending = Ending(None, normal=False, code=SERVICE_RESTART)
+        try:
+            ending = await self._live()
+        except* LineLost as lost:
+            self._note(Note("line_lost", {"why": str(lost.exceptions[0])[:100]}))
+        except* Exception:
+            log.exception("session_failed", call=self.context.public_id)
+            self._note(Note("session_failed"))
+        finally:
+            await asyncio.shield(self._resources.background(self._wind_up(ending), "wind-up"))
+
+    async def _live(self) -> Ending:
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            self._spawn(self._line.read(self), "line-read")
+            self._spawn(self._line.write(), "line-write")
+            self._spawn(self._watch(), "line-watch")
+            self._spawn(self._listener.run(), "listener")
+            if self._thinker is not None and self._speaker is not None:
+                self._speaker.open()
+                self._spawn(self._thinker.warm(), "model-warm")
+            self.feed(Started(self.context.resumed))
+            ending = await self._ending
+            self._group = None  # nothing new begins
+            for task in list(self._tasks):
+                task.cancel()
+        return ending
+
+    async def _wind_up(self, ending: Ending) -> None:
+        """Everything after the last sound: the records first, then the socket, then the providers."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._group = None
+        if not self._conversation.over:
+            self.feed(HungUp(ending.told))
+        self._note(
+            Note(
+                "session_ended",
+                {
+                    "normal": ending.normal,
+                    "stt_dropped_ms": self._listener.dropped_ms,
+                    "malformed": self._malformed,
+                },
+            )
+        )
+        self._lane.close()
+        self._record(self.now_ms())
+        # Before the socket closes: Plivo asks what comes next within milliseconds of the close.
+        written = await self._resources.journal.ended(
+            self.context.call_id, reason=ending.reason, normal=ending.normal, within=END_WRITTEN_S
+        )
+        if not written:
+            log.error("stream_end_not_written_in_time", call=self.context.public_id)
+        await self._line.close(ending.code)
+        if self._speaker is not None:
+            await close_within(self._speaker.close())
+        if self._recording is not None:
+            self._resources.recordings.finish(self._recording)
+        self._keep_phrases()
+
+    def _keep_phrases(self) -> None:
+        """After the call, so that the next one needs no provider for its fixed texts."""
+        if self._speaker is not None:
+            self._resources.prepare_later(
+                fixed_phrases(self._plan), config=self.context.tts, fmt=self._line.fmt, usage=self.usage
+            )
+
+    def end(self, ending: Ending) -> None:
+        """Ends the session; the first ending counts."""
+        if not self._ending.done():
+            self._ending.set_result(ending)
+
+    def request(self, event: Event) -> None:
+        """An event from outside the line: an operator's request to end the call."""
+        self.feed(event)
+
+    def displaceable(self) -> bool:
+        """Whether a second socket of the same call may take over."""
+        return self._loop.time() - self._last_frame >= FRESH_S
+
+    async def _watch(self) -> None:
+        """Ends a stream that has stopped sending without saying so."""
+        while True:
+            silent = self._loop.time() - self._last_frame
+            if silent >= STALL_S:
+                self._note(Note("line_stalled", {"silent_ms": round(silent * 1000)}))
+                self.end(Ending("stream_lost", normal=False, code=SERVICE_RESTART))
+            await asyncio.sleep(max(0.1, STALL_S - silent))
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        if self._group is None:
+            work.close()
+            raise RuntimeError("the session has ended")
+        task = self._group.create_task(work, name=f"{name} call={self.context.call_id}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    # --- what the line says (streaming.line.Hears) -------------------------------------------------------------------
+
+    def audio(self, audio: bytes, *, timestamp: int | None, chunk: int | None) -> None:
+        """The caller's next audio, in the line's format."""
+        self._last_frame = self._loop.time()
+        if self._sample == 2 and len(audio) % 2:
+            self.malformed("odd")
+            audio = audio[:-1]
+        if not audio:
+            return
+        if self._recording is not None:
+            now = self.now_ms()
+            self._recording.caller(audio, timestamp=timestamp, chunk=chunk, now_ms=now)
+            if now - self._recorded_ms >= RECORD_EVERY_MS:
+                self._record(now)
+        self._listener.audio(audio)
+        self._lane.feed(audio)
+        self._resources.vad_soon()
+
+    def malformed(self, why: str) -> None:
+        """Something that is not the protocol was dropped."""
+        self._malformed[why] = self._malformed.get(why, 0) + 1
+
+    def played(self, name: str) -> None:
+        """A checkpoint was reached by the playback."""
+        if self._speaker is not None:
+            self._speaker.acknowledge(name, self.now_ms())
+            self._pump()
+
+    def digit(self, digit: str) -> None:
+        """A key was pressed."""
+        self.feed(Dtmf(digit))
+
+    def typed(self, text: str) -> None:
+        """A line was typed."""
+        self.feed(Typed(text))
+
+    def left(self, reason: EndReason) -> None:
+        """The other end has gone."""
+        # The end of a phone's socket does not say whether the call goes on; the carrier's next request does.
+        final = self._line.leaving_is_final
+        self.end(Ending(reason if final else None, normal=final, told=reason))
+
+    def _on_window(self, probability: float) -> None:
+        self.feed(SpeechWindow(probability))
+
+    # --- the core ----------------------------------------------------------------------------------------------------
+
+    def now_ms(self) -> int:
+        """ms since the call's first stream began."""
+        return int((self._loop.time() - self._zero) * 1000)
+
+    def feed(self, event: Event) -> None:
+        """Gives the core an event and carries out what it asks; an event that arises meanwhile waits its turn."""
+        self._inbox.append(event)
+        self._pump()
+
+    def _pump(self) -> None:
+        if self._pumping:
+            return
+        self._pumping = True
+        try:
+            self._drain()
+            if self._speaker is not None and (due := self._speaker.pacer.next_poll_ms) is not None:
+                now = self.now_ms()
+                if due <= now:
+                    self._speaker.poll(now)
+                    self._drain()
+        except Exception:
+            # One call's fault stays its own: the event may have come from a callback that serves them all.
+            log.exception("session_failed", call=self.context.public_id)
+            self.end(Ending(None, normal=False, code=SERVICE_RESTART))
+        finally:
+            self._pumping = False
+        self._arm()
+
+    def _drain(self) -> None:
+        while self._inbox:
+            event = self._inbox.popleft()
+            for action in self._conversation.handle(event, self.now_ms()):
+                self._carry_out(action)
+
+    def _arm(self) -> None:
+        """Sets the one timer to whichever comes first: the core's next moment or the pacer's next piece."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._group is None or self._ending.done():
+            return
+        due = self._conversation.wake_at_ms
+        if self._speaker is not None and (poll := self._speaker.pacer.next_poll_ms) is not None:
+            due = poll if due is None else min(due, poll)
+        if due is not None:
+            self._timer = self._loop.call_at(max(self._zero + due / 1000, self._loop.time() + 0.001), self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        wake = self._conversation.wake_at_ms
+        if wake is not None and wake <= self.now_ms():
+            self.feed(Tick())
+        else:
+            self._pump()
+
+    def _carry_out(self, action: Action) -> None:
+        handler = _HANDLERS.get(type(action))
+        if handler is None:
+            raise TypeError(f"the conversation asks for {type(action).__name__}")
+        handler(self, action)
+
+    def _commit(self, action: Commit) -> None:
+        self._listener.commit(action.commit)
+
+    def _start_reply(self, action: StartReply) -> None:
+        if self._thinker is not None and self._group is not None:
+            self._thinker.start(action)
+
+    def _cancel(self, action: CancelGeneration) -> None:
+        if self._thinker is not None and self._speaker is not None:
+            self._thinker.cancel(action.generation)
+            self._speaker.cancel(action.generation, self.now_ms())
+
+    def _speak(self, action: Speak) -> None:
+        if self._speaker is not None and self._group is not None:
+            self._speaker.speak(action)
+
+    def _finish_voice(self, action: FinishVoice) -> None:
+        if self._speaker is not None:
+            self._speaker.finish(action.generation)
+
+    def _release(self, action: ReleaseVoice) -> None:
+        if self._speaker is not None:
+            self._speaker.release(action.generation)
+
+    def _pause(self, _action: PauseVoice) -> None:
+        now = self.now_ms()
+        self._inbox.append(VoicePaused(0, 0, 0) if self._speaker is None else self._speaker.pause(now))
+
+    def _resume(self, _action: ResumeVoice) -> None:
+        if self._speaker is not None:
+            self._speaker.resume(self.now_ms())
+
+    def _run_tool(self, action: RunTool) -> None:
+        self._inbox.extend(tools.run(action))
+
+    def _end_call(self, action: EndCall) -> None:
+        self.end(Ending(action.reason, normal=True))
+
+    # --- records -----------------------------------------------------------------------------------------------------
+
+    def _write_turn(self, action: WriteTurn) -> None:
+        row = msgspec.structs.asdict(action)
+        row["index"] = self._turn_index
+        self._turn_index += 1
+        self._resources.journal.turn(self.context.call_id, row)
+        self._line.show(action)
+
+    def _note(self, action: Note) -> None:
+        row = {"at": self._resources.clock(), "offset_ms": self.now_ms(), "kind": action.kind, "data": action.data}
+        self._resources.journal.event(self.context.call_id, row)
+
+    def _show(self, action: ShowPartial) -> None:
+        self._line.show(action)
+
+    def _write_usage(self, row: dict[str, Any]) -> None:
+        self._resources.journal.usage(self.context.call_id, row)
+
+    def _record(self, now_ms: int) -> None:
+        self._recorded_ms = now_ms
+        if self._recording is not None and self._speaker is not None:
+            for placed in self._speaker.pacer.heard(now_ms):
+                self._recording.agent(placed.audio, plays_at_ms=placed.plays_at_ms)
+
+
+_HANDLERS: dict[type, Callable[[CallSession, Any], None]] = {
+    Commit: CallSession._commit,
+    StartReply: CallSession._start_reply,
+    CancelGeneration: CallSession._cancel,
+    Speak: CallSession._speak,
+    FinishVoice: CallSession._finish_voice,
+    ReleaseVoice: CallSession._release,
+    PauseVoice: CallSession._pause,
+    ResumeVoice: CallSession._resume,
+    RunTool: CallSession._run_tool,
+    EndCall: CallSession._end_call,
+    WriteTurn: CallSession._write_turn,
+    Note: CallSession._note,
+    ShowPartial: CallSession._show,
+}
