@@ -1,7 +1,7 @@
 """URLs of the web role; a stream process answers only the three health addresses."""
 
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
 from django.views.generic import RedirectView
 
 from calls.recording_views import recording_audio
@@ -10,4 +10,5 @@ urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
     path("recordings/<uuid:recording_id>/", recording_audio, name="recording_audio"),
+    path("plivo/", include("calls.urls")),
 ]
