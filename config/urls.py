@@ -5,9 +5,11 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 
 from calls.recording_views import recording_audio
+from streaming import pages
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
+    path("admin/agents/agent/<uuid:agent_id>/talk/", pages.talk, name="talk_to_agent"),
     path("admin/", admin.site.urls),
     path("recordings/<uuid:recording_id>/", recording_audio, name="recording_audio"),
     path("plivo/", include("calls.urls")),

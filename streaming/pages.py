@@ -1,0 +1,36 @@
+"""The "Talk to it" page: a phone in the browser. Its sound goes over ``streaming.browser``, whose protocol it speaks."""
+
+import uuid
+
+from django.conf import settings
+from django.contrib import admin
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.views.decorators.http import require_safe
+
+from agents.models import Agent
+
+
+@require_safe
+@login_required
+def talk(request: HttpRequest, agent_id: uuid.UUID) -> HttpResponse:
+    """The page for one agent; ``?draft=1`` talks to its draft."""
+    if not request.user.has_perm("agents.talk_to_agent"):
+        raise PermissionDenied("You may not talk to agents: ask for the permission 'Can talk to an agent'.")
+    agent = get_object_or_404(
+        Agent.objects.select_related("published_version", "stt_account", "llm_account", "tts_account"), pk=agent_id
+    )
+    draft = request.GET.get("draft") == "1" or agent.published_version is None
+    accounts = (agent.stt_account, agent.llm_account, agent.tts_account)
+    context = admin.site.each_context(request) | {
+        "title": f"Talk to {agent.name}",
+        "agent": agent,
+        "draft": draft,
+        "is_sandbox": any(account.is_sandbox for account in accounts),
+        "socket_url": f"{settings.STREAM_URL}/talk/{agent.pk}/{'?draft=1' if draft else ''}",
+        "may_view_calls": request.user.has_perm("calls.view_call"),
+        "keys": "123456789*0#",
+    }
+    return render(request, "streaming/talk.html", context)
