@@ -69,7 +69,7 @@ async def _demo(*, once: bool, codec: str, server: str) -> int:
     (var_dir() / "logs").mkdir(exist_ok=True)
     auth_token = secrets.token_hex(20)
     sandbox_command = [sys.executable, "-m", "sandbox", "--port", str(box_port)]
-    sandbox_command += ["--auth-id", AUTH_ID, "--auth-token", auth_token]
+    sandbox_command += ["--account", f"{AUTH_ID}:{auth_token}={CALLED.lstrip('+')}"]
     processes = [supervisor.Process("sandbox", sandbox_command, environment)]
     if not env("REDIS_URL"):
         processes.insert(0, supervisor.Process("redis", supervisor.redis_command(var_dir()), environment))

@@ -1,4 +1,4 @@
-"""The "Talk to it" page: a phone in the browser. Its sound goes over ``streaming.browser``, whose protocol it speaks."""
+"""The "Talk to it" page: a phone in the browser. ``streaming.browser`` carries its sound and states its protocol."""
 
 import uuid
 
