@@ -78,7 +78,7 @@ class _FromPage(msgspec.Struct, gc=False):
 _from_page = msgspec.json.Decoder(_FromPage)
 
 
-class TalkConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no types
+class TalkConsumer(AsyncConsumer):
     """One visitor's line."""
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:

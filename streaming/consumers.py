@@ -35,7 +35,7 @@ PAST_LONGEST_S = 120
 NORMAL, UNSUPPORTED, POLICY, FAILED = 1000, 1003, 1008, 1011
 
 
-class StreamConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no types
+class StreamConsumer(AsyncConsumer):
     """One WebSocket of Plivo's at ``/stream/<token>/``."""
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:

@@ -15,7 +15,7 @@ from agents.providers.base import AudioFormat, Clocks, Final, Partial, SpeechToT
 from agents.providers.errors import ErrorKind, ProviderError
 from streaming.audio.resample import Converter
 from streaming.conversation.events import Event, Note, TranscriberFailed, TranscriptFinal, TranscriptPartial
-from streaming.usage import UsageBook
+from streaming.usage import UsageBook, UsageEntry
 
 log = structlog.get_logger(__name__)
 
@@ -121,9 +121,7 @@ class Listener:
             if not self._heard_something:
                 await asyncio.sleep(RETRY_AFTER_S * failures)
 
-    async def _recognise(
-        self, stt: SpeechToText, carry: bytes, pending: list[int], entry: "UsageBook.Entry"
-    ) -> ProviderError:
+    async def _recognise(self, stt: SpeechToText, carry: bytes, pending: list[int], entry: UsageEntry) -> ProviderError:
         """Runs one recognition session; returns why it broke."""
         converter = Converter(self._fmt, stt.input_format)
         try:
@@ -134,16 +132,15 @@ class Listener:
                 self._numbers[await self._within(self._clocks.stall, stt, stt.commit())] = number
         except ProviderError as error:
             return error
+        error = ProviderError(ErrorKind.DROPPED, provider=stt.config.provider, stage="stt")
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._send(stt, converter), name="stt-send")
                 group.create_task(self._receive(stt), name="stt-receive")
                 group.create_task(self._account(stt, entry), name="stt-usage")
         except* ProviderError as failed:
-            first = failed.exceptions[0]
-            assert isinstance(first, ProviderError)  # noqa: S101  (an except* group holds what it names)
-            return first
-        raise AssertionError("the sending task never ends by itself")
+            error = next((each for each in failed.exceptions if isinstance(each, ProviderError)), error)
+        return error
 
     async def _send(self, stt: SpeechToText, converter: Converter) -> None:
         while True:
@@ -170,7 +167,7 @@ class Listener:
                     self._feed(TranscriptFinal(text, number))
         raise ProviderError(ErrorKind.DROPPED, provider=stt.config.provider, stage="stt", detail="the session ended")
 
-    async def _account(self, stt: SpeechToText, entry: "UsageBook.Entry") -> None:
+    async def _account(self, stt: SpeechToText, entry: UsageEntry) -> None:
         """Writes what was used so far now and then: after a crash little of it is missing."""
         while True:
             await asyncio.sleep(USAGE_EVERY_S)

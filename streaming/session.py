@@ -120,11 +120,7 @@ class CallSession:
             usage=self.usage,
         )
         self._lane = resources.vad.attach(fmt.rate, self._on_window, encoding=fmt.encoding)
-        self._recording = (
-            resources.recordings.begin(call_id=context.call_id, public_id=context.public_id, fmt=fmt)
-            if context.spec.record
-            else None
-        )
+        self._recording = resources.recordings.begin(call_id=context.call_id, fmt=fmt) if context.spec.record else None
         self._thinker = self._speaker = None
         if not talks:
             return
@@ -211,7 +207,7 @@ class CallSession:
         if self._speaker is not None:
             await close_within(self._speaker.close())
         if self._recording is not None:
-            self._resources.recordings.finish(self._recording)
+            self._recording.leave()
         self._keep_phrases()
 
     def _keep_phrases(self) -> None:

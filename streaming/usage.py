@@ -31,8 +31,6 @@ class UsageBook:
         now_ms: the call's clock.
     """
 
-    Entry = UsageEntry
-
     def __init__(self, *, write: Callable[[dict[str, Any]], None], now_ms: Callable[[], int]) -> None:
         self._write = write
         self._now_ms = now_ms
