@@ -49,6 +49,12 @@ class TranscriptFinal(msgspec.Struct, frozen=True, gc=False):
     commit: int
 
 
+class TurnProbability(msgspec.Struct, frozen=True, gc=False):
+    """A turn model's probability (0-1) that the caller, who is silent now, has finished; optional."""
+
+    probability: float
+
+
 class TranscriberFailed(msgspec.Struct, frozen=True, gc=False):
     """Speech-to-text broke; ``fatal`` when the driver has nothing left to try."""
 
@@ -173,6 +179,7 @@ Event = (
     | SpeechWindow
     | TranscriptPartial
     | TranscriptFinal
+    | TurnProbability
     | TranscriberFailed
     | ReplyText
     | ReplyTool

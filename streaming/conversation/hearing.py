@@ -1,0 +1,266 @@
+"""The caller's side: from speech windows and transcripts to one turn of words, and when it may end.
+
+``machine.Conversation`` feeds it and acts on what it finds; it alone commits the STT and knows which final text
+answers which commit.
+"""
+
+import msgspec
+
+from streaming.conversation.desk import Desk
+from streaming.conversation.endpointing import Endpointing, Wait
+from streaming.conversation.events import Commit, ShowPartial, TurnKind, WriteTurn
+from streaming.conversation.languages import normalise
+from streaming.conversation.timers import Timer
+from streaming.conversation.utterance import CallerSpeech, Change
+
+# Without any audio for this long a burst of speech is taken to have ended (the line may have fallen silent in a word).
+SILENT_LINE_MS = 1000
+
+
+class HeardTurn(msgspec.Struct, frozen=True):
+    """A turn of the caller that has ended: its words and moments (ms on the call's clock)."""
+
+    text: str
+    started_ms: int
+    speech_end_ms: int
+    stt_final_ms: int | None
+    decided_ms: int
+
+
+class Hearing:
+    """The caller's open turn.
+
+    Attributes:
+        speech: the VAD's view.
+        endpointing: the rules that end a turn.
+        partial: words since the last final text.
+        wait: the silence that the open turn was last found to need.
+        words_ms: when the caller's words last grew; None before the first.
+        silent_from_ms: when the caller's last burst ended.
+        gives_partials: this call's STT shows words before they are final.
+    """
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        numbers = desk.plan.turn_taking
+        self._numbers = numbers
+        self.speech = CallerSpeech(threshold=numbers.speech_threshold, start_windows=numbers.start_windows)
+        self.endpointing = Endpointing(turn_taking=numbers, language_tag=desk.plan.language)
+        self.partial = ""
+        self.wait = Wait(0, "")
+        self.words_ms: int | None = None
+        self.gives_partials = False
+        self._pieces: list[tuple[int, str]] = []
+        self._started_ms: int | None = None
+        self.silent_from_ms = 0
+        self._stt_final_ms: int | None = None
+        self._probability: float | None = None
+        self._uncommitted = False
+        self._committed = 0
+        self._answered = 0
+        self._given_up: dict[int, bool] = {}
+
+    # --- state -------------------------------------------------------------------------------------------------------
+
+    @property
+    def text(self) -> str:
+        """The words of the open turn so far."""
+        return " ".join([*(text for _, text in self._pieces), *filter(None, [self.partial])])
+
+    @property
+    def awaits_final(self) -> bool:
+        """A commit is under way."""
+        return self._answered < self._committed
+
+    @property
+    def settled(self) -> bool:
+        """The caller is silent and everything said has been transcribed."""
+        return not (self.speech.active or self._uncommitted or self.awaits_final or Timer.COMMIT in self._desk.timers)
+
+    @property
+    def open(self) -> bool:
+        """A turn has begun: there are words, or sound whose words may still come."""
+        return bool(self._pieces or self.partial) or self.awaits_final or self._uncommitted
+
+    @property
+    def quiet(self) -> bool:
+        """The caller is silent and no turn is open."""
+        return self.settled and not self._pieces and not self.partial
+
+    def burst_ms(self) -> int:
+        """Length of the latest burst of speech, in ms."""
+        return max(0, self.speech.end_ms - self.speech.onset_ms)
+
+    # --- speech ------------------------------------------------------------------------------------------------------
+
+    def window(self, probability: float, now_ms: int) -> Change | None:
+        """Takes a VAD window; cheap when nothing changes, and then touches nothing else."""
+        return self.speech.feed(probability, now_ms)
+
+    def caller_began(self, *, same_turn: bool) -> None:
+        """A burst of speech has begun; ``same_turn`` when the silence before it lay within the caller's turn."""
+        timers = self._desk.timers
+        timers.clear(Timer.SPECULATE, Timer.COMMIT, Timer.DECIDE)
+        timers.set(Timer.SILENT_LINE, self._desk.now + SILENT_LINE_MS)
+        if same_turn:
+            self.endpointing.caller_paused(self.speech.onset_ms - self.silent_from_ms)
+        if self._started_ms is None:
+            self._started_ms = self.speech.onset_ms
+        self._uncommitted = True
+        self._probability = None
+
+    def caller_paused(self) -> None:
+        """The burst has stopped."""
+        self.silent_from_ms = self.speech.end_ms
+        timers, numbers = self._desk.timers, self._numbers
+        timers.clear(Timer.SILENT_LINE)
+        timers.set(Timer.COMMIT, self.speech.end_ms + numbers.commit_ms)
+        if 0 < numbers.speculate_ms < numbers.commit_ms:
+            timers.set(Timer.SPECULATE, self.speech.end_ms + numbers.speculate_ms)
+
+    def line_silent(self) -> bool:
+        """The timer of the silent line: looks whether windows still come; True when a burst was cut."""
+        due = self.speech.end_ms + SILENT_LINE_MS
+        if self.speech.active and due > self._desk.now:
+            self._desk.timers.set(Timer.SILENT_LINE, due)
+            return False
+        return self.speech.cut() is not None
+
+    # --- text --------------------------------------------------------------------------------------------------------
+
+    def commit(self) -> None:
+        """Asks for the final text of what was said."""
+        self._uncommitted = False
+        self._committed += 1
+        self._desk.do(Commit(self._committed))
+        self._desk.timers.set(Timer.FINAL, self._desk.now + self._numbers.stt_final_ms)
+
+    def heard_partial(self, text: str) -> bool:
+        """Takes a partial text; False when it belongs to words that were settled already."""
+        text = text.strip()
+        if self._given_up and not self._uncommitted and not self.awaits_final:
+            return False
+        if text == self.partial:
+            return False
+        self.partial = text
+        if text:
+            self.gives_partials = True
+            self._grew()
+            if not self.speech.active and not self._uncommitted and not self.awaits_final:
+                # The VAD has missed this speech: nothing else would ever commit it.
+                self.silent_from_ms = self._desk.now
+                self._desk.timers.set(Timer.COMMIT, self._desk.now + self._numbers.commit_ms)
+        self._desk.do(ShowPartial(role="caller", text=self.text, final=False))
+        return True
+
+    def heard_final(self, text: str, commit: int) -> bool:
+        """Takes a final text; False when it comes too late to change anything."""
+        text = text.strip()
+        if 0 < commit <= self._answered:
+            return self._late_final(text, commit)
+        if 0 < commit <= self._committed:
+            self._answered = commit
+            self._given_up.clear()
+            if not self.awaits_final:
+                self._desk.timers.clear(Timer.FINAL)
+        else:
+            commit = 0
+        self.partial = ""
+        self._stt_final_ms = self._desk.now
+        if text:
+            self._pieces.append((commit, text))
+            self._grew()
+            if (
+                not self.speech.active
+                and not self._uncommitted
+                and self._desk.now - self.silent_from_ms > (self._numbers.commit_ms + self._numbers.stt_final_ms)
+            ):
+                self.silent_from_ms = self._desk.now  # speech that the VAD never saw
+        self._desk.do(ShowPartial(role="caller", text=self.text, final=True))
+        return True
+
+    def final_overdue(self) -> None:
+        """The final text did not come in time: the last partial stands for it."""
+        for number in range(self._answered + 1, self._committed + 1):
+            self._given_up[number] = bool(self.partial)
+        if self.partial:
+            self._pieces.append((self._committed, self.partial))
+        self._desk.note("stt_final_overdue", commit=self._committed, had_partial=bool(self.partial))
+        self._answered = self._committed
+        self.partial = ""
+
+    def _late_final(self, text: str, commit: int) -> bool:
+        had_text = self._given_up.pop(commit, None)
+        self._desk.note("stt_final_late", commit=commit, used=had_text is False and bool(text))
+        if had_text is None or not text:
+            return False
+        if not had_text:
+            self._pieces.append((commit, text))
+            self._grew()
+            return True
+        for index, (number, _) in enumerate(self._pieces):
+            if number == commit:
+                self._pieces[index] = (commit, text)
+                return True
+        return False
+
+    def _grew(self) -> None:
+        self.words_ms = self._desk.now
+        if self._started_ms is None:
+            self._started_ms = self._desk.now
+
+    # --- the end of the turn -----------------------------------------------------------------------------------------
+
+    def model_says(self, probability: float) -> None:
+        """A turn model has looked at the pause."""
+        if not self.speech.active:
+            self._probability = probability
+
+    def weigh(self) -> None:
+        """Finds how much silence the open turn needs, and sets its end; no end while it is not settled or empty."""
+        if not self.settled or not self.text:
+            self._desk.timers.clear(Timer.DECIDE)
+            return
+        self.wait = self.endpointing.wait(self.text, probability=self._probability)
+        self._desk.timers.set(Timer.DECIDE, self.silent_from_ms + self.wait.ms)
+
+    def question(self) -> str:
+        """The open turn's words in the form in which a speculative reply remembers them."""
+        return normalise(self.text)
+
+    def take(self) -> HeardTurn:
+        """Ends the open turn and returns it."""
+        now = self._desk.now
+        speech_end = self.silent_from_ms if not self.speech.active else self.speech.end_ms
+        started = now if self._started_ms is None else min(self._started_ms, now)
+        turn = HeardTurn(
+            text=self.text,
+            started_ms=started,
+            speech_end_ms=max(started, min(speech_end, now)),
+            stt_final_ms=self._stt_final_ms,
+            decided_ms=now,
+        )
+        self._pieces.clear()
+        self.partial = ""
+        self._started_ms = self.speech.onset_ms if self.speech.active else None
+        self._stt_final_ms = None
+        self._probability = None
+        self._desk.timers.clear(Timer.DECIDE)
+        return turn
+
+    def write(self, turn: HeardTurn, *, end_reason: str, kind: TurnKind = "speech", interrupted: bool = False) -> None:
+        """Records a turn of the caller."""
+        self._desk.do(
+            WriteTurn(
+                role="caller",
+                kind=kind,
+                text=turn.text,
+                started_ms=turn.started_ms,
+                ended_ms=max(turn.started_ms, turn.speech_end_ms),
+                end_reason=end_reason,
+                interrupted=interrupted,
+                speech_end_ms=turn.speech_end_ms,
+                stt_final_ms=turn.stt_final_ms,
+                decided_ms=turn.decided_ms,
+            )
+        )
