@@ -100,7 +100,7 @@ def stream_status(request: Webhook) -> HttpResponse:
     """Plivo's view of the stream: for the timeline alone, since the socket itself is the truth."""
     event = request.get("Event")[:40]
     if event in {"DegradedStream", "DroppedStream", "failed"}:
-        log.warning("carrier_reports_stream", call=str(_call(request).public_id), event=event)
+        log.warning("carrier_reports_stream", call=str(_call(request).public_id), reported=event)
     _note(request, "carrier_stream", event=event, reason=request.get("StatusReason", "Error")[:200])
     return HttpResponse()
 
