@@ -76,6 +76,11 @@ class CallPage:
     extracted: tuple[tuple[str, Any], ...] = field(default=())
 
     @property
+    def stage_names(self) -> tuple[str, ...]:
+        """Headings of the table of timings."""
+        return tuple(name for name, _ in STAGES)
+
+    @property
     def playable(self) -> Recording | None:
         """The recording for the player: ours before Plivo's."""
         ready = [recording for recording in self.recordings if recording.status == Recording.Status.READY]

@@ -12,6 +12,8 @@ from django.core.asgi import get_asgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 _django = get_asgi_application()
 
+from streaming.routing import websocket_application  # noqa: E402  (models need Django to be set up)
+
 # What a stream process answers over HTTP: it shares a core with live calls, so no page of the admin is rendered there.
 STREAM_PATHS = ("/healthz", "/readyz", "/metrics")
 
@@ -36,7 +38,7 @@ def application_for(role: str) -> Any:
     return ProtocolTypeRouter(
         {
             "http": _stream_http if role == "stream" else _django,
-            "websocket": _no_websocket,
+            "websocket": _no_websocket if role == "web" else websocket_application,
         }
     )
 

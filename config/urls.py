@@ -5,6 +5,7 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 
 from calls.recording_views import recording_audio
+from config import health
 from streaming import pages
 
 urlpatterns = [
@@ -13,4 +14,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("recordings/<uuid:recording_id>/", recording_audio, name="recording_audio"),
     path("plivo/", include("calls.urls")),
+    path("healthz", health.healthz, name="healthz"),
+    path("readyz", health.readyz, name="readyz"),
+    path("metrics", health.metrics, name="metrics"),
 ]

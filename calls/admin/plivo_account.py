@@ -11,7 +11,7 @@ from django.utils import timezone
 from simple_history.admin import SimpleHistoryAdmin
 from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
-from unfold.widgets import UnfoldAdminPasswordInput
+from unfold.widgets import UnfoldAdminPasswordWidget
 
 from calls import phone
 from calls.models import PlivoAccount
@@ -22,7 +22,7 @@ class PlivoAccountForm(forms.ModelForm):
 
     auth_token = forms.CharField(
         required=False,
-        widget=UnfoldAdminPasswordInput(attrs={"autocomplete": "new-password"}, render_value=False),
+        widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "new-password"}, render_value=False),
         help_text="Stored encrypted and never shown again. Leave it empty to keep the stored one.",
     )
 
