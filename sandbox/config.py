@@ -39,6 +39,13 @@ class Account:
             raise ConfigError(message)
 
 
+@dataclasses.dataclass
+class Address:
+    """Where the sandbox is reached; known only when it serves, since port 0 takes any free one."""
+
+    url: str = ""
+
+
 DEMO_ACCOUNT = Account(auth_id=DEMO_AUTH_ID, tokens=(DEMO_AUTH_TOKEN,), numbers=(DEMO_NUMBER,))
 
 

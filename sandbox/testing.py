@@ -16,7 +16,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from sandbox.app import create_app
+from sandbox.app import ADDRESS, create_app
 from sandbox.config import SandboxConfig
 
 
@@ -110,14 +110,16 @@ class Sandbox:
 async def running_sandbox(config: SandboxConfig | None = None, **settings: Any) -> AsyncIterator[Sandbox]:
     """Serve in this event loop. Without a config: a free port on loopback and `settings` of SandboxConfig."""
     config = config or SandboxConfig(**{"port": 0, **settings})
-    runner = web.AppRunner(create_app(config), access_log=None, shutdown_timeout=1.0)
+    app = create_app(config)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
         site = web.TCPSite(runner, config.host, config.port)
         await site.start()
         host, port = runner.addresses[0][:2]
+        app[ADDRESS].url = f"http://{host}:{port}"
         async with aiohttp.ClientSession() as session:
-            yield Sandbox(f"http://{host}:{port}", session, None)
+            yield Sandbox(app[ADDRESS].url, session, None)
     finally:
         await runner.cleanup()
 

@@ -48,14 +48,14 @@ async def dial_out(interpreter: Interpreter, element: Element) -> dict[str, Any]
     }
     if winner is None:
         status = _STATUS.get(why.code, "failed")
-        _call_back(interpreter, element, leg, "hangup", status, why, 0)
+        _call_back(interpreter, element, leg, action="hangup", status=status, why=why, duration_s=0)
         return params | {"DialStatus": status, "DialHangupCause": why.word}
-    _call_back(interpreter, element, leg, "answer", "in-progress", why, 0)
+    _call_back(interpreter, element, leg, action="answer", status="in-progress", why=why, duration_s=0)
     call.note("dial_connected", number=leg.number)
     limit = element.attributes["timeLimit"]
     talk = min(limit, leg.behaviour.talk_ms / 1000 * exchange.settings.time_scale)
     await asyncio.sleep(talk)
-    _call_back(interpreter, element, leg, "hangup", "completed", why, round(talk))
+    _call_back(interpreter, element, leg, action="hangup", status="completed", why=why, duration_s=round(talk))
     return params | {"DialStatus": "completed", "DialHangupCause": why.word}
 
 
@@ -86,6 +86,7 @@ def _call_back(
     interpreter: Interpreter,
     element: Element,
     leg: _Leg,
+    *,
     action: str,
     status: str,
     why: HangupCause,

@@ -17,7 +17,7 @@ from typing import Any
 
 import aiohttp
 
-from sandbox.config import SandboxConfig
+from sandbox.config import Address, SandboxConfig
 from sandbox.plivo.behaviour import Behaviours
 from sandbox.plivo.call import Call, new_uuid
 from sandbox.plivo.callback_url import is_http_url
@@ -70,7 +70,7 @@ class Settings:
 class Exchange:
     """One per sandbox process."""
 
-    def __init__(self, config: SandboxConfig) -> None:
+    def __init__(self, config: SandboxConfig, address: Address) -> None:
         """Stores only; start() opens the HTTP client inside the event loop."""
         self.config = config
         self.settings = Settings(time_scale=config.time_scale, recording_auth=config.recording_auth)
@@ -82,7 +82,7 @@ class Exchange:
         self.recordings: dict[str, Recording] = {}
         self.errors: list[str] = []
         self.random = random.Random(config.seed)
-        self.base_url = f"http://{config.host}:{config.port}"
+        self._address = address
         self._tasks: set[asyncio.Task[Any]] = set()
         self._session: aiohttp.ClientSession | None = None
         self._fired: deque[float] = deque(maxlen=1000)  # loop times of outbound calls
@@ -118,6 +118,11 @@ class Exchange:
         self.settings = Settings(time_scale=self.config.time_scale, recording_auth=self.config.recording_auth)
         self.random = random.Random(self.config.seed)
         self._fired.clear()
+
+    @property
+    def base_url(self) -> str:
+        """Where the sandbox is reached, without a slash at the end."""
+        return self._address.url
 
     @property
     def session(self) -> aiohttp.ClientSession:

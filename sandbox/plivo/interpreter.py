@@ -69,7 +69,7 @@ class Interpreter:
         if not is_http_url(url):
             call.violation("invalid_url", url)
             raise EndCallError(cause(invalid_url, "Error"))
-        params = call.base_params() | extra
+        params = call.base_params() | dict(extra)
         sending = self.exchange.spawn(
             self.exchange.send(
                 call,
@@ -140,7 +140,7 @@ class Interpreter:
             return None
         if attributes["redirect"]:
             return await self.fetch(attributes["action"], attributes["method"], "action", params)
-        body = self.call.base_params() | params
+        body = self.call.base_params() | dict(params)
         self.exchange.spawn(
             self.exchange.send(self.call, attributes["action"], attributes["method"], body, event="action")
         )

@@ -71,7 +71,7 @@ class StreamClient:
         self._out: asyncio.Queue[str] = asyncio.Queue()
         self._encoders = {track: FrameEncoder(media_format) for track in spec.tracks}
         self._chunks = dict.fromkeys(spec.tracks, 0)
-        self._sequence = self.faults.sequence_from
+        self._sequence: int = self.faults.sequence_from
         self._stream_frame = 0
         self._held: list[str] = []
         self._degraded = 0

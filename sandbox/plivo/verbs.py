@@ -7,7 +7,7 @@ go on with the next element. They end when they are cancelled: by a hang-up or a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from sandbox.plivo.call import Call, EndCallError, cause
@@ -303,7 +303,7 @@ async def dial(interpreter: Interpreter, element: Element) -> Next:
     return await interpreter.act(element, await dial_out(interpreter, element))
 
 
-VERBS: dict[str, Callable[[Interpreter, Element], Awaitable[Next]]] = {
+VERBS: dict[str, Callable[[Interpreter, Element], Coroutine[Any, Any, Next]]] = {
     "Speak": prompt,
     "Play": prompt,
     "Wait": wait,
