@@ -21,7 +21,7 @@ LABELS: dict[str, str] = {
     "system_prompt": "Instructions", "disclosure": "AI disclosure", "speaks_first": "Who speaks first",
     "record": "Record calls", "plivo_record": "Also record at Plivo", "interruptible": "Can be interrupted",
     "greeting_interruptible": "Greeting can be interrupted", "voice_id": "Voice", "voice_settings": "Voice settings",
-    "turn_taking": "Turn-taking", "reprompt": "Reprompt", "max_call_ms": "Longest call (ms)",
+    "turn_taking": "Turn-taking", "reprompt": "Reprompt", "max_call_ms": "Longest call", "after_ms": "after",
     "wrap_up": "Said at the longest call", "extraction": "Fields to extract", "fallback_number": "Fallback number",
 }  # fmt: skip
 
@@ -82,10 +82,15 @@ def _flat(spec: AgentSpec, account_names: Mapping[str, str]) -> dict[str, str]:
         elif isinstance(value, msgspec.Struct):
             for inner, part in msgspec.structs.asdict(value).items():
                 text = account_names.get(part, part) if inner == "account_id" else part
-                result[f"{label}: {_label(inner).lower()}"] = _text(text)
+                result[f"{label}: {_label(inner).lower()}"] = _seconds(inner, text)
         else:
-            result[label] = _text(value)
+            result[label] = _seconds(name, value)
     return result
+
+
+def _seconds(name: str, value: Any) -> str:
+    """Times that operators set in seconds are shown so."""
+    return f"{value / 1000:g} s" if name in {"max_call_ms", "after_ms"} else _text(value)
 
 
 def _label(name: str) -> str:

@@ -12,6 +12,7 @@ import re
 import tempfile
 import threading
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -215,10 +216,10 @@ class SpeechGate:
         self.silent_frames = 0
         self.speech_frames = 0
 
-    def feed(self, samples: Samples) -> list[tuple[Samples, bool]]:
-        """Cut the stream into (frame, is it loud)."""
+    def feed(self, samples: Samples) -> Iterator[tuple[Samples, bool]]:
+        """Cut the stream into (frame, is it loud); the counters stand at the frame that was given last."""
         data = np.concatenate([self._rest, samples])
-        frames = []
+        self._rest = data[data.size - data.size % _FRAME :]
         for start in range(0, data.size - _FRAME + 1, _FRAME):
             frame = data[start : start + _FRAME]
             level = audio.rms(frame)
@@ -229,9 +230,7 @@ class SpeechGate:
             else:
                 self.silent_frames += 1
                 self._floor = min(0.97 * self._floor + 0.03 * level, 4 * self._threshold)
-            frames.append((frame, loud))
-        self._rest = data[data.size - data.size % _FRAME :]
-        return frames
+            yield frame, loud
 
     def reset(self) -> None:
         """Begin to count anew; the floor stays learnt."""

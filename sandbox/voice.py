@@ -12,7 +12,7 @@ import functools
 import math
 import re
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import espeakng_loader
 import numpy as np
@@ -47,7 +47,7 @@ class Voice:
     name: str
     espeak: str
     language: str
-    labels: dict[str, str]
+    labels: dict[str, str] = field(compare=False)
     words_per_minute: int = 165
     pitch: int = 50
 
@@ -88,9 +88,12 @@ VOICES: tuple[Voice, ...] = (
     Voice("sandboxOscarEnGb0004", "Oscar (espeak-ng)", "en-gb", "en", _labels("british", "male", "en")),
     Voice("sandboxJonasDeDe0005", "Jonas (espeak-ng)", "de", "de", _labels("standard", "male", "de")),
     Voice("sandboxGretaDeDe0006", "Greta (espeak-ng)", "de+f3", "de", _labels("standard", "female", "de")),
+    # The id of a voice that every account of ElevenLabs has, so that an agent made for the service also runs here.
+    Voice("21m00Tcm4TlvDq8ikWAM", "Rachel (espeak-ng)", "en-us+f2", "en", _labels("american", "female", "en")),
     Voice("sandboxToneLoad00007", "Tone (load tests)", "", "en", _labels("none", "neutral", "en")),
 )
 BY_ID = {voice.id: voice for voice in VOICES}
+BY_ID["demo"] = VOICES[0]
 
 
 class _EventId(ctypes.Union):

@@ -100,14 +100,8 @@ class Listener:
         carry = b""
         pending: list[int] = []
         while True:
-            stt = self._make()
             self._heard_something = False
-            entry = self._usage.entry("turn")
-            try:
-                error = await self._recognise(stt, carry, pending, entry)
-            finally:
-                await close_within(stt.close())
-                self._usage.write(entry, stt.usage())
+            stt, error = await self._attempt(carry, pending)
             failures = 1 if self._heard_something else failures + 1
             fatal = not error.retryable or failures > RETRIES
             log.warning("recogniser_failed", kind=error.kind.value, provider=error.provider, fatal=fatal)
@@ -115,11 +109,24 @@ class Listener:
             self._feed(TranscriberFailed(error.kind, fatal))
             if fatal:
                 return
-            carry = stt.unconfirmed()
+            carry = stt.unconfirmed() if stt is not None else b""
             pending = list(self._numbers.values())[-1:]
             self._numbers.clear()
             if not self._heard_something:
                 await asyncio.sleep(RETRY_AFTER_S * failures)
+
+    async def _attempt(self, carry: bytes, pending: list[int]) -> tuple[SpeechToText | None, ProviderError]:
+        """One recognition session from its making to its end."""
+        try:
+            stt = self._make()
+        except ProviderError as error:
+            return None, error
+        entry = self._usage.entry("turn")
+        try:
+            return stt, await self._recognise(stt, carry, pending, entry)
+        finally:
+            await close_within(stt.close())
+            self._usage.write(entry, stt.usage())
 
     async def _recognise(self, stt: SpeechToText, carry: bytes, pending: list[int], entry: UsageEntry) -> ProviderError:
         """Runs one recognition session; returns why it broke."""
@@ -132,15 +139,15 @@ class Listener:
                 self._numbers[await self._within(self._clocks.stall, stt, stt.commit())] = number
         except ProviderError as error:
             return error
-        error = ProviderError(ErrorKind.DROPPED, provider=stt.config.provider, stage="stt")
+        failures: list[ProviderError] = []
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._send(stt, converter), name="stt-send")
                 group.create_task(self._receive(stt), name="stt-receive")
                 group.create_task(self._account(stt, entry), name="stt-usage")
         except* ProviderError as failed:
-            error = next((each for each in failed.exceptions if isinstance(each, ProviderError)), error)
-        return error
+            failures += [each for each in failed.exceptions if isinstance(each, ProviderError)]
+        return failures[0]
 
     async def _send(self, stt: SpeechToText, converter: Converter) -> None:
         while True:

@@ -16,7 +16,6 @@ import msgspec
 import structlog
 
 from agents.providers.base import AudioFormat, Clocks, ProviderConfig, TextToSpeech, UsageReport, WordTiming
-from agents.providers.errors import ProviderError
 from streaming.threads import Overloaded, Worker
 from streaming.voice import speakable, synthesise
 
@@ -144,7 +143,8 @@ def _age(path: Path) -> float:
 async def prepare(
     texts: Iterable[str],
     *,
-    tts: TextToSpeech,
+    make: Callable[[], TextToSpeech],
+    config: ProviderConfig,
     fmt: AudioFormat,
     clocks: Clocks,
     cache: PhraseCache,
@@ -152,38 +152,26 @@ async def prepare(
 ) -> int:
     """Speaks and keeps those texts that are not kept yet; returns how many were new.
 
+    Args:
+        make: gives the synthesis session of ``config``; called only if something is missing.
+
     Raises:
         ProviderError: the voice failed; what was spoken before is kept.
     """
     wanted = [text for text in dict.fromkeys(texts) if speakable(text)]
-    missing = [text for text in wanted if await cache.get(phrase_key(text, config=tts.config, fmt=fmt)) is None]
+    missing = [text for text in wanted if await cache.get(phrase_key(text, config=config, fmt=fmt)) is None]
     if not missing:
         return 0
-    await tts.connect()
+    tts = make()
     try:
+        await tts.connect()
         for text in missing:
             chunks = [chunk async for chunk in synthesise(tts, text, fmt=fmt, clocks=clocks, account=account)]
             phrase = Phrase(
                 b"".join(chunk.audio for chunk in chunks), tuple(word for chunk in chunks for word in chunk.words)
             )
             if phrase.audio:
-                await cache.put(phrase_key(text, config=tts.config, fmt=fmt), phrase)
+                await cache.put(phrase_key(text, config=config, fmt=fmt), phrase)
     finally:
         await tts.close()
     return len(missing)
-
-
-async def prepare_quietly(
-    texts: Iterable[str],
-    *,
-    tts: TextToSpeech,
-    fmt: AudioFormat,
-    clocks: Clocks,
-    cache: PhraseCache,
-    account: Callable[[UsageReport], None],
-) -> None:
-    """``prepare`` beside a call: a failing voice is logged, the call has its own ways to deal with it."""
-    try:
-        await prepare(texts, tts=tts, fmt=fmt, clocks=clocks, cache=cache, account=account)
-    except ProviderError as error:
-        log.warning("phrases_not_prepared", kind=error.kind.value, provider=error.provider)

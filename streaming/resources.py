@@ -13,11 +13,12 @@ import structlog
 
 from agents.providers import registry
 from agents.providers.base import AudioFormat, Clocks, LanguageModel, ProviderConfig, SpeechToText, TextToSpeech
+from agents.providers.errors import ProviderError
 from agents.providers.pools import Pools
 from streaming.archive import Archive
 from streaming.audio.vad import VadHub
 from streaming.journal import Journal, Store
-from streaming.phrases import PhraseCache, phrase_key, prepare_quietly
+from streaming.phrases import PhraseCache, phrase_key, prepare
 from streaming.threads import Worker
 from streaming.usage import UsageBook
 
@@ -74,7 +75,8 @@ class RegistryProviders:
         return registry.text_to_speech(config, pools=self._pools, clocks=self._clocks, codec=codec)
 
     async def open(self) -> None:
-        """See ``Providers``."""
+        """See ``Providers``; the vendors' libraries are imported now, not at the first call."""
+        await asyncio.to_thread(registry.preload)
         await self._pools.open()
 
     async def close(self) -> None:
@@ -179,15 +181,22 @@ class Resources:
         ):
             return
         self._preparing.add(wanted)
-        task = self.background(
-            prepare_quietly(
-                wanted,
-                tts=self.providers.text_to_speech(config, codec=fmt),
+        task = self.background(self._prepare(wanted, config=config, fmt=fmt, usage=usage), "phrases-prepare")
+        task.add_done_callback(lambda _: self._preparing.discard(wanted))
+
+    async def _prepare(
+        self, texts: tuple[str, ...], *, config: ProviderConfig, fmt: AudioFormat, usage: UsageBook
+    ) -> None:
+        """Beside the calls: a failing voice is logged, a call has its own ways to deal with it."""
+        try:
+            await prepare(
+                texts,
+                make=lambda: self.providers.text_to_speech(config, codec=fmt),
+                config=config,
                 fmt=fmt,
                 clocks=self.clocks,
                 cache=self.phrases,
                 account=lambda report: usage.write(usage.entry("phrase"), report),
-            ),
-            "phrases-prepare",
-        )
-        task.add_done_callback(lambda _: self._preparing.discard(wanted))
+            )
+        except ProviderError as error:
+            log.warning("phrases_not_prepared", kind=error.kind.value, provider=error.provider)

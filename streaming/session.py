@@ -125,7 +125,8 @@ class CallSession:
         if not talks:
             return
         self._thinker = Thinker(
-            model=resources.providers.language_model(context.llm),
+            make=lambda: resources.providers.language_model(context.llm),
+            config=context.llm,
             tools=tools.offered(context.spec.tools),
             cache_key=context.version_id,
             guard_s=clocks.total + clocks.first,
@@ -135,7 +136,8 @@ class CallSession:
             spawn=self._spawn,
         )
         self._speaker = Speaker(
-            tts=resources.providers.text_to_speech(context.tts, codec=fmt),
+            make=lambda: resources.providers.text_to_speech(context.tts, codec=fmt),
+            config=context.tts,
             line=self._line,
             clocks=clocks,
             phrases=resources.phrases,

@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 
-from agents.providers.base import AudioFormat, Clocks, TextToSpeech, WordTiming
+from agents.providers.base import AudioFormat, Clocks, ProviderConfig, TextToSpeech, WordTiming
 from agents.providers.errors import ErrorKind, ProviderError
 from streaming.audio.pacer import Pacer, PlayAudio
 from streaming.conversation.events import Event, Note, SegmentAudio, SegmentHeard, Speak, VoiceFailed, VoicePaused
@@ -52,7 +52,8 @@ class Speaker:
     """Speaks on one line.
 
     Args:
-        tts: the call's synthesis session; the speaker opens and closes it.
+        make: gives the call's synthesis session, which the speaker opens and closes; raises ProviderError.
+        config: of that session.
         clocks: scaled.
         feed: the conversation's ear.
         placements: whether what was heard is kept for the recording.
@@ -61,7 +62,8 @@ class Speaker:
     def __init__(
         self,
         *,
-        tts: TextToSpeech,
+        make: Callable[[], TextToSpeech],
+        config: ProviderConfig,
         line: Line,
         clocks: Clocks,
         phrases: PhraseCache,
@@ -71,7 +73,9 @@ class Speaker:
         spawn: Spawn,
         placements: bool,
     ) -> None:
-        self._tts = tts
+        self._make = make
+        self._config = config
+        self._tts: TextToSpeech | None = None
         self._line = line
         self._fmt: AudioFormat = line.fmt
         self._clocks = clocks
@@ -167,7 +171,7 @@ class Speaker:
     # --- one segment -------------------------------------------------------------------------------------------------
 
     def _key(self, text: str) -> str:
-        return phrase_key(text, config=self._tts.config, fmt=self._fmt)
+        return phrase_key(text, config=self._config, fmt=self._fmt)
 
     def _whole(self, action: Speak, phrase: Phrase) -> None:
         """A segment whose audio is all there."""
@@ -207,7 +211,7 @@ class Speaker:
                     await self._complete(action, spoken)
                     return
                 error = ProviderError(
-                    ErrorKind.GARBAGE, provider=self._tts.config.provider, stage="tts", detail="no audio came"
+                    ErrorKind.GARBAGE, provider=self._config.provider, stage="tts", detail="no audio came"
                 )
             again = (error.retryable or error.kind is ErrorKind.GARBAGE) and not spoken.audio and attempt < ATTEMPTS
             log.warning("voice_failed", kind=error.kind.value, provider=error.provider, again=again)
@@ -222,7 +226,7 @@ class Speaker:
         purpose: Purpose = "phrase" if action.phrase else "turn" if generation.released else "speculative"
         entry = self._usage.entry(purpose)
         chunks = synthesise(
-            self._tts,
+            self._ready(),
             action.text,
             fmt=self._fmt,
             clocks=self._clocks,
@@ -250,15 +254,21 @@ class Speaker:
         """Opens the session; a failure shows when the first segment is spoken, which tries again."""
         try:
             async with asyncio.timeout(self._clocks.connect + self._clocks.first):
-                await self._tts.connect()
+                await self._ready().connect()
         except (ProviderError, TimeoutError) as error:
             kind = error.kind.value if isinstance(error, ProviderError) else ErrorKind.TIMEOUT.value
-            log.warning("voice_not_connected", kind=kind, provider=self._tts.config.provider)
+            log.warning("voice_not_connected", kind=kind, provider=self._config.provider)
             self._note(Note("tts_not_connected", {"kind": kind}))
 
     async def close(self) -> None:
         """Ends the synthesis session."""
-        await self._tts.close()
+        if self._tts is not None:
+            await self._tts.close()
+
+    def _ready(self) -> TextToSpeech:
+        if self._tts is None:
+            self._tts = self._make()
+        return self._tts
 
 
 class _Spoken:

@@ -5,6 +5,7 @@ cancelled stops at the provider at once and is still accounted for.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -15,6 +16,7 @@ from agents.providers.base import (
     LlmDone,
     LlmRequest,
     LlmStream,
+    ProviderConfig,
     TextDelta,
     ToolCall,
     ToolDefinition,
@@ -34,7 +36,8 @@ class Thinker:
     """Runs the replies of one call.
 
     Args:
-        model: the agent's language model.
+        make: gives the agent's language model; raises ProviderError when there can be none.
+        config: of that model.
         tools: what the model may call.
         cache_key: groups requests that share a prompt.
         guard_s: s after which a reply that its own clocks have not ended is given up.
@@ -44,7 +47,8 @@ class Thinker:
     def __init__(
         self,
         *,
-        model: LanguageModel,
+        make: Callable[[], LanguageModel],
+        config: ProviderConfig,
         tools: tuple[ToolDefinition, ...],
         cache_key: str,
         guard_s: float,
@@ -53,7 +57,9 @@ class Thinker:
         usage: UsageBook,
         spawn: Spawn,
     ) -> None:
-        self._model = model
+        self._make = make
+        self._config = config
+        self._model: LanguageModel | None = None
         self._tools = tools
         self._cache_key = cache_key
         self._guard_s = guard_s
@@ -65,7 +71,13 @@ class Thinker:
 
     async def warm(self) -> None:
         """Opens a connection ahead of the first reply."""
-        await self._model.warm()
+        with contextlib.suppress(ProviderError):  # the first reply meets it again, and tells
+            await self._ready().warm()
+
+    def _ready(self) -> LanguageModel:
+        if self._model is None:
+            self._model = self._make()
+        return self._model
 
     def start(self, action: StartReply) -> None:
         """Begins the reply of a generation."""
@@ -88,7 +100,7 @@ class Thinker:
                 async with asyncio.timeout(self._guard_s):
                     await self._stream(action.generation, request, purpose, gave)
             except TimeoutError:
-                error = ProviderError(ErrorKind.TIMEOUT, provider=self._model.config.provider, stage="llm")
+                error = ProviderError(ErrorKind.TIMEOUT, provider=self._config.provider, stage="llm")
             except ProviderError as failed:
                 error = failed
             else:
@@ -104,7 +116,7 @@ class Thinker:
         entry = self._usage.entry(purpose)
         stream: LlmStream | None = None
         try:
-            async with self._model.stream(request) as stream:
+            async with self._ready().stream(request) as stream:
                 async for event in stream:
                     match event:
                         case TextDelta(text):
@@ -127,12 +139,11 @@ class Thinker:
                 self._usage.write(entry, stream.usage())
 
     def _nothing(self, error: ProviderError) -> UsageReport:
-        config = self._model.config
         return UsageReport(
             stage="llm",
-            provider=config.provider,
-            model=config.model,
-            account_id=config.account_id,
+            provider=self._config.provider,
+            model=self._config.model,
+            account_id=self._config.account_id,
             error=error.kind.value,
         )
 

@@ -126,6 +126,11 @@ class ProviderAccountAdmin(SimpleHistoryAdmin, ModelAdmin):
             obj.tested_at, obj.test_ok, obj.test_message = None, None, ""
         super().save_model(request, obj, form, change)
 
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Makes room in the row of buttons for the two of our own."""
+        context["show_save_and_add_another"] = False
+        return super().render_change_form(request, context, *args, **kwargs)
+
     def response_change(self, request: HttpRequest, obj: ProviderAccount) -> HttpResponse:
         """Stays on the page after a test, where its finding stands."""
         if any(f"agents_provideraccount_{name}" in request.POST for name in (TEST, FETCH)):
@@ -140,12 +145,12 @@ class ProviderAccountAdmin(SimpleHistoryAdmin, ModelAdmin):
         """Fetching voices adds and renames them."""
         return request.user.has_perms(["agents.add_voice", "agents.change_voice"])
 
-    @action(description="Save and test connection", permissions=["test"], icon="network_check")
+    @action(description="Test connection", permissions=["test"], icon="network_check")
     def test_connection(self, request: HttpRequest, obj: ProviderAccount) -> None:
         """Button beside Save."""
         transaction.on_commit(lambda: self._test(request, obj))
 
-    @action(description="Save and fetch voices", permissions=["fetch"], icon="record_voice_over")
+    @action(description="Fetch voices", permissions=["fetch"], icon="record_voice_over")
     def fetch_voices(self, request: HttpRequest, obj: ProviderAccount) -> None:
         """Button beside Save."""
         transaction.on_commit(lambda: self._fetch(request, obj))
@@ -182,7 +187,7 @@ class ProviderAccountAdmin(SimpleHistoryAdmin, ModelAdmin):
     @display(description="What the test found")
     def finding(self, account: ProviderAccount) -> str | SafeString:
         """The whole message."""
-        return account.test_message or "Press “Save and test connection”."
+        return account.test_message or "Press “Test connection”."
 
     def _test(self, request: HttpRequest, account: ProviderAccount) -> None:
         ok, text = services.test_account(account)

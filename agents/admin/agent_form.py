@@ -32,6 +32,7 @@ class AgentForm(forms.ModelForm):
     """Everything about a draft, and a note for the version that publishing makes."""
 
     variables = PairsField(
+        rows=5,
         placeholder="business = Rowan Dental",
         help_text=f"Your own, one per line as name = value. Always there: {_BUILT_IN_LIST}.",
     )

@@ -32,8 +32,7 @@ class AgentAdmin(SimpleHistoryAdmin, ModelAdmin):
     """Lists agents and edits drafts; every rule lives in ``agents.drafts`` and ``agents.services``."""
 
     form = AgentForm
-    list_display = ("title", "state", "voice_name", "numbers_answered", "recent_calls", "updated_at")
-    list_display_links = ("title",)
+    list_display = ("name", "state", "voice_name", "numbers_answered", "recent_calls", "updated_at")
     list_filter = ("mode", "record")
     list_per_page = 25
     search_fields = ("name", "purpose")
@@ -98,6 +97,11 @@ class AgentAdmin(SimpleHistoryAdmin, ModelAdmin):
         kwargs["fields"] = [name for name in names if name not in number_fields()]
         return super().get_form(request, obj, change=change, **kwargs)
 
+    def has_delete_permission(self, request: HttpRequest, obj: Agent | None = None) -> bool:
+        """A published agent stays: calls and versions tell what it was."""
+        published = obj is not None and obj.published_version_id is not None
+        return not published and super().has_delete_permission(request, obj)
+
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         """Choices without the accounts' keys."""
         if db_field.remote_field.model is ProviderAccount:
@@ -121,6 +125,7 @@ class AgentAdmin(SimpleHistoryAdmin, ModelAdmin):
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """Adds what the status box above the form shows."""
+        context["show_save_and_add_another"] = False  # the row of buttons is full
         agent: Agent | None = kwargs.get("obj")
         if agent is not None:
             context["status"] = _status(agent)
@@ -148,14 +153,7 @@ class AgentAdmin(SimpleHistoryAdmin, ModelAdmin):
         self.log_change(request, obj, f"Published version {version.number}.")
         messages.success(request, f"Version {version.number} is live: new calls use it from now on.")
 
-    @display(description="Agent", header=True, ordering="name")
-    def title(self, agent: Agent) -> list[str]:
-        """Name, and purpose below it."""
-        return [agent.name, agent.purpose]
-
-    @display(
-        description="State", label={"Unpublished changes": "warning", "Draft": "info", "Live": "success"}
-    )  # fmt: skip
+    @display(description="State", label={"Unpublished changes": "warning", "Draft": "info", "Live": "success"})
     def state(self, agent: Agent) -> tuple[str, str]:
         """Which version callers get, and whether the draft differs from it."""
         if agent.published_version is None:

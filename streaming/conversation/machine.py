@@ -27,7 +27,7 @@ from streaming.conversation.voice import Voice
 
 # Watchdogs behind the driver's own clocks, so that no lost event can leave a call hanging.
 MODEL_STALL_MS = 20_000
-VOICE_STALL_MS = 8_000
+VOICE_STALL_MS = 20_000
 
 
 class Conversation:

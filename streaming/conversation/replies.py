@@ -144,7 +144,7 @@ class Replies:
         self._after_done(reply)
 
     def broke_off(self, reply: Reply) -> bool:
-        """The model failed in mid-answer: what the caller has begun to hear is still played; False for nothing heard."""
+        """The model failed in mid-answer: what there is of it is played on; False when nothing was heard yet."""
         if not reply.audible:
             return False
         reply.model_done = True

@@ -260,8 +260,8 @@ class FakeUtterance:
 class FakeTts:
     """A voice in the line's format or, with ``world.tts_format``, in another."""
 
-    def __init__(self, world: "FakeProviders", codec: AudioFormat) -> None:
-        self.config = ProviderConfig(provider="fake", base_url="", api_key="", model="fake", voice_id="v")
+    def __init__(self, world: "FakeProviders", config: ProviderConfig, codec: AudioFormat) -> None:
+        self.config = config
         self.output_format = world.tts_format or codec
         self.world = world
         self.closed = False
@@ -314,7 +314,7 @@ class FakeProviders:
         return self.stts[-1]
 
     def text_to_speech(self, config: ProviderConfig, *, codec: AudioFormat) -> FakeTts:
-        self.ttss.append(FakeTts(self, codec))
+        self.ttss.append(FakeTts(self, config, codec))
         return self.ttss[-1]
 
     async def open(self) -> None:
