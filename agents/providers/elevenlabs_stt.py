@@ -203,7 +203,7 @@ class ElevenLabsSpeechToText:
     def _take_error(self, message: dict[str, Any]) -> None:
         error = self._error_of(message)
         if message["message_type"] in ("commit_throttled", "insufficient_audio_activity"):
-            # The session goes on; the commit will have no answer of its own.
+            # The session goes on; the newest commit, too soon after another, will have no answer of its own.
             self._record.failed(error, fatal=False)
             if self._asked:
                 number = self._asked.pop()

@@ -189,16 +189,14 @@ async def test_a_commit_that_the_provider_refuses_takes_the_last_partial_and_the
     vendor.socket(PATH, started(talk))
     stt = scribe(vendor, pools, clocks)
     await stt.connect()
-    for _ in range(2):
+    for number, text in ((1, "yes"), (2, "yes please")):
         await stt.send(SECOND)
-        await stt.commit()
-    finals = []
-    async with asyncio.timeout(3):
-        async for event in stt.events():
-            finals += [event] if isinstance(event, Final) else []
-            if len(finals) == 2:
-                break
-    assert finals == [Final("yes", 1), Final("yes please", 2)]
+        assert await stt.commit() == number
+        async with asyncio.timeout(3):
+            async for event in stt.events():
+                if isinstance(event, Final):
+                    assert event == Final(text, number)
+                    break
     await stt.close()
 
 
