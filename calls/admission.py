@@ -37,7 +37,7 @@ class StreamLoad(msgspec.Struct, frozen=True, kw_only=True):
     live_calls: int
     max_calls: int = 0
     lag_ms: float = 0.0
-    max_lag_ms: float = 100.0
+    max_lag_ms: float = 200.0  # half of the lead with which the voice is sent: later would be heard
     draining: bool = False
 
     @property

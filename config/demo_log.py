@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from django.contrib.auth import get_user_model
 
 from agents import services, starters
+from calls import phone
 from calls.models import Call, CallSummary, PhoneNumber, PlivoAccount, Recording, Turn
-from calls.telephony import numbers
 
 MIN_TURNS = 4
 AUDIBLE_PEAK = 0.05
@@ -43,11 +43,11 @@ def furnish(*, box_url: str, auth_id: str, auth_token: str, called: str, codec: 
         auth_id=auth_id,
         defaults={"name": "Sandbox", "auth_token": auth_token, "api_url": box_url, "is_sandbox": True},
     )
-    numbers.sync_numbers(account)
+    phone.sync_numbers(account)
     number, _ = PhoneNumber.objects.get_or_create(number=called, defaults={"plivo_account": account})
     number.agent = agent
     number.save()
-    numbers.connect_number(number)
+    phone.connect_number(number)
     return password
 
 

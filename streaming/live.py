@@ -31,7 +31,7 @@ from streaming.threads import Overloaded, Worker
 log = structlog.get_logger(__name__)
 
 LAG_EVERY_S = 0.05
-LAG_SAMPLES = 20  # the last second, as published
+LAG_SAMPLES = 60  # the last three seconds: a single stall fills no process
 PUBLISH_EVERY_S = 1.0
 LOAD_TTL_S = 5
 DISPLACED_S = 5.0
