@@ -1,7 +1,8 @@
 """The scripted brain of the demonstration (model `demo-script`): rules of a scenario instead of a language model.
 
-It keeps nothing between requests: state and slots come from replaying the caller's messages in the request through the rules
-of sandbox/scenarios/<name>.yaml. Used by sandbox/openai/chat.py; sandbox/brain_extract.py fills post-call forms from the same replay.
+It keeps nothing between requests: state and slots come from replaying the caller's messages in the request through
+the rules of sandbox/scenarios/<name>.yaml. Used by sandbox/openai/thinker.py; sandbox/brain_extract.py fills post-call
+forms from the same replay.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Dialogue:
 
 
 def _plain(text: str) -> str:
-    return re.sub(r"\s+", " ", re.sub(r"[^\w' ]", " ", text.lower().replace("’", "'"))).strip()
+    return re.sub(r"\s+", " ", re.sub(r"[^\w' ]", " ", text.lower().replace("\u2019", "'"))).strip()
 
 
 def fill(text: str, slots: dict[str, str]) -> str:

@@ -1,7 +1,7 @@
 """Fills the form that is asked for after a call (`response_format: json_schema`) from the transcript in the request.
 
-It replays the caller's lines through the scenario's rules and reads the form's fields by name; what no rule knows gets an empty
-value of the right type. Used by sandbox/openai/chat.py for the model `demo-script`.
+It replays the caller's lines through the scenario's rules and reads the form's fields by name; what no rule knows gets
+an empty value of the right type. Used by sandbox/openai/thinker.py for the model `demo-script`.
 """
 
 from __future__ import annotations
@@ -67,7 +67,9 @@ def _value(brain: Brain, dialogue: Dialogue, name: str, schema: dict[str, Any]) 
 
 def _fit(value: Any, dialogue: Dialogue, schema: dict[str, Any]) -> Any:
     """The rule's value in the schema's type; for an enum the first of the rule's candidates that it has."""
-    options = [option for union in ("anyOf", "oneOf") for option in schema.get(union, ()) if option.get("type") != "null"]
+    options = [
+        option for union in ("anyOf", "oneOf") for option in schema.get(union, ()) if option.get("type") != "null"
+    ]
     if options:
         return _fit(value, dialogue, options[0])
     candidates = [fill(item, dialogue.slots) if isinstance(item, str) else item for item in _as_list(value)]

@@ -1,6 +1,7 @@
 """The two ways in which the sandbox's recognition sockets hear: a real recogniser, or the texts that a test laid out.
 
-A key ``demo-<scenario>`` gets the first, any other good key the second. Used by elevenlabs/scribe.py and openai/realtime.py.
+A key ``demo-<scenario>`` gets the first, any other good key the second. Used by elevenlabs/scribe.py,
+openai/realtime.py and openai/audio.py.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What both AI providers do to a connection: check keys, break it in the ways that the fault menu names, stream with a pace."""
+"""What both AI providers do to a connection: check the key, wait, break off in the ways that the fault menu names."""
 
 from __future__ import annotations
 

@@ -81,7 +81,9 @@ async def _set_latencies(request: web.Request) -> web.Response:
     profile = body.pop("profile", None)
     if profile not in (None, "none", "typical"):
         raise _bad("profile is none or typical")
-    if not all(isinstance(value, int | float) and not isinstance(value, bool) and value >= 0 for value in body.values()):
+    if not all(
+        isinstance(value, int | float) and not isinstance(value, bool) and value >= 0 for value in body.values()
+    ):
         raise _bad("latencies are numbers from 0")
     base = {None: state.latencies, "none": Latencies(), "typical": TYPICAL}[profile]
     state.latencies = dataclasses.replace(base, **body)

@@ -1,6 +1,6 @@
 """What the two AI providers of the sandbox share: latencies, faults, scripts and the ledger of who connected.
 
-The routes of sandbox/openai and sandbox/elevenlabs ask it at every step; sandbox/providers_control.py lets tests set it.
+The routes of sandbox/openai and sandbox/elevenlabs ask it at every step; sandbox/providers_control.py sets it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ REFUSALS = frozenset(
         "server_error",
     }
 )
-_STREAM = frozenset({"slow_first_byte", "stall", "garbage", "half_close", "drop", "mid_stream_error", "unknown_messages"})
+_STREAM = frozenset(
+    {"slow_first_byte", "stall", "garbage", "half_close", "drop", "mid_stream_error", "unknown_messages"}
+)
 KINDS: dict[str, frozenset[str]] = {
     "llm": REFUSALS | _STREAM | {"split_utf8"},
     "tts": REFUSALS | _STREAM | {"close", "late_audio", "never_final"},
@@ -57,7 +59,7 @@ class Latencies:
         tts_first_byte_ms: from text to its first audio.
         tts_realtime_factor: time to make one second of audio, in seconds; 0: at once.
         http_ms: before any answer at all.
-        tts_idle_ms: how long a speech socket or context may be silent (20 s at the vendor; `inactivity_timeout` overrides).
+        tts_idle_ms: how long a speech socket or context may be silent; `inactivity_timeout` overrides it.
     """
 
     stt_partial_ms: float = 0
@@ -225,7 +227,9 @@ class ProvidersState:
 
     def entries(self, **wanted: str) -> list[Entry]:
         """The ledger, oldest first, limited to entries with these values."""
-        return [entry for entry in self._entries if all(str(entry.get(name)) == value for name, value in wanted.items())]
+        return [
+            entry for entry in self._entries if all(str(entry.get(name)) == value for name, value in wanted.items())
+        ]
 
     def counts(self) -> dict[str, Any]:
         """Connections and requests seen, and sockets open now, per provider."""

@@ -1,7 +1,7 @@
 """The sandbox's ear: pocketsphinx with one small grammar per scenario, really decoding telephone audio.
 
-Used by the Scribe-compatible and the OpenAI realtime sockets when the API key is ``demo-<scenario>``. Free dictation is beyond
-pocketsphinx; a grammar of a few hundred sentences is not. What is outside the grammar comes back as nothing, where it can be told.
+Used by sandbox/ears.py when the API key is ``demo-<scenario>``. Free dictation is beyond pocketsphinx; a grammar of a
+few hundred sentences is not. What is outside the grammar comes back as nothing, where it can be told.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ _OVER_FLOOR = 3.0
 _FRAMES_PER_SECOND = 100  # of the decoder
 _LEVEL_FRAMES = 7  # of speech, before its level is known
 _SHORTEST_FRAMES = 3
+_PARTIAL_FRAMES = 20
 _LEVEL_RMS = 3000.0
 _GAIN = (0.3, 6.0)
 _DITHER = 25.0
@@ -130,7 +131,7 @@ def _words_of(jsgf: str) -> frozenset[str]:
 def _acceptor(name: str) -> re.Pattern[str]:
     """The scenario's grammar as a regular expression over words that each end in a blank.
 
-    At the end of an utterance pocketsphinx also gives the best path that is not a sentence of the grammar, and does not say so.
+    At the end of an utterance pocketsphinx may give a path that is not a whole sentence, and does not say so.
     """
     rules = dict(re.findall(r"(<[^>]+>)\s*=\s*([^;]+);", scenario(name)["grammar"]["rules"]))
     first = re.search(r"public\s+(<[^>]+>)", scenario(name)["grammar"]["rules"])
@@ -195,7 +196,7 @@ class _Fold:
         self._past = np.zeros(2 * self._HALF)
         self._dither = np.random.default_rng(1)
 
-    def feed(self, samples: NDArray[np.float64]) -> bytes:
+    def feed(self, samples: NDArray[np.floating[Any]]) -> bytes:
         stuffed = np.zeros(2 * samples.size)
         stuffed[::2] = samples
         window = np.concatenate([self._past, stuffed])
@@ -307,8 +308,8 @@ class Listener:
         self._search().process_raw(self._fold.feed(samples * self._gain), False, False)
 
     def partial(self) -> str:
-        """The words so far, without a check whether they make sense; empty before anyone spoke."""
-        hypothesis = self._search().hyp() if self._open else None
+        """The words so far, without a check whether they make sense; empty before there is enough to go by."""
+        hypothesis = self._search().hyp() if self._open and self.gate.speech_frames >= _PARTIAL_FRAMES else None
         return hypothesis.hypstr if hypothesis else ""
 
     def commit(self) -> Heard:

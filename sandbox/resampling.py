@@ -1,7 +1,7 @@
 """Resampling with kept filters: whole sentences for the voice, endless streams for the recogniser.
 
-``audio.resample`` computes its kernel anew for each clip, which is too slow for a live call; here the polyphase filters of a
-pair of rates are made once per process.
+``audio.resample`` computes its kernel anew for each clip, which is too slow for a live call; here the polyphase filters
+of a pair of rates are made once per process.
 """
 
 from __future__ import annotations

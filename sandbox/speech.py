@@ -1,9 +1,10 @@
-"""Speech as a provider sends it: an espeak-ng rendering in the asked format, with characters' times, cut into paced chunks."""
+"""Speech as a provider sends it: rendered in the asked format, with the characters' times, cut into paced chunks."""
 
 from __future__ import annotations
 
 import asyncio
 import functools
+import itertools
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -80,7 +81,7 @@ def character_times(text: str, words: tuple[Word, ...], total_ms: float) -> tupl
     starts = [0.0] * (len(text) + 1)
     starts[len(text)] = total_ms
     edges = [(0, 0.0), *((word.start, word.start_ms) for word in words), (len(text), total_ms)]
-    for (first, begin), (last, end) in zip(edges, edges[1:], strict=False):
+    for (first, begin), (last, end) in itertools.pairwise(edges):
         for index in range(first, last):
             starts[index] = begin + (end - begin) * (index - first) / (last - first)
     return tuple(
@@ -91,7 +92,7 @@ def character_times(text: str, words: tuple[Word, ...], total_ms: float) -> tupl
 
 @functools.lru_cache(maxsize=256)
 def render(text: str, voice: Voice, form: Format, speed: float = 1.0) -> Rendering:
-    """Speak a text; one without a letter or digit gives no audio, as with the vendors. Computes: not for the event loop."""
+    """Speak a text; one without a letter or digit gives no audio. It computes: not for the event loop."""
     if not any(character.isalnum() for character in text):
         return Rendering(b"", form, ())
     spoken = synthesise(text, voice, speed=speed)

@@ -1,7 +1,7 @@
 """The sandbox's voice: espeak-ng, loaded in this process by ctypes from the pip package, and a tone for load tests.
 
-Used by the ElevenLabs- and OpenAI-compatible servers and by the script that makes the callers' clips. espeak-ng is GPL: that
-is why the sandbox is a process of its own, reached over the network only.
+Used by sandbox/speech.py for both providers. espeak-ng is GPL: that is why the sandbox is a process of its own, reached
+over the network only.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One context of a speech socket: text comes in, is held until there is reason to speak, and leaves as audio, in order."""
+"""One context of a speech socket: text comes in, is held until there is reason to speak, and leaves as audio."""
 
 from __future__ import annotations
 

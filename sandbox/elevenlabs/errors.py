@@ -14,7 +14,9 @@ from sandbox.providers_state import REFUSALS, STATE, Entry
 class ElevenLabsError(Exception):
     """One refusal: HTTP status and `detail`, which is an object, or a list for a malformed request (422)."""
 
-    def __init__(self, http_status: int, status: str, message: str, *, detail: list[dict[str, Any]] | None = None) -> None:
+    def __init__(
+        self, http_status: int, status: str, message: str, *, detail: list[dict[str, Any]] | None = None
+    ) -> None:
         super().__init__(message)
         self.http_status = http_status
         self.status = status
@@ -59,7 +61,7 @@ REFUSED: dict[str, ElevenLabsError] = {
     "too_many_concurrent_requests": ElevenLabsError(
         429,
         "too_many_concurrent_requests",
-        "Too many concurrent requests. Your current subscription is associated with a maximum of 5 concurrent requests.",
+        "Too many concurrent requests. Your current subscription has a maximum of 5 concurrent requests.",
     ),
     "rate_limit": ElevenLabsError(429, "rate_limit_exceeded", "Rate limit exceeded. Please try again later."),
     "system_busy": ElevenLabsError(

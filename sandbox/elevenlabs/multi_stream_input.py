@@ -47,7 +47,8 @@ class _Contexts:
         heard = asyncio.get_running_loop().time()
         while True:
             listening = asyncio.create_task(receive(self._opened, self._patience(heard)))
-            await asyncio.wait({listening, self._failed}, return_when=asyncio.FIRST_COMPLETED)
+            waiting: set[asyncio.Future[Any]] = {listening, self._failed}
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             if self._failed.done():
                 listening.cancel()
                 await asyncio.gather(listening, return_exceptions=True)
@@ -126,7 +127,9 @@ class _Contexts:
         for context in list(self._open.values()):
             context.close(flush=True)
         if self._running:
-            await asyncio.wait({*self._running, self._failed}, return_when=asyncio.ALL_COMPLETED, timeout=self._idle_s)
+            await asyncio.wait(self._running, timeout=self._idle_s)
+        if self._failed.done():
+            raise self._failed.result()
 
     async def end(self) -> None:
         """Stop all that still speaks."""

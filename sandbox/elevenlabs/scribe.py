@@ -14,7 +14,7 @@ from aiohttp import WSCloseCode, WSMsgType, web
 
 from sandbox import provider_wire
 from sandbox.ears import Ear, open_ear
-from sandbox.elevenlabs.errors import check_key, key_of, ElevenLabsError
+from sandbox.elevenlabs.errors import ElevenLabsError, check_key, key_of
 from sandbox.elevenlabs.scribe_rules import Options, ScribeError, read_options
 from sandbox.provider_wire import BrokenOffError
 from sandbox.providers_state import KINDS, REFUSALS, STATE, Entry, Fault
@@ -98,7 +98,8 @@ class _Connection:
         await self._send("session_started", session_id=secrets.token_hex(16), config=self._options.shown())
         while True:
             listening = asyncio.create_task(self._socket.receive())
-            await asyncio.wait({listening, self._broken}, return_when=asyncio.FIRST_COMPLETED)
+            waiting: set[asyncio.Future[Any]] = {listening, self._broken}
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             if self._broken.done():
                 listening.cancel()
                 await asyncio.gather(listening, return_exceptions=True)

@@ -67,7 +67,9 @@ def _check(request: web.Request, body: Any, entry: Entry) -> _Order:
         raise ElevenLabsError(400, "input_text_empty", "Input text is empty. Please provide a valid text.")
     model = require_model(body.get("model_id") or DEFAULT_MODEL)
     if len(body["text"]) > model.max_characters:
-        text = f"This request's text has {len(body['text'])} characters and exceeds the limit of {model.max_characters}."
+        text = (
+            f"This request's text has {len(body['text'])} characters and exceeds the limit of {model.max_characters}."
+        )
         raise ElevenLabsError(400, "max_character_limit_exceeded", text)
     if len(body.get("pronunciation_dictionary_locators") or ()) > 3:
         place: list[str | int] = ["body", "pronunciation_dictionary_locators"]
@@ -92,7 +94,9 @@ async def speak(request: web.Request, entry: Entry) -> web.StreamResponse:
     if fault is not None:
         entry.note(fault=fault.kind)
     rendering = await render_aside(order.text, order.voice, order.form, order.speed)
-    delay = fault.delay_ms if fault is not None and fault.kind == "slow_first_byte" else state.latencies.tts_first_byte_ms
+    delay = (
+        fault.delay_ms if fault is not None and fault.kind == "slow_first_byte" else state.latencies.tts_first_byte_ms
+    )
     try:
         await wait_or_gone(state, request, delay)
         if not streamed:
@@ -154,11 +158,15 @@ def characters_of(rendering: Rendering, chunk: Chunk) -> list[CharacterTime]:
     """The characters that begin in this chunk."""
     last = chunk.end_ms >= rendering.duration_ms
     return [
-        item for item in rendering.characters if chunk.start_ms <= item.start_ms and (item.start_ms < chunk.end_ms or last)
+        item
+        for item in rendering.characters
+        if chunk.start_ms <= item.start_ms and (item.start_ms < chunk.end_ms or last)
     ]
 
 
-def _timed(characters: list[CharacterTime] | tuple[CharacterTime, ...], audio: bytes, start_ms: float) -> dict[str, Any]:
+def _timed(
+    characters: list[CharacterTime] | tuple[CharacterTime, ...], audio: bytes, start_ms: float
+) -> dict[str, Any]:
     alignment = {
         "characters": [item.character for item in characters],
         "character_start_times_seconds": [round((item.start_ms - start_ms) / 1000, 3) for item in characters],

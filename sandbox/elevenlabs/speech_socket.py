@@ -31,7 +31,9 @@ from sandbox.voice import Voice
 _CHUNK_MS = 200
 _DEFAULT_SCHEDULE = (120, 160, 250, 290)
 _LONGEST_IDLE_S = 180
-SETTINGS_CHANGED = "voice_settings field must be provided in the first message and then either be not provided or not change."
+SETTINGS_CHANGED = (
+    "voice_settings field must be provided in the first message and then either be not provided or not change."
+)
 
 
 class PolicyError(Exception):
@@ -195,7 +197,7 @@ class SpeechSocket:
 
 
 async def open_socket(request: web.Request, entry: Entry) -> SpeechSocket:
-    """Shake hands. A refusal of the fault menu is an HTTP answer; a wrong key or address closes with 1008 as at the vendor.
+    """Shake hands. A refusal of the fault menu is an HTTP answer; a wrong key or address closes with 1008.
 
     Raises ElevenLabsError, or BrokenOffError when the connection was reset or is closed already.
     """
@@ -219,7 +221,10 @@ async def open_socket(request: web.Request, entry: Entry) -> SpeechSocket:
 
 
 async def receive(opened: SpeechSocket, seconds: float) -> dict[str, Any] | None:
-    """The next message; None when the client has left. Raises PolicyError, or TimeoutError after `seconds` of silence."""
+    """The next message; None when the client has left.
+
+    Raises PolicyError, or TimeoutError after `seconds` of silence.
+    """
     while True:
         message = await opened.socket.receive(timeout=seconds)
         if message.type.name == "TEXT":

@@ -10,7 +10,7 @@ from typing import Any
 from aiohttp import BodyPartReader, web
 
 from sandbox import provider_wire
-from sandbox.audio import read_wav, wav_bytes, l16_decode, l16_encode
+from sandbox.audio import l16_decode, l16_encode, read_wav, wav_bytes
 from sandbox.ears import open_ear
 from sandbox.openai.errors import OpenAIError, enter, headers, invalid, missing, unknown
 from sandbox.openai.models import require
@@ -27,7 +27,7 @@ VOICES: dict[str, Voice] = {
     **dict.fromkeys(("cedar", "ash", "echo", "onyx", "verse"), _MILES),
     **dict.fromkeys(("sage", "ballad"), _EDITH),
     "fable": _OSCAR,
-    **{name: voice for name, voice in BY_ID.items()},
+    **BY_ID,
 }
 _FORMATS = ("mp3", "opus", "aac", "flac", "wav", "pcm")
 _PCM = Format("pcm", 24000)
@@ -79,7 +79,9 @@ async def speech(request: web.Request, entry: Entry) -> web.StreamResponse:
     rendering = await render_aside(text, voice, _PCM, speed)
     if form == "wav":
         rendering = Rendering(wav_bytes(l16_decode(rendering.audio), _PCM.rate), _PCM, ())
-    delay = fault.delay_ms if fault is not None and fault.kind == "slow_first_byte" else state.latencies.tts_first_byte_ms
+    delay = (
+        fault.delay_ms if fault is not None and fault.kind == "slow_first_byte" else state.latencies.tts_first_byte_ms
+    )
     await provider_wire.wait_or_gone(state, request, delay)
     kind = "text/event-stream" if events else {"pcm": "audio/pcm", "wav": "audio/wav"}[form]
     response = web.StreamResponse(headers={"Content-Type": kind, **headers(started)})
@@ -172,9 +174,7 @@ async def transcription(request: web.Request, entry: Entry) -> web.StreamRespons
     return web.json_response({"text": heard.text, "usage": usage}, headers=headers(started))
 
 
-async def _stream_text(
-    request: web.Request, text: str, usage: dict[str, Any], started: float
-) -> web.StreamResponse:
+async def _stream_text(request: web.Request, text: str, usage: dict[str, Any], started: float) -> web.StreamResponse:
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8", **headers(started)})
     await response.prepare(request)
     words = text.split()

@@ -1,4 +1,4 @@
-"""POST /v1/chat/completions: JSON or server-sent events, with tool calls, usage and every way in which a stream can break."""
+"""POST /v1/chat/completions: JSON or server-sent events, with tool calls, usage and the ways in which a stream breaks."""
 
 from __future__ import annotations
 
@@ -126,7 +126,9 @@ class _Stream:
         """Send it all, at the pace that is set."""
         self._response.headers.update({"Content-Type": "text/event-stream; charset=utf-8", **headers(started)})
         await self._response.prepare(self._request)
-        await self._delta({"role": "assistant", "content": None if self._reply.calls and not self._reply.tokens else ""})
+        await self._delta(
+            {"role": "assistant", "content": None if self._reply.calls and not self._reply.tokens else ""}
+        )
         pace = self._request.app[STATE].latencies.llm_tokens_per_s
         begun = time.monotonic()
         for delta in self._deltas():
@@ -164,7 +166,11 @@ class _Stream:
         if fault is None or fault.kind not in _BREAKS or (self._sent < fault.after and not at_end):
             return False
         if fault.kind == "mid_stream_error":
-            error = {"message": "The server had an error processing your request.", "type": "server_error", "code": None}
+            error = {
+                "message": "The server had an error processing your request.",
+                "type": "server_error",
+                "code": None,
+            }
             await self._write(f"data: {json.dumps({'error': error})}\n\n")
             await self._response.write_eof()
             return True

@@ -9,18 +9,27 @@ from sandbox.openai.errors import OpenAIError, invalid, missing, unknown
 from sandbox.openai.models import Model, require
 
 _FIELDS = frozenset(
-    """messages model audio frequency_penalty function_call functions logit_bias logprobs max_completion_tokens max_tokens
-    metadata modalities moderation n parallel_tool_calls prediction presence_penalty prompt_cache_key prompt_cache_options
-    prompt_cache_retention reasoning_effort response_format safety_identifier seed service_tier stop store stream
-    stream_options temperature tool_choice tools top_logprobs top_p user verbosity web_search_options""".split()
-)
+    {
+        "messages", "model", "audio", "frequency_penalty", "function_call", "functions", "logit_bias", "logprobs",
+        "max_completion_tokens", "max_tokens", "metadata", "modalities", "moderation", "n", "parallel_tool_calls",
+        "prediction", "presence_penalty", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention",
+        "reasoning_effort", "response_format", "safety_identifier", "seed", "service_tier", "stop", "store", "stream",
+        "stream_options", "temperature", "tool_choice", "tools", "top_logprobs", "top_p", "user", "verbosity",
+        "web_search_options",
+    }
+)  # fmt: skip
 _ROLES = ("system", "developer", "assistant", "user", "tool", "function")
 _CHOICES: dict[str, tuple[str, ...]] = {
     "reasoning_effort": ("none", "minimal", "low", "medium", "high", "xhigh", "max"),
     "verbosity": ("low", "medium", "high"),
     "service_tier": ("auto", "default", "flex", "scale", "priority", "fast"),
 }
-_NUMBERS = {"temperature": (0.0, 2.0), "top_p": (0.0, 1.0), "presence_penalty": (-2.0, 2.0), "frequency_penalty": (-2.0, 2.0)}
+_NUMBERS = {
+    "temperature": (0.0, 2.0),
+    "top_p": (0.0, 1.0),
+    "presence_penalty": (-2.0, 2.0),
+    "frequency_penalty": (-2.0, 2.0),
+}
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
 
@@ -50,7 +59,9 @@ def _check_messages(body: dict[str, Any]) -> None:
     if not isinstance(messages, list):
         raise invalid("messages", "Invalid type for 'messages': expected an array of objects.", "invalid_type")
     if not messages:
-        text = "Invalid 'messages': empty array. Expected an array with minimum length 1, but got an empty array instead."
+        text = (
+            "Invalid 'messages': empty array. Expected an array with minimum length 1, but got an empty array instead."
+        )
         raise invalid("messages", text, "empty_array")
     waiting: set[str] = set()
     for index, message in enumerate(messages):
@@ -63,7 +74,7 @@ def _check_messages(body: dict[str, Any]) -> None:
             raise invalid(f"{where}.role", f"Invalid value: '{role}'. Supported values are: {supported}.")
         if role == "tool":
             if message.get("tool_call_id") not in waiting:
-                text = "Invalid parameter: messages with role 'tool' must be a response to a preceeding message with 'tool_calls'."
+                text = "Invalid parameter: messages with role 'tool' must answer a preceding message with 'tool_calls'."
                 raise OpenAIError(400, text, param=f"{where}.role")
             waiting.discard(message["tool_call_id"])
         elif waiting:
@@ -84,7 +95,9 @@ def _unanswered(waiting: set[str], where: str) -> OpenAIError:
 
 def _check_content(message: dict[str, Any], where: str) -> None:
     content = message.get("content")
-    if content is None and not (message["role"] == "assistant" and (message.get("tool_calls") or message.get("refusal"))):
+    if content is None and not (
+        message["role"] == "assistant" and (message.get("tool_calls") or message.get("refusal"))
+    ):
         text = "Invalid value for 'content': expected a string, got null."
         raise OpenAIError(400, text, param=f"{where}.content")
     if content is not None and not isinstance(content, str | list):
@@ -103,12 +116,18 @@ def _check_values(body: dict[str, Any], model: Model) -> None:
     for name, (low, high) in _NUMBERS.items():
         value = body.get(name)
         if value is not None and (not isinstance(value, int | float) or not low <= value <= high):
-            raise invalid(name, f"Invalid '{name}': expected a value between {low} and {high}, but got {value} instead.")
+            raise invalid(
+                name, f"Invalid '{name}': expected a value between {low} and {high}, but got {value} instead."
+            )
     if body.get("n") not in (None, 1):
         raise invalid("n", "The sandbox gives one choice only: 'n' must be 1.")
     for name in ("max_tokens", "max_completion_tokens"):
         if body.get(name) is not None and (not isinstance(body[name], int) or body[name] < 1):
-            raise invalid(name, f"Invalid '{name}': integer below minimum value. Expected a value >= 1.", "integer_below_min_value")
+            raise invalid(
+                name,
+                f"Invalid '{name}': integer below minimum value. Expected a value >= 1.",
+                "integer_below_min_value",
+            )
     if body.get("stream_options") is not None and not body.get("stream"):
         text = "The 'stream_options' parameter is only allowed when 'stream' is enabled."
         raise OpenAIError(400, text, param="stream_options")
@@ -121,7 +140,9 @@ def _check_values(body: dict[str, Any], model: Model) -> None:
 
 def _check_reasoning(body: dict[str, Any]) -> None:
     if "max_tokens" in body:
-        text = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
+        text = (
+            "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
+        )
         raise invalid("max_tokens", text, "unsupported_parameter")
     effort = body.get("reasoning_effort") or "medium"
     if effort != "none" and body.get("temperature") not in (None, 1):
@@ -153,7 +174,9 @@ def _check_tools(body: dict[str, Any], model: Model) -> None:
         if wanted not in [tool["function"]["name"] for tool in tools]:
             raise invalid("tool_choice", f"Tool choice 'function' not found in 'tools' parameter: {wanted}.")
     elif choice not in (None, "none", "auto", "required"):
-        raise invalid("tool_choice", f"Invalid value: '{choice}'. Supported values are: 'none', 'auto', and 'required'.")
+        raise invalid(
+            "tool_choice", f"Invalid value: '{choice}'. Supported values are: 'none', 'auto', and 'required'."
+        )
 
 
 def _check_tool(tool: Any, where: str) -> None:

@@ -56,9 +56,7 @@ def headers(started: float) -> dict[str, str]:
 
 def missing(param: str) -> OpenAIError:
     """A required parameter is not there."""
-    return OpenAIError(
-        400, f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter"
-    )
+    return OpenAIError(400, f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter")
 
 
 def unknown(param: str) -> OpenAIError:
@@ -90,8 +88,8 @@ def check_key(request: web.Request) -> str:
     if not key:
         raise OpenAIError(
             401,
-            "You didn't provide an API key. You need to provide your API key in an Authorization header using Bearer auth "
-            "(i.e. Authorization: Bearer YOUR_KEY).",
+            "You didn't provide an API key. You need to provide your API key in an Authorization header using Bearer "
+            "auth (i.e. Authorization: Bearer YOUR_KEY).",
         )
     if not provider_wire.key_is_good(request.app[STATE], key):
         shown = f"{key[:4]}{'*' * 8}{key[-4:]}" if len(key) > 12 else "*" * len(key)

@@ -1,4 +1,4 @@
-"""WebSocket /v1/realtime?intent=transcription: live transcription with client commits or the server's own turn detection."""
+"""WebSocket /v1/realtime?intent=transcription: live transcription, committed by the client or the server."""
 
 from __future__ import annotations
 
@@ -183,7 +183,12 @@ class _Connection:
 
     def _show_partial(self, words: list[str]) -> None:
         """Deltas can only add words, so only those go out that two hypotheses agreed on, but for the last ones."""
-        agreed = [new for new, old in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(words, self._last_partial, strict=False))]
+        agreed = [
+            new
+            for new, old in itertools.takewhile(
+                lambda pair: pair[0] == pair[1], zip(words, self._last_partial, strict=False)
+            )
+        ]
         self._last_partial = words
         fresh = agreed[len(self._shown) : max(len(agreed) - _UNSETTLED_WORDS, 0)]
         if not fresh or agreed[: len(self._shown)] != self._shown:
@@ -244,9 +249,7 @@ class _Connection:
         content = [{"type": "input_audio", "transcript": None}]
         body = {"id": item, "type": "message", "object": "realtime.item", "status": "completed", "role": "user"}
         for name in ("added", "done"):
-            await self._send(
-                f"conversation.item.{name}", previous_item_id=previous, item={**body, "content": content}
-            )
+            await self._send(f"conversation.item.{name}", previous_item_id=previous, item={**body, "content": content})
         if heard is None or self._session.transcription is None:
             return
         self._entry.add("texts", heard.text)

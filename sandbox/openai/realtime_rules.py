@@ -41,7 +41,9 @@ class Session:
     @property
     def encoding(self) -> tuple[str, int]:
         """Encoding and rate in Hz, in the recogniser's terms."""
-        return {"audio/pcm": ("l16", 24000), "audio/pcmu": ("mulaw", 8000), "audio/pcma": ("alaw", 8000)}[self.audio_type]
+        return {"audio/pcm": ("l16", 24000), "audio/pcmu": ("mulaw", 8000), "audio/pcma": ("alaw", 8000)}[
+            self.audio_type
+        ]
 
     @property
     def bytes_per_ms(self) -> int:
@@ -97,9 +99,7 @@ def updated(session: Session, change: Any) -> Session:
         text = "Passing a realtime session update event to a transcription session is not allowed."
         raise invalid("session.type", text)
     source = _only(change.get("audio", {}), {"input"}, "session.audio").get("input", {})
-    source = _only(
-        source, {"format", "transcription", "noise_reduction", "turn_detection"}, "session.audio.input"
-    )
+    source = _only(source, {"format", "transcription", "noise_reduction", "turn_detection"}, "session.audio.input")
     new = Session(
         session.audio_type, session.transcription, session.noise_reduction, session.turn_detection, session.include
     )
@@ -172,7 +172,9 @@ def _turn_detection(value: Any, model: str | None) -> dict[str, Any] | None:
         raise invalid(where, text, "unsupported_parameter")
     kind = value.get("type") if isinstance(value, dict) else None
     if kind not in _VAD_FIELDS:
-        raise invalid(f"{where}.type", f"Invalid value: '{kind}'. Supported values are: 'server_vad' and 'semantic_vad'.")
+        raise invalid(
+            f"{where}.type", f"Invalid value: '{kind}'. Supported values are: 'server_vad' and 'semantic_vad'."
+        )
     value = _only(value, _VAD_FIELDS[kind], where)
     if value.get("eagerness", "auto") not in _PATIENCE_MS:
         raise invalid(f"{where}.eagerness", f"Invalid value: '{value['eagerness']}'.")

@@ -19,9 +19,10 @@ from sandbox.providers_state import ScriptedReply, Scripts
 DEMO_MODEL = "demo-script"
 DEFAULT_SCENARIO = "front_desk"
 _WORDS = (
-    "certainly the office can arrange that for you and we will send a short note with every detail before the visit so that "
-    "nothing is left open while our team looks after the rest in good time"
-).split()
+    "certainly", "the", "office", "can", "arrange", "that", "for", "you", "and", "we", "will", "send", "a", "short",
+    "note", "with", "every", "detail", "before", "the", "visit", "so", "that", "nothing", "is", "left", "open",
+    "while", "our", "team", "looks", "after", "the", "rest", "in", "good", "time",
+)  # fmt: skip
 
 
 @dataclass
@@ -98,7 +99,9 @@ def _generated(body: dict[str, Any], count: int) -> ScriptedReply:
     choice = body.get("tool_choice")
     if choice == "required" or isinstance(choice, dict):
         name = choice["function"]["name"] if isinstance(choice, dict) else body["tools"][0]["function"]["name"]
-        schema = next(tool["function"] for tool in body["tools"] if tool["function"]["name"] == name).get("parameters", {})
+        schema = next(tool["function"] for tool in body["tools"] if tool["function"]["name"] == name).get(
+            "parameters", {}
+        )
         return ScriptedReply("", [{"name": name, "arguments": blank({"type": "object", **schema})}])
     said = callers_words(body["messages"])
     seed = hashlib.sha256((said[-1] if said else "").encode()).digest()
