@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sandbox import recogniser
+from sandbox import grammar
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,11 @@ class Brain:
     """The rules of one scenario."""
 
     def __init__(self, name: str) -> None:
-        """Raises recogniser.UnknownScenarioError when the scenario has no brain."""
-        script = recogniser.scenario(name).get("brain")
+        """Raises grammar.UnknownScenarioError when the scenario has no brain."""
+        script = grammar.scenario(name).get("brain")
         if not script:
             message = f"scenario {name!r} has no brain"
-            raise recogniser.UnknownScenarioError(message)
+            raise grammar.UnknownScenarioError(message)
         self.script: dict[str, Any] = script
 
     def replay(self, messages: Iterable[str]) -> Dialogue:

@@ -8,7 +8,7 @@ from typing import Any
 
 from aiohttp import WSCloseCode, web
 
-from sandbox import recogniser
+from sandbox import grammar
 from sandbox.providers_state import Fault, ProvidersState
 
 ACCEPTED_KEYS = ("test-", "sk-", "sk_")
@@ -24,7 +24,7 @@ def key_is_good(state: ProvidersState, key: str) -> bool:
     if key in state.revoked_keys:
         return False
     if key.startswith(DEMO_KEY):
-        return recogniser.has_grammar(key.removeprefix(DEMO_KEY))
+        return grammar.has_grammar(key.removeprefix(DEMO_KEY))
     return key.startswith(ACCEPTED_KEYS)
 
 
@@ -47,7 +47,7 @@ def half_close(request: web.Request) -> None:
 
 async def gone(request: web.Request) -> None:
     """Return when the client has left."""
-    while request.transport is not None and not request.transport.is_closing():
+    while request.transport is not None and not request.transport.is_closing():  # noqa: ASYNC110 (nothing else tells)
         await asyncio.sleep(0.02)
 
 

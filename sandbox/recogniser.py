@@ -6,30 +6,23 @@ few hundred sentences is not. What is outside the grammar comes back as nothing,
 
 from __future__ import annotations
 
-import atexit
-import os
 import re
-import tempfile
 import threading
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pocketsphinx
-import yaml
 from numpy.typing import NDArray
 
-from sandbox import audio
+from sandbox import alaw, audio
+from sandbox.grammar import in_grammar, make_decoder
 from sandbox.resampling import Resampler
 
 Samples = NDArray[np.int16]
 
-SCENARIOS = Path(__file__).parent / "scenarios"
-_MODEL = Path(pocketsphinx.__file__).parent / "model" / "en-us"
 _RATE = 8000
 _FRAME = _RATE // 50
 _PRE_ROLL_FRAMES = 15
@@ -48,10 +41,6 @@ _MIN_PROBABILITY = 0.0015
 _LETTERS_PER_SECOND = (5.0, 26.0)
 # Cepstral means of speech that came through this front end; the decoder adapts from there.
 _CEPSTRAL_MEAN = "54.5,-6.0,3.2,7.2,-2.0,-9.8,0.5,-13.9,-4.0,1.5,-2.5,1.5,-5.0"
-
-
-class UnknownScenarioError(LookupError):
-    """No scenario of that name, or it has no grammar."""
 
 
 @dataclass(frozen=True)
@@ -76,101 +65,6 @@ class Heard:
 NOTHING = Heard("", (), 0.0)
 
 
-@cache
-def _dictionary() -> dict[str, tuple[str, ...]]:
-    entries: dict[str, list[str]] = defaultdict(list)
-    for line in (_MODEL / "cmudict-en-us.dict").read_text("utf-8").splitlines():
-        head, phones = line.split(" ", 1)
-        entries[head.split("(")[0]].append(phones.strip())
-    return {word: tuple(phones) for word, phones in entries.items()}
-
-
-@cache
-def _dictionary_file(words: frozenset[str], extra: frozenset[tuple[str, str]]) -> str:
-    """A pronouncing dictionary of just these words: a decoder with it starts in 25 ms and stays small."""
-    lines = []
-    for word in sorted(words):
-        variants = [phones for name, phones in sorted(extra) if name == word] or list(_dictionary().get(word, ()))
-        if not variants:
-            message = f"no pronunciation of {word!r}: add it under `pronunciations` of the scenario's grammar"
-            raise ValueError(message)
-        lines += [f"{word}{f'({n})' if n > 1 else ''} {phones}\n" for n, phones in enumerate(variants, 1)]
-    handle, name = tempfile.mkstemp(suffix=".dict")
-    with os.fdopen(handle, "w") as file:
-        file.writelines(lines)
-    atexit.register(Path(name).unlink, missing_ok=True)
-    return name
-
-
-@cache
-def scenario(name: str) -> dict[str, Any]:
-    """One scenario's file. Raises UnknownScenarioError."""
-    path = SCENARIOS / f"{name}.yaml"
-    if not re.fullmatch(r"[a-z0-9_]{1,60}", name) or not path.is_file():
-        message = f"no scenario {name!r}"
-        raise UnknownScenarioError(message)
-    content: dict[str, Any] = yaml.safe_load(path.read_text("utf-8"))
-    return content
-
-
-def has_grammar(name: str) -> bool:
-    """Whether a key ``demo-<name>`` is one that this sandbox knows."""
-    try:
-        return "grammar" in scenario(name)
-    except UnknownScenarioError:
-        return False
-
-
-def _words_of(jsgf: str) -> frozenset[str]:
-    body = re.sub(r"<[^>]*>|//[^\n]*", " ", jsgf.split(";", 1)[1])
-    body = re.sub(r"\b(grammar\s+\S+|public)", " ", body)
-    return frozenset(re.findall(r"[a-z][a-z'.]*", body))
-
-
-@cache
-def _acceptor(name: str) -> re.Pattern[str]:
-    """The scenario's grammar as a regular expression over words that each end in a blank.
-
-    At the end of an utterance pocketsphinx may give a path that is not a whole sentence, and does not say so.
-    """
-    rules = dict(re.findall(r"(<[^>]+>)\s*=\s*([^;]+);", scenario(name)["grammar"]["rules"]))
-    first = re.search(r"public\s+(<[^>]+>)", scenario(name)["grammar"]["rules"])
-
-    def expression(body: str) -> str:
-        spelt = {"(": "(?:", ")": ")", "[": "(?:", "]": ")?", "|": "|"}
-        tokens = re.findall(r"<[^>]+>|[()\[\]|]|[a-z][a-z'.]*", body)
-        return "".join(
-            spelt.get(token) or (f"(?:{expression(rules[token])})" if token[0] == "<" else re.escape(token) + " ")
-            for token in tokens
-        )
-
-    return re.compile(expression(rules[first.group(1)]) if first else "")
-
-
-def in_grammar(name: str, text: str) -> bool:
-    """Whether `text` is a sentence of the scenario's grammar."""
-    return _acceptor(name).fullmatch(f"{text} ") is not None
-
-
-def _make_decoder(name: str) -> pocketsphinx.Decoder:
-    grammar = scenario(name).get("grammar")
-    if not grammar:
-        message = f"scenario {name!r} has no grammar"
-        raise UnknownScenarioError(message)
-    extra = frozenset((word, phones) for word, phones in grammar.get("pronunciations", {}).items())
-    jsgf = f"#JSGF V1.0;\ngrammar {name};\n{grammar['rules']}"
-    decoder = pocketsphinx.Decoder(
-        hmm=str(_MODEL / "en-us"),
-        dict=_dictionary_file(_words_of(jsgf), extra),
-        lm=None,
-        samprate=2 * _RATE,
-        loglevel="FATAL",
-    )
-    decoder.add_jsgf_string(name, jsgf)
-    decoder.activate_search(name)
-    return decoder
-
-
 _IDLE: dict[str, list[pocketsphinx.Decoder]] = defaultdict(list)
 _IDLE_LOCK = threading.Lock()
 
@@ -179,7 +73,7 @@ def _borrow(name: str) -> pocketsphinx.Decoder:
     with _IDLE_LOCK:
         if _IDLE[name]:
             return _IDLE[name].pop()
-    return _make_decoder(name)
+    return make_decoder(name)
 
 
 class _Fold:
@@ -241,7 +135,7 @@ class SpeechGate:
 
 def decoder_of(encoding: str, rate: int) -> tuple[Any, Resampler]:
     """How to make 8 kHz samples of bytes in "mulaw", "alaw" or "l16" at `rate` Hz."""
-    read = {"mulaw": audio.mulaw_decode, "alaw": alaw_decode, "l16": audio.l16_decode}[encoding]
+    read = {"mulaw": audio.mulaw_decode, "alaw": alaw.alaw_decode, "l16": audio.l16_decode}[encoding]
     return read, Resampler(rate, _RATE)
 
 
@@ -354,26 +248,3 @@ class Listener:
             with _IDLE_LOCK:
                 _IDLE[self._name].append(self._decoder)
             self._decoder = None
-
-
-def _alaw_table() -> Samples:
-    code = np.arange(256, dtype=np.int32) ^ 0x55
-    exponent = (code >> 4) & 0x07
-    mantissa = code & 0x0F
-    magnitude = np.where(exponent == 0, (mantissa << 4) + 8, ((mantissa << 4) + 0x108) << np.maximum(exponent - 1, 0))
-    return np.where(code & 0x80, magnitude, -magnitude).astype(np.int16)
-
-
-_ALAW = _alaw_table()
-_ALAW_ORDER = np.argsort(_ALAW, kind="stable")
-_ALAW_MIDDLES = (_ALAW[_ALAW_ORDER][1:].astype(np.int32) + _ALAW[_ALAW_ORDER][:-1]) / 2
-
-
-def alaw_decode(data: bytes) -> Samples:
-    """G.711 A-law bytes to linear int16 samples."""
-    return _ALAW[np.frombuffer(data, dtype=np.uint8)]
-
-
-def alaw_encode(samples: Samples) -> bytes:
-    """Linear int16 samples to the nearest G.711 A-law bytes."""
-    return _ALAW_ORDER[np.searchsorted(_ALAW_MIDDLES, samples)].astype(np.uint8).tobytes()

@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from sandbox import audio
+from sandbox.alaw import alaw_encode
 from sandbox.providers_state import ProvidersState
-from sandbox.recogniser import alaw_encode
 from sandbox.resampling import convert_rate
 from sandbox.voice import Voice, Word, synthesise
 

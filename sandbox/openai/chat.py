@@ -1,4 +1,4 @@
-"""POST /v1/chat/completions: JSON or server-sent events, with tool calls, usage and the ways in which a stream breaks."""
+"""POST /v1/chat/completions: JSON or server-sent events, with tool calls, usage and all ways to break a stream."""
 
 from __future__ import annotations
 

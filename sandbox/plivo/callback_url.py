@@ -12,6 +12,9 @@ from urllib.parse import parse_qsl, urldefrag, urlsplit
 MAX_URL = 2048
 
 
+FAILURES = frozenset({"ct", "rt", "4xx", "5xx"})  # what `rp=all` stands for
+
+
 @dataclasses.dataclass(frozen=True)
 class CallbackUrl:
     """Where to send, and how patiently: ms, retries on the same URL, and what is retried."""
@@ -25,7 +28,7 @@ class CallbackUrl:
 
     def retried(self, outcome: str) -> bool:
         """Whether `ct`, `rt`, `4xx` or `5xx` is tried again."""
-        return outcome in self.policy or "all" in self.policy
+        return outcome in (FAILURES if "all" in self.policy else self.policy)
 
 
 _RANGES = {

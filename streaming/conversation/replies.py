@@ -170,7 +170,9 @@ class Replies:
         if not reply.model_done or not reply.decided:
             return
         if reply.ends_call is not None:
-            self._voice.add(reply, self._goodbye(reply), last=True)
+            goodbye = self._goodbye(reply)
+            reply.written = " ".join([reply.written.strip(), *goodbye])
+            self._voice.add(reply, goodbye, last=True)
         elif not reply.tool_calls and not reply.segments and not reply.waiting:
             self._nothing_said(reply)
         else:

@@ -174,7 +174,8 @@ class Simulation:
     Attributes:
         log: every (time, event or action) of the call, in order.
         turns: what was written, in order.
-        heard: (from, to, generation) stretches in which the caller heard the agent.
+        requests: what the model was asked.
+        ended: why the agent hung up, None when it did not.
     """
 
     def __init__(
@@ -207,8 +208,12 @@ class Simulation:
         self._count = 0
         self._step = 0
         self._step_from = 0
-        self._agent_since: int | None = None  # first heard since the last step
-        self._agent_until = 0
+        self._step_began = -1
+        self._agent_since: int | None = None  # from when an utterance is heard that is newer than the last step
+        self._agent_until = -1
+        self._generation_now = 0
+        self._generation_then = 0
+        self._released: set[int] = set()
         self._spans: list[tuple[int, int, float]] = []
         self._words: list[Word] = []
         self._finals_from = 0
@@ -300,22 +305,22 @@ class Simulation:
         if step.into is not None:
             return None if self._agent_since is None else self._agent_since + step.into
         after = 500 if step.after is None else step.after
-        if self._agent_since is None or self.pacer.position(self.now) is not None or self._agent_busy():
+        if self._agent_until <= self._step_began or self._agent_busy():
             return None
         return max(self._agent_until, self._step_from) + after
 
     def _agent_busy(self) -> bool:
         """The agent has released something that the caller has not heard to its end."""
-        return any(generation not in self._cancelled for generation, _ in self._segments if generation in self._released)
-
-    @property
-    def _released(self) -> set[int]:
-        return {entry.generation for _, entry in self.log if type(entry) is events.ReleaseVoice}
+        return any(
+            generation in self._released and generation not in self._cancelled for generation, _ in self._segments
+        )
 
     def _take_step(self) -> None:
         step = self.script[self._step]
         self._step += 1
         self._agent_since = None
+        self._step_began = self.now
+        self._generation_then = self._generation_now
         length = 0
         match step:
             case Say():
@@ -390,6 +395,7 @@ class Simulation:
             case events.FinishVoice(generation=generation):
                 self.pacer.finish(generation)
             case events.ReleaseVoice(generation=generation):
+                self._released.add(generation)
                 self.pacer.release(generation)
             case events.PauseVoice():
                 self._give(self.pacer.pause(now))
@@ -468,8 +474,9 @@ class Simulation:
         output = self.pacer.poll(self.now)
         for item in output.send:
             match item:
-                case PlayAudio(plays_at_ms=plays_at):
-                    if self._agent_since is None:
+                case PlayAudio(generation=generation, plays_at_ms=plays_at):
+                    self._generation_now = generation
+                    if self._agent_since is None and generation > self._generation_then:
                         self._agent_since = plays_at
                 case Checkpoint(name=name):
                     if self.carrier.acknowledges:

@@ -1,0 +1,214 @@
+"""What a live call reads and writes: its context, its turns in every order of arrival, and its end."""
+
+import datetime
+import uuid
+
+import pytest
+from django.utils import timezone
+
+from agents.services import AccountError
+from calls import live_calls
+from calls.models import Call, CallEvent, Turn, Usage
+from tests import factories
+
+pytestmark = [pytest.mark.db, pytest.mark.django_db]
+
+
+@pytest.fixture
+def call():
+    return factories.CallFactory(caller_name="Ann", variables={"business": "Elm Dental"})
+
+
+@pytest.fixture
+def now():
+    return timezone.now()
+
+
+def start(call, now, stream="s-1"):
+    return live_calls.stream_started(call_id=call.pk, stream_id=stream, now=now)
+
+
+def turn(index, role="caller", text="Hello", started=None, **more):
+    started = index * 1000 if started is None else started
+    return {"index": index, "role": role, "text": text, "started_ms": started, "ended_ms": started + 500} | more
+
+
+def texts(call):
+    return list(Turn.objects.filter(call=call).values_list("index", "role", "text"))
+
+
+def test_a_first_stream_makes_the_call_live_and_gives_it_all_it_needs(call, now):
+    context = start(call, now)
+    call.refresh_from_db()
+    assert (call.status, call.live_at, call.last_seen_at) == ("live", now, now)
+    assert (context.call_id, context.public_id, context.plivo_call_uuid) == (
+        call.pk,
+        str(call.public_id),
+        call.plivo_call_uuid,
+    )
+    assert context.spec == call.agent_version.spec
+    assert (context.resumed, context.history, context.next_turn_index, context.live_at) == (False, (), 0, now)
+    assert context.llm.api_key == call.agent.llm_account.api_key
+    assert context.tts.voice_id == call.agent.voice.external_id
+    assert context.variables["business"] == "Elm Dental"
+    assert context.variables["caller_number"] == call.from_number
+    assert context.variables["called_number"] == call.to_number
+    assert context.variables["caller_name"] == "Ann"
+
+
+def test_a_second_stream_resumes_with_what_was_said_and_heard(call, now):
+    start(call, now)
+    live_calls.write_turns(
+        call.pk,
+        [
+            turn(0, "agent", "Hello, this is Rowan Dental.", heard="Hello, this is Rowan"),
+            turn(1, "caller", "I need an appointment"),
+            turn(2, "tool", "{}"),
+            turn(3, "agent", "Never heard.", heard=""),
+        ],
+    )
+    later = now + datetime.timedelta(seconds=9)
+    context = start(call, later, "s-2")
+    assert (context.resumed, context.next_turn_index, context.live_at) == (True, 4, now)
+    assert [(message.role, message.content) for message in context.history] == [
+        ("assistant", "Hello, this is Rowan"),
+        ("user", "I need an appointment"),
+    ]
+    assert list(CallEvent.objects.values_list("kind", "offset_ms")) == [("stream_started", 0), ("stream_resumed", 9000)]
+
+
+@pytest.mark.parametrize("over", [{"status": "ended"}, {"status": "cancelled"}, {"stream_ended_at": timezone.now()}])
+def test_a_stream_of_a_call_that_is_over_begins_nothing(call, now, over):
+    Call.objects.filter(pk=call.pk).update(**over)
+    assert start(call, now) is None
+    call.refresh_from_db()
+    assert call.live_at is None
+
+
+def test_a_call_that_is_gone_has_no_context(now):
+    assert live_calls.stream_started(call_id=0, stream_id="s", now=now) is None
+
+
+def test_an_account_without_a_key_is_said_to_be_so(call, now):
+    account = call.agent.llm_account
+    account.api_key = ""
+    account.save()
+    with pytest.raises(AccountError, match="no API key"):
+        start(call, now)
+
+
+def test_a_listening_agent_needs_neither_model_nor_voice(call, now):
+    agent = call.agent
+    agent.mode = "listen_only"
+    agent.save()
+    account = agent.llm_account
+    account.api_key = ""
+    account.save()
+    Call.objects.filter(pk=call.pk).update(agent_version=factories.AgentVersionFactory(agent=agent))
+    context = start(call, now)
+    assert context.stt.api_key
+    assert context.llm.api_key == context.tts.api_key == ""
+
+
+def test_a_call_over_a_scripted_provider_is_marked_so(call, now):
+    account = call.agent.stt_account
+    account.is_sandbox = True
+    account.save()
+    assert start(call, now).is_sandbox
+    call.refresh_from_db()
+    assert call.is_sandbox
+
+
+def test_a_browser_call_can_run_on_the_draft_and_ends_with_its_stream(superuser, now):
+    agent = factories.AgentFactory(greeting="A draft greets.")
+    with pytest.raises(ValueError, match="not published"):
+        live_calls.create_browser_call(agent=agent, user=superuser, draft=False, now=now)
+    call = live_calls.create_browser_call(agent=agent, user=superuser, draft=True, now=now)
+    assert (call.direction, call.status, call.agent_version) == ("browser", "answered", None)
+    assert start(call, now).spec.greeting == "A draft greets."
+    live_calls.stream_ended(call_id=call.pk, reason=None, normal=False, now=now)
+    call.refresh_from_db()
+    assert (call.status, call.outcome, call.ended_at) == ("ended", "completed", now)
+
+
+def test_a_browser_call_to_a_published_agent_keeps_its_version(superuser, now):
+    version = factories.AgentVersionFactory()
+    agent = version.agent
+    agent.refresh_from_db()
+    call = live_calls.create_browser_call(agent=agent, user=superuser, draft=False, now=now)
+    assert call.agent_version == version
+
+
+def test_a_normal_end_of_the_stream_leaves_the_call_to_its_hang_up(call, now):
+    start(call, now)
+    live_calls.stream_ended(call_id=call.pk, reason="silence", normal=True, now=now)
+    live_calls.stream_ended(call_id=call.pk, reason=None, normal=False, now=now + datetime.timedelta(seconds=1))
+    call.refresh_from_db()
+    assert (call.status, call.end_reason, call.stream_ended_at) == ("live", "silence", now)
+    assert call.deadline_at > now
+
+
+def test_a_drop_leaves_the_call_open(call, now):
+    start(call, now)
+    live_calls.stream_ended(call_id=call.pk, reason=None, normal=False, now=now)
+    call.refresh_from_db()
+    assert (call.status, call.stream_ended_at, call.end_reason) == ("live", None, "")
+
+
+def test_the_end_of_a_call_that_is_gone_is_no_fault(now):
+    live_calls.stream_ended(call_id=0, reason=None, normal=True, now=now)
+
+
+def test_a_heartbeat_moves_the_deadline_of_live_calls_only(call, now):
+    start(call, now)
+    ended = factories.CallFactory(status="ended", ended_at=now)
+    later = now + datetime.timedelta(seconds=30)
+    live_calls.heartbeat(call_ids=[call.pk, ended.pk], now=later)
+    call.refresh_from_db()
+    ended.refresh_from_db()
+    assert (call.last_seen_at, call.deadline_at > later) == (later, True)
+    assert ended.last_seen_at is None
+
+
+def test_turns_written_twice_stand_once_as_they_were_last(call):
+    live_calls.write_turns(call.pk, [turn(0, text="Hel"), turn(1, "agent", "Hi")])
+    live_calls.write_turns(call.pk, [turn(0, text="Hello there")])
+    assert texts(call) == [(0, "caller", "Hello there"), (1, "agent", "Hi")]
+
+
+def test_two_sessions_with_the_same_index_lose_no_turn(call):
+    live_calls.write_turns(call.pk, [turn(0), turn(1, "agent", "From the new stream", started=8000)])
+    late = [turn(1, "caller", "From the dropped one", started=4000)]
+    live_calls.write_turns(call.pk, late)
+    live_calls.write_turns(call.pk, late)  # and the journal tries again
+    assert texts(call) == [
+        (0, "caller", "Hello"),
+        (1, "agent", "From the new stream"),
+        (2, "caller", "From the dropped one"),
+    ]
+
+
+def test_clashing_turns_within_one_batch_all_find_a_place(call):
+    rows = [turn(0), turn(0, "agent", "B", started=10), turn(1, text="C", started=20), turn(2, text="D", started=30)]
+    live_calls.write_turns(call.pk, rows)
+    assert sorted(text for _, _, text in texts(call)) == ["B", "C", "D", "Hello"]
+
+
+def test_texts_that_a_database_cannot_hold_cost_no_turn(call):
+    live_calls.write_turns(call.pk, [turn(0, text="a\x00b\ud800\n", data={"k\x00": ["\x00x"]})])
+    row = Turn.objects.get()
+    assert (row.text, row.data) == ("ab\n", {"k": ["x"]})
+
+
+def test_events_are_taken_with_times_as_text_as_a_spill_file_holds_them(call, now):
+    rows = [{"at": now.isoformat(), "offset_ms": 5, "kind": "x", "data": {}}, {"at": now, "kind": "y"}]
+    live_calls.write_events(call.pk, rows)
+    assert list(CallEvent.objects.order_by("id").values_list("kind", "at")) == [("x", now), ("y", now)]
+
+
+def test_a_usage_report_replaces_the_earlier_one_of_its_key(call):
+    key = uuid.uuid4()
+    row = {"key": key, "stage": "llm", "provider": "openai", "model": "gpt-6-luna", "output_tokens": 5}
+    live_calls.write_usage(call.pk, [row, row | {"output_tokens": 7}])
+    live_calls.write_usage(call.pk, [row | {"key": str(key), "output_tokens": 9}])
+    assert Usage.objects.get().output_tokens == 9
