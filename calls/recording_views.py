@@ -63,7 +63,7 @@ def recording_audio(request: HttpRequest, recording_id: uuid.UUID) -> HttpRespon
         span = parse_range(request.headers.get("Range", ""), recording.size)
     except UnsatisfiableRangeError:
         return _with_headers(HttpResponse(status=416, headers={"Content-Range": f"bytes */{recording.size}"}))
-    suffix = recording.file.name.rsplit(".", 1)[-1]
+    suffix = str(recording.file).rpartition(".")[-1]
     content_type = "audio/wav" if suffix == "wav" else "audio/mpeg"
     download = "download" in request.GET
     if request.method == "GET" and (span is None or span[0] == 0):

@@ -134,7 +134,7 @@ def usage_totals(rows: Iterable[Usage]) -> tuple[UsageTotal, ...]:
     groups: dict[tuple[str, str], list[Usage]] = defaultdict(list)
     for row in rows:
         groups[row.stage, row.model].append(row)
-    order = [Usage.Stage.STT, Usage.Stage.LLM, Usage.Stage.TTS]
+    order = ["stt", "llm", "tts"]
     return tuple(
         UsageTotal(
             stage=Usage.Stage(stage).label,

@@ -15,7 +15,7 @@ from agents.providers import registry
 from agents.providers.base import AudioFormat, Clocks, LanguageModel, ProviderConfig, SpeechToText, TextToSpeech
 from agents.providers.errors import ProviderError
 from agents.providers.pools import Pools
-from streaming.archive import Archive
+from streaming.archive import Archive, Vault
 from streaming.audio.vad import VadHub
 from streaming.journal import Journal, Store
 from streaming.phrases import PhraseCache, phrase_key, prepare
@@ -90,6 +90,7 @@ class Resources:
     Args:
         var_dir: parent of the phrase, journal and recording folders.
         store: where the journal writes.
+        vault: where finished recordings go; ``calls.recordings`` where none is given.
         clocks: of the provider calls, scaled.
         clock: the time of day.
     """
@@ -103,6 +104,7 @@ class Resources:
         clocks: Clocks,
         clock: Callable[[], datetime.datetime],
         vad: VadHub | None = None,
+        vault: Vault | None = None,
     ) -> None:
         self.providers = providers
         self.clocks = clocks
@@ -111,7 +113,7 @@ class Resources:
         self._files = Worker("stream-files", limit=EDGE_LIMIT)
         self.journal = Journal(store=store, folder=var_dir / "journal", clock=clock)
         self.phrases = PhraseCache(folder=var_dir / "phrases", worker=self._files)
-        self.recordings = Archive(folder=var_dir / "live", clock=clock)
+        self.recordings = Archive(folder=var_dir / "live", clock=clock, vault=vault)
         self._vad = vad
         self._loop = asyncio.get_running_loop()
         self._vad_timer: asyncio.TimerHandle | None = None

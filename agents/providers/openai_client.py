@@ -20,7 +20,9 @@ from agents.providers.sockets import socket_error
 # A server without keys still needs a well-formed Authorization header.
 NO_KEY = "none"
 
-logging.getLogger("openai").setLevel(logging.INFO)  # at DEBUG it logs request bodies, which hold what callers say
+# At DEBUG they log request bodies and headers: what callers say, and perhaps the key.
+for _chatty in ("openai", "httpx2", "httpcore2"):
+    logging.getLogger(_chatty).setLevel(logging.INFO)
 
 
 def openai_client(config: ProviderConfig, pools: Pools, stage: Stage) -> openai.AsyncOpenAI:
@@ -56,8 +58,11 @@ def openai_error(error: BaseException, config: ProviderConfig, stage: Stage) -> 
         return socket_error(error, config, stage)
     kind, words = ErrorKind.BAD_REQUEST, f"{type(error).__name__}: {error}"
     if isinstance(error, openai.APIStatusError):
-        body = error.body if isinstance(error.body, dict) else error.response.text
-        kind = kind_of_status(error.status_code, {"error": body} if isinstance(body, dict) else body)
+        # The SDK hands over what is in the body's "error"; other servers say it elsewhere, or in plain text.
+        body = error.body if error.body is None or isinstance(error.body, dict) else str(error.body)
+        if isinstance(body, dict) and not body.keys() & {"error", "detail"}:
+            body = {"error": body}
+        kind = kind_of_status(error.status_code, body)
         words = f"HTTP {error.status_code}: {message_of(body)}"
     elif isinstance(error, openai.APIConnectionError | httpx2.TransportError):
         kind, words = _connection_kind(error), repr(_root(error))

@@ -224,7 +224,7 @@ class OpenAiSpeechToText:
         empty_commit = cast("dict[str, Any]", fields).get("code") == "input_audio_buffer_commit_empty"
         if empty_commit or answers.startswith("commit_"):
             number = int(answers[7:]) if answers[7:].isdigit() else 0
-            self._record.final("", self._items.refused(number))
+            self._record.answered("", self._items.refused(number))
             self._record.failed(error, fatal=False)
         else:
             self._record.failed(error, fatal=error.kind is not ErrorKind.BAD_REQUEST)

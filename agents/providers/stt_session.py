@@ -103,6 +103,11 @@ class SttRecord:
             self._ring.keep_last(self._bytes - mark)
         self.feed.put(Final(text, commit))
 
+    def answered(self, text: str, commit: int) -> None:
+        """Gives a final for a commit that the provider refused: its audio is not recognised yet."""
+        self._marks.pop(commit, None)
+        self.feed.put(Final(text, commit))
+
     def failed(self, error: ProviderError, *, fatal: bool = True) -> ProviderError:
         """Notes a failure for the account and, if ``fatal``, raises it at the reader."""
         self._error = error.kind.value

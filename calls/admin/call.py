@@ -18,7 +18,6 @@ from calls import phone, summaries
 from calls.models import Call, Recording
 from calls.reports import call_page, masked
 from calls.states import is_over
-from calls.tasks import post_call
 from calls.telephony.base import CarrierError
 
 STATUS_COLOURS = {
@@ -138,7 +137,7 @@ class CallAdmin(ModelAdmin):
 
     @display(description="Turns", ordering="turns_made")
     def turn_count(self, call: Call) -> int:
-        return call.turns_made  # type: ignore[attr-defined,no-any-return]
+        return call.turns_made  # type: ignore[attr-defined]
 
     @display(description="What became of it")
     def what_became_of_it(self, call: Call) -> str:
@@ -191,8 +190,7 @@ class CallAdmin(ModelAdmin):
         """Makes a failed summary due again."""
         call = self._object_or_denied(request, call_id, "calls.view_call")
         if summaries.retry(call_id=call.pk):
-            post_call.after_call.delay_on_commit(call.pk)
-            messages.success(request, "The summary is being made; reload in a few seconds.")
+            messages.success(request, "The summary will be made within seconds; reload then.")
         else:
             messages.info(request, "The summary has not failed: there is nothing to repeat.")
         return _back_to(call)

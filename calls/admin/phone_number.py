@@ -78,11 +78,13 @@ class PhoneNumberAdmin(SimpleHistoryAdmin, ModelAdmin):
             messages.warning(request, "There is no Plivo account yet: add one under Connections.")
         for account in accounts:
             try:
-                count = phone.sync_numbers(account)
+                found = phone.sync_numbers(account)
             except CarrierError as error:
                 messages.error(request, f"{account.name}: {error.message}")
             else:
-                messages.success(request, f"{account.name}: {count} numbers.")
+                messages.success(
+                    request, f"{account.name}: {found.added} new numbers, {found.known} known, {found.gone} gone."
+                )
         return HttpResponseRedirect(reverse("admin:calls_phonenumber_changelist"))
 
     @action(description="Connect", url_path="connect", permissions=["fetch"])

@@ -7,7 +7,6 @@ from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
-from django.utils import timezone
 from simple_history.admin import SimpleHistoryAdmin
 from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
@@ -41,7 +40,7 @@ class PlivoAccountForm(forms.ModelForm):
         """Keeps the last four characters beside the encrypted token, for recognition."""
         if self.cleaned_data["auth_token"]:
             self.instance.token_hint = self.cleaned_data["auth_token"][-4:]
-        return super().save(commit)  # type: ignore[no-any-return]
+        return super().save(commit)
 
 
 @admin.register(PlivoAccount)
@@ -72,7 +71,7 @@ class PlivoAccountAdmin(SimpleHistoryAdmin, ModelAdmin):
         account = self.get_object(request, str(object_id))
         if account is None:
             raise PermissionDenied
-        ok, message = phone.test_account(account, now=timezone.now())
+        ok, message = phone.test_account(account)
         (messages.success if ok else messages.error)(request, message)
         return HttpResponseRedirect(reverse("admin:calls_plivoaccount_change", args=[account.pk]))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import time
+import wave
 from typing import Any
 
 from aiohttp import BodyPartReader, web
@@ -154,7 +155,7 @@ async def transcription(request: web.Request, entry: Entry) -> web.StreamRespons
         raise missing("file")
     try:
         samples, rate = read_wav(content)
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, wave.Error) as error:
         text = f"Audio file might be corrupted or unsupported: {error}"
         raise invalid("file", text, "invalid_value") from error
     entry.note(model=fields["model"], audio_ms=round(samples.shape[0] * 1000 / rate))

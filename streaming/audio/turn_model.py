@@ -59,7 +59,8 @@ def _mel_filters() -> codecs.Floats:
     bins = np.fft.rfftfreq(_FFT, 1 / RATE)
     low, centre, high = (corners[n : n + _MELS, None] for n in range(3))
     rising, falling = (bins - low) / (centre - low), (high - bins) / (high - centre)
-    return (np.maximum(0, np.minimum(rising, falling)) * 2 / (high - low)).astype(np.float32)
+    filters = np.maximum(0, np.minimum(rising, falling)) * 2 / (high - low)
+    return np.asarray(filters, dtype=np.float32)
 
 
 _FILTERS = _mel_filters()

@@ -173,12 +173,15 @@ class Caller:
 
     def _answer(self, turn: HeardTurn) -> None:
         """A turn of the caller is complete and written: the agent owes an answer."""
+        only_greets = self._bargein.only_greets(turn.text)
+        # A caller who begins with a request hears the opening, then the answer: it comes last in the context.
+        opened = not only_greets and self._opening.say()
         self._desk.history.caller_said(turn.text)
         self._silence.caller_is_there()
         if not self._answered or self._closing.reason is not None:
             return
         self._replies.turn_decided(turn)
-        if self._opening.say() and self._bargein.only_greets(turn.text):
+        if not opened and self._opening.say():
             self._replies.owed = False
 
     def dtmf(self, event: events.Dtmf) -> None:

@@ -32,7 +32,7 @@ class Vendor(ThreadingHTTPServer):
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                vendor.seen.append((self.path, dict(self.headers)))
+                vendor.seen.append((self.path, {name.title(): value for name, value in self.headers.items()}))
                 time.sleep(vendor.delay_s)
                 body = json.dumps(vendor.answer).encode()
                 self.send_response(vendor.status)

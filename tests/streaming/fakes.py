@@ -32,6 +32,7 @@ from agents.providers.base import (
 from agents.providers.errors import ErrorKind, ProviderError
 from agents.spec import AgentSpec, StageSpec, TurnTaking
 from calls.context import CallContext
+from streaming.audio.recording_files import Finished
 from streaming.audio.vad import VadHub
 from streaming.resources import Resources
 
@@ -365,6 +366,28 @@ class FakeStore:
         self.ended.append((call_id, reason, normal))
 
 
+class FakeVault:
+    """``calls.recordings`` in memory; ``ended`` are the calls that are over."""
+
+    def __init__(self) -> None:
+        self.opened: list[int] = []
+        self.ended: set[int] = set()
+        self.kept: dict[int, tuple[Finished, bytes]] = {}
+        self.failed: dict[int, str] = {}
+
+    def open(self, *, call_id: int, rate: int) -> None:
+        self.opened.append(call_id)
+
+    def over(self, call_id: int) -> bool:
+        return call_id in self.ended
+
+    def keep(self, call_id: int, finished: Finished) -> None:
+        self.kept[call_id] = (finished, finished.path.read_bytes())
+
+    def fail(self, call_id: int, error: str) -> None:
+        self.failed[call_id] = error
+
+
 class LoudnessDetector:
     """Speech is what is loud: deterministic, and silent for silence."""
 
@@ -375,8 +398,14 @@ class LoudnessDetector:
         return (np.abs(windows).mean(axis=1) > 0.05).astype(np.float32)
 
 
-def resources(world: FakeProviders, store: FakeStore, var_dir: Path) -> Resources:
+def resources(world: FakeProviders, store: FakeStore, var_dir: Path, vault: FakeVault | None = None) -> Resources:
     """Resources with scripted providers; to be opened by the test."""
     return Resources(
-        providers=world, store=store, var_dir=var_dir, clocks=CLOCKS, clock=now, vad=VadHub(LoudnessDetector())
+        providers=world,
+        store=store,
+        var_dir=var_dir,
+        clocks=CLOCKS,
+        clock=now,
+        vad=VadHub(LoudnessDetector()),
+        vault=vault or FakeVault(),
     )

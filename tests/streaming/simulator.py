@@ -242,7 +242,7 @@ class Simulation:
 
     def spoke_at(self, text: str) -> int:
         """When the caller ended saying ``text``'s last word (the latest such line)."""
-        last = text.split()[-1]
+        last = text.rsplit(maxsplit=1)[-1]
         return next(word.end_ms for word in reversed(self._words) if word.text == last)
 
     # --- running -----------------------------------------------------------------------------------------------------
@@ -360,8 +360,7 @@ class Simulation:
     # --- ears --------------------------------------------------------------------------------------------------------
 
     def _spoken(self, until_ms: int) -> str:
-        text = " ".join(word.text for word in self._words if self._finals_from < word.end_ms <= until_ms)
-        return self._finals.get(text, text)
+        return " ".join(word.text for word in self._words if self._finals_from < word.end_ms <= until_ms)
 
     def _partial(self) -> None:
         assert self.ears.partial_ms is not None
@@ -372,6 +371,7 @@ class Simulation:
     def _final(self, commit: int, until_ms: int | None = None) -> None:
         until_ms = self.now if until_ms is None else until_ms
         text = self._spoken(until_ms)
+        text = self._finals.get(text, text)
         self._finals_from = max(self._finals_from, until_ms)
         self._give(events.TranscriptFinal(text, commit))
 

@@ -114,6 +114,23 @@ async def test_a_commit_of_next_to_nothing_is_answered_without_the_provider(
     assert [message["commit"] for message in vendor.heard] == [False]
 
 
+async def test_a_short_word_is_made_long_enough_to_be_committed(vendor: Vendor, pools: Pools, clocks: Clocks) -> None:
+    async def talk(talk: Talk) -> None:
+        await until_commit(talk)
+        await talk.say(message_type="committed_transcript", text="yes")
+        await talk.hear()
+
+    vendor.socket(PATH, started(talk))
+    stt = scribe(vendor, pools, clocks)
+    await stt.connect()
+    await stt.send(bytes(1600))
+    assert await stt.commit() == 1
+    assert await gather_events(stt, 1) == [Final("yes", 1)]
+    assert base64.b64decode(vendor.heard[1]["audio_base_64"]) == b"\xff" * 800
+    assert stt.usage().audio_ms == 200, "the silence of ours is not the caller's"
+    await stt.close()
+
+
 async def test_a_commit_reported_twice_counts_once(vendor: Vendor, pools: Pools, clocks: Clocks) -> None:
     async def talk(talk: Talk) -> None:
         await until_commit(talk)
@@ -175,7 +192,7 @@ async def test_every_error_of_the_session_is_named(
 
 
 @pytest.mark.parametrize("error_type", ["commit_throttled", "insufficient_audio_activity"])
-async def test_a_commit_that_the_provider_refuses_takes_the_last_partial_and_the_session_goes_on(
+async def test_words_of_a_commit_that_the_provider_refuses_come_with_the_next(
     error_type: str, vendor: Vendor, pools: Pools, clocks: Clocks
 ) -> None:
     async def talk(talk: Talk) -> None:
@@ -189,7 +206,7 @@ async def test_a_commit_that_the_provider_refuses_takes_the_last_partial_and_the
     vendor.socket(PATH, started(talk))
     stt = scribe(vendor, pools, clocks)
     await stt.connect()
-    for number, text in ((1, "yes"), (2, "yes please")):
+    for number, text in ((1, ""), (2, "yes please")):
         await stt.send(SECOND)
         assert await stt.commit() == number
         async with asyncio.timeout(3):

@@ -191,7 +191,7 @@ def test_no_everyday_order_of_events_breaks_the_rules(plan, script):
 @settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(plan=plans, script=st.lists(st.tuples(everyday | any_event, gaps), max_size=40), noise=st.booleans())
 def test_a_call_left_alone_always_ends_by_itself(plan, script, noise):
-    """Providers and caller fall silent for ever (or the line hums): ticks alone lead to EndCall, without a busy loop."""
+    """Providers and caller fall silent for ever (or the line hums): ticks alone end the call, without a busy loop."""
     watcher = run(plan, [(events.Started(), 0), *script])
     conversation = watcher.conversation
     now = sum(gap for _, gap in script)
