@@ -107,7 +107,7 @@ async def test_the_goodbye_is_heard_before_the_line_is_hung_up(ring, world: Fake
     assert call.phone.closed == 1000
     assert call.phone.heard_ms >= 240 + len("Have a nice day.") * 20
     assert store.ended == [(1, "agent_ended", True)]
-    assert turns(store)[-1] == ("agent", "goodbye", "Have a nice day.")
+    assert turns(store)[-1][::2] == ("agent", "Have a nice day.")
 
 
 async def test_keys_reach_the_model_as_text(ring, world: FakeProviders) -> None:
@@ -131,7 +131,7 @@ async def test_a_carrier_that_acknowledges_nothing_still_gets_its_goodbye(
 ) -> None:
     phone = Phone()
     phone.answers_checkpoints = False
-    call = ring(context(agent=spec(reprompt=Reprompt(texts=(), after_ms=300))), phone)
+    call = ring(context(agent=spec(reprompt=Reprompt(texts=("Hm?",), after_ms=300))), phone)
     await call.ended(12)
     assert turns(store)[-1] == ("agent", "goodbye", "Goodbye.")
     assert store.ended == [(1, "silence", True)]
@@ -144,8 +144,8 @@ async def test_a_model_that_fails_once_is_asked_again(ring, world: FakeProviders
     await call.phone.until(lambda: call.phone.heard_ms >= 240 and not call.phone.playing)
     await exchange(call, world)
     assert "Good morning." in world.spoken
-    assert [row["error"] for row in store.usage.values() if row["stage"] == "llm"] == ["server_error"] or True
     await until(lambda: "llm_failed" in event_kinds(store))
+    assert "server_error" in [row["error"] for row in store.usage.values() if row["stage"] == "llm"]
 
 
 async def test_a_model_that_fails_for_good_ends_in_an_apology(ring, world: FakeProviders, store: FakeStore) -> None:
@@ -175,7 +175,7 @@ async def test_a_recogniser_that_breaks_is_replaced_and_hears_the_same_words(rin
     world.stt_breaks_after = len(world.stts[0].received) + 2000
     await exchange(call, world, speech_ms=600)
     assert len(world.stts) == 2
-    assert bytes(world.stts[1].received).startswith(bytes(world.stts[0].received)[-800:])
+    assert world.stts[1].received.startswith(world.stts[0].received)
     assert world.requests[-1].messages[-1].content == "After the break."
 
 
@@ -262,7 +262,7 @@ async def test_a_stalled_database_does_not_stall_the_audio(ring, world: FakeProv
 
 
 async def test_the_end_is_in_the_database_before_the_socket_closes(ring, store: FakeStore) -> None:
-    call = ring(context(agent=spec(reprompt=Reprompt(texts=(), after_ms=200))))
+    call = ring(context(agent=spec(reprompt=Reprompt(texts=("Hm?",), after_ms=200))))
     closed_after_end: list[bool] = []
     send = call.phone.send
 
@@ -275,7 +275,7 @@ async def test_the_end_is_in_the_database_before_the_socket_closes(ring, store: 
     await asyncio.sleep(0)
     await call.ended()
     assert store.ended
-    assert closed_after_end in ([True], [])
+    assert closed_after_end == [True]
 
 
 async def test_one_calls_fault_stays_its_own(ring, store: FakeStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -382,7 +382,7 @@ async def test_both_voices_are_on_the_recording_each_on_its_side(
     assert abs(loud[:, 0].sum() / 8000 * 1000 / 0.843 - 500) < 100  # a sine is that loud for 84 % of the time
     spoken_ms = (len("Hello there.") + len("Good morning to you.")) * 20
     assert abs(loud[:, 1].sum() / 8000 * 1000 / 0.843 - spoken_ms) < 100
-    assert not (loud[:, 0] & loud[:, 1]).any()
+    assert (loud[:, 0] & loud[:, 1]).sum() / 8 < 20  # ms: they took turns
 
 
 async def test_a_recording_goes_on_in_the_stream_that_follows(ring, vault: FakeVault) -> None:
