@@ -21,6 +21,8 @@ ANSWERED_GRACE = datetime.timedelta(seconds=90)
 LIVE_GRACE = datetime.timedelta(seconds=60)
 AFTER_STREAM_GRACE = datetime.timedelta(seconds=30)
 
+HINT_OPTIONS = {"max_retries": 0, "socket_connect_timeout": 1, "socket_timeout": 2, "retry_on_timeout": False}
+
 
 def create_inbound(*, plivo_call_uuid: str, facts: Facts, now: datetime.datetime, **fields: Any) -> tuple[Call, bool]:
     """The call of an inbound ring, made at the first report of it.
@@ -114,6 +116,9 @@ def _after_end(call_id: int) -> None:
 def _hint(task: str, *args: int | str) -> None:
     """Asks a worker to look now. The broker may be away: the sweeper finds the same row within seconds."""
     try:
-        current_app.send_task(task, args=args, retry=False)
+        # Of its own, and gone after the message: celery's pooled connection tries again for 6 s before it gives up,
+        # which a webhook has not got.
+        with current_app.connection_for_write(transport_options=HINT_OPTIONS) as connection:
+            current_app.send_task(task, args=args, connection=connection, retry=False)
     except OperationalError as error:
         log.warning("task_hint_lost", task=task, error=type(error).__name__)

@@ -107,7 +107,7 @@ def call_page(call: Call) -> CallPage:
 
 def turn_view(turn: Turn) -> TurnView:
     """A turn with its latencies; those need the end of the caller's speech."""
-    if turn.speech_end_ms is None:
+    if turn.speech_end_ms is None or turn.role != Turn.Role.AGENT:
         stages: tuple[Stage, ...] = ()
     else:
         moments = ((name, getattr(turn, column)) for name, column in STAGES)

@@ -27,7 +27,7 @@ _CODES: dict[ErrorKind, tuple[str, ...]] = {
         "too_many_concurrent_requests",
         "concurrent_limit_exceeded",
         "queue_overflow",
-        "max_simultaneous_contexts_exceeded",
+        "max_active_conversations",
     ),
     ErrorKind.SERVER_ERROR: (
         "system_busy",

@@ -22,9 +22,9 @@ DEFAULT_URL = "https://api.elevenlabs.io"
 # The provider's name of each format that a phone line speaks; all are synthesised and recognised as they are.
 FORMAT_NAMES: dict[AudioFormat, str] = {MULAW_8K: "ulaw_8000", L16_8K: "pcm_8000", L16_16K: "pcm_16000"}
 
-# At DEBUG they log headers, and perhaps the key.
+# Below WARNING they log every request: at DEBUG with its headers, and perhaps the key.
 for _chatty in ("httpx", "httpcore"):
-    logging.getLogger(_chatty).setLevel(logging.INFO)
+    logging.getLogger(_chatty).setLevel(logging.WARNING)
 
 # What an SDK call may raise for reasons outside this process.
 ELEVENLABS_ERRORS = (ApiError, httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, pydantic.ValidationError, OSError)

@@ -20,9 +20,9 @@ from agents.providers.sockets import socket_error
 # A server without keys still needs a well-formed Authorization header.
 NO_KEY = "none"
 
-# At DEBUG they log request bodies and headers: what callers say, and perhaps the key.
+# Below WARNING they log every request: at DEBUG with body and headers, what callers say and perhaps the key.
 for _chatty in ("openai", "httpx2", "httpcore2"):
-    logging.getLogger(_chatty).setLevel(logging.INFO)
+    logging.getLogger(_chatty).setLevel(logging.WARNING)
 
 
 def openai_client(config: ProviderConfig, pools: Pools, stage: Stage) -> openai.AsyncOpenAI:

@@ -173,16 +173,15 @@ class Caller:
 
     def _answer(self, turn: HeardTurn) -> None:
         """A turn of the caller is complete and written: the agent owes an answer."""
-        only_greets = self._bargein.only_greets(turn.text)
-        # A caller who begins with a request hears the opening, then the answer: it comes last in the context.
-        opened = not only_greets and self._opening.say()
+        talking = self._answered and self._closing.reason is None
+        # A caller who begins with a request hears the opening, then the answer: the request comes last in the context.
+        opened = talking and not self._bargein.only_greets(turn.text) and self._opening.say()
         self._desk.history.caller_said(turn.text)
         self._silence.caller_is_there()
-        if not self._answered or self._closing.reason is not None:
-            return
-        self._replies.turn_decided(turn)
-        if not opened and self._opening.say():
-            self._replies.owed = False
+        if talking:
+            self._replies.turn_decided(turn)
+            if not opened and self._opening.say():
+                self._replies.owed = False
 
     def dtmf(self, event: events.Dtmf) -> None:
         """A key."""

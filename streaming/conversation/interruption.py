@@ -36,7 +36,8 @@ def judge(
     words = normalise(text).split()
     if not words:
         return Verdict.NOTHING
-    courtesy = is_courtesy(text, rules=rules, opening=opening, closing=closing)
+    polite = _polite(rules, opening=opening, closing=closing)
+    courtesy = made_of(words, polite)
     if closing and courtesy:
         return Verdict.BACKCHANNEL
     answers = nearly_done and not (opening and courtesy) and not made_of(words, rules.fillers)
@@ -46,15 +47,20 @@ def judge(
     if courtesy:
         return Verdict.BACKCHANNEL
     spoken = sum(word not in rules.fillers for word in words)
-    return Verdict.INTERRUPTION if spoken >= turn_taking.interrupt_min_words else Verdict.UNDECIDED
+    if spoken < turn_taking.interrupt_min_words or made_of(words, polite, unfinished=True):
+        return Verdict.UNDECIDED
+    return Verdict.INTERRUPTION
 
 
 def is_courtesy(text: str, *, rules: Language, opening: bool = False, closing: bool = False) -> bool:
     """Whether a whole utterance over the agent's voice asks for nothing and needs no answer."""
-    words = normalise(text).split()
+    return made_of(normalise(text).split(), _polite(rules, opening=opening, closing=closing))
+
+
+def _polite(rules: Language, *, opening: bool, closing: bool) -> frozenset[str]:
     polite = rules.backchannels | rules.fillers
     if opening:
         polite |= rules.greetings
     if closing:
         polite |= rules.farewells
-    return made_of(words, polite)
+    return polite

@@ -279,8 +279,12 @@ def language(tag: str) -> Language:
     return _LANGUAGES.get(tag.replace("_", "-").split("-")[0].lower(), _UNKNOWN)
 
 
-def made_of(words: list[str], phrases: frozenset[str]) -> bool:
-    """Whether the words are nothing but phrases of the list, one after the other ("yeah", "oh okay I see")."""
+def made_of(words: list[str], phrases: frozenset[str], *, unfinished: bool = False) -> bool:
+    """Whether the words are nothing but phrases of the list, one after the other ("yeah", "oh okay I see").
+
+    Args:
+        unfinished: the last phrase may still lack words ("right, I").
+    """
     longest = max((phrase.count(" ") + 1 for phrase in phrases), default=0)
     at = 0
     while at < len(words):
@@ -289,7 +293,8 @@ def made_of(words: list[str], phrases: frozenset[str]) -> bool:
                 at += size
                 break
         else:
-            return False
+            rest = " ".join(words[at:]) + " "
+            return unfinished and any(phrase.startswith(rest) for phrase in phrases)
     return bool(words)
 
 

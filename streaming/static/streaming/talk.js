@@ -6,6 +6,7 @@ document.addEventListener("DOMContentLoaded", () => {
   const by = (id) => document.getElementById(id);
   const status = by("status");
   const partials = {};
+  const lastSaid = {};
   let line = null;
 
   by("call").addEventListener("click", () => begin(true));
@@ -137,7 +138,8 @@ document.addEventListener("DOMContentLoaded", () => {
 
   function showPartial({ role, text, final }) {
     dropPartial(role);
-    if (!text) return;
+    // The last partial of a turn may come after the turn itself.
+    if (!text || (final && text === lastSaid[role])) return;
     partials[role] = entry(role, text);
     if (!final) partials[role].classList.add("talk-partial");
     by("turns").append(partials[role]);
@@ -151,6 +153,7 @@ document.addEventListener("DOMContentLoaded", () => {
   function showTurn(turn) {
     dropPartial(turn.role);
     const said = turn.role === "agent" ? turn.heard || "(nothing of it was heard)" : turn.text;
+    lastSaid[turn.role] = turn.text;
     const item = entry(turn.role, said + (turn.interrupted ? " — interrupted" : ""));
     const times = turn.timings || {};
     const names = { response_ms: "answered after", decision_ms: "turn decided", stt_ms: "words", llm_ms: "thought", tts_ms: "voice" };

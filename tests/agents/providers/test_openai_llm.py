@@ -63,7 +63,7 @@ async def failure(llm: OpenAiLanguageModel, request: LlmRequest = HELLO) -> tupl
     try:
         async with llm.stream(request) as events:
             async for event in events:
-                seen.append(event)  # noqa: PERF401 - what came before the failure counts
+                seen.append(event)
     except ProviderError as error:
         return error, seen
     raise AssertionError("no error")

@@ -62,10 +62,11 @@ async def test_items_are_chained_and_finals_carry_their_item(box: Sandbox, clien
         for _ in range(2):
             await say(connection, bytes(1600))
             await connection.input_audio_buffer.commit()
-        seen = [await next_of(connection, "input_audio_buffer.committed") for _ in range(1)]
-        first = await next_of(connection, FINAL)
-        seen.append(await next_of(connection, "input_audio_buffer.committed"))
-        second = await next_of(connection, FINAL)
+        events: list[Any] = []
+        while len([event for event in events if event.type == FINAL]) < 2:
+            events.append(await connection.recv())
+    seen = [event for event in events if event.type == "input_audio_buffer.committed"]
+    first, second = [event for event in events if event.type == FINAL]
     assert [first.transcript, second.transcript] == ["one", "two"]
     assert [first.item_id, second.item_id] == [event.item_id for event in seen]
     assert seen[1].previous_item_id == seen[0].item_id

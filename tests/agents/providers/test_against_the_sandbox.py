@@ -1,0 +1,444 @@
+"""The adapters against the faithful servers: the vendors' rules enforced, faults, the ledger of connections."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from agents.providers import registry
+from agents.providers.base import (
+    L16_8K,
+    L16_16K,
+    MULAW_8K,
+    AudioFormat,
+    Clocks,
+    Final,
+    LlmDone,
+    LlmEvent,
+    LlmRequest,
+    Message,
+    ProviderConfig,
+    SpeechChunk,
+    SpeechToText,
+    TextDelta,
+    ToolCall,
+    ToolDefinition,
+    UsageReport,
+    Utterance,
+)
+from agents.providers.errors import ErrorKind, ProviderError
+from agents.providers.pools import Pools
+from agents.providers.structured import complete_json
+from sandbox.testing import Sandbox, running_sandbox
+
+pytestmark = pytest.mark.sandbox
+
+KEY = "test-canary-51d2c8"
+HELLO = LlmRequest(messages=(Message(role="user", content="Hello?"),))
+FAST = Clocks(connect=1, first=1, stall=0.3, total=5)
+
+
+@pytest.fixture
+async def box() -> AsyncIterator[Sandbox]:
+    async with running_sandbox(parts=frozenset({"openai", "elevenlabs"})) as running:
+        yield running
+
+
+@pytest.fixture
+async def pools(box: Sandbox) -> AsyncIterator[Pools]:
+    """After each test the servers must see no request or socket of ours any more."""
+    async with Pools() as opened:
+        yield opened
+
+    async def nothing_open() -> bool:
+        return not any((await box.control.request("GET", "providers"))["open"].values())
+
+    async with asyncio.timeout(3):
+        while not await nothing_open():  # noqa: ASYNC110 - another server's state
+            await asyncio.sleep(0.02)
+
+
+def account(box: Sandbox, provider: str, model: str, **more: Any) -> ProviderConfig:
+    base = box.url if provider == "elevenlabs" else f"{box.url}/v1"
+    fields: dict[str, Any] = {"api_key": KEY, "language": "en-US"} | more
+    return ProviderConfig(provider=provider, base_url=base, model=model, **fields)
+
+
+def luna(box: Sandbox, pools: Pools, **more: Any) -> Any:
+    return registry.language_model(account(box, "openai", "gpt-6-luna", **more), pools=pools, clocks=FAST)
+
+
+async def voice_of(box: Sandbox, pools: Pools) -> str:
+    voices = await registry.voices(account(box, "elevenlabs", ""), pools=pools, clocks=FAST)
+    return voices[0].voice_id
+
+
+async def fault(box: Sandbox, kind: str, stage: str, **more: Any) -> None:
+    await box.control.request("POST", "providers/faults", {"kind": kind, "stage": stage, **more})
+
+
+async def script(box: Sandbox, *replies: dict[str, Any]) -> None:
+    await box.control.request("POST", "providers/replies", {"replies": list(replies)})
+
+
+async def ledger(box: Sandbox, **wanted: str) -> list[dict[str, Any]]:
+    return list((await box.control.request("GET", "providers/ledger", **wanted))["entries"])
+
+
+async def reply(llm: Any, request: LlmRequest = HELLO) -> list[LlmEvent]:
+    async with llm.stream(request) as events:
+        return [event async for event in events]
+
+
+def text_of(events: list[LlmEvent]) -> str:
+    return "".join(event.text for event in events if isinstance(event, TextDelta))
+
+
+async def everything(utterance: Utterance) -> list[SpeechChunk]:
+    return [chunk async for chunk in utterance.chunks()]
+
+
+# --- language model ---
+
+
+async def test_a_reply_with_a_tool_call_comes_through_the_sdk(box: Sandbox, pools: Pools) -> None:
+    await script(box, {"text": "Good bye, café 🙂!", "tool_calls": [{"name": "end_call", "arguments": {"a": 1}}]})
+    await fault(box, "split_utf8", "llm")
+    tool = ToolDefinition(name="end_call", description="Ends", parameters={"type": "object", "properties": {}})
+    events = await reply(luna(box, pools), LlmRequest(messages=HELLO.messages, tools=(tool,), cache_key="v1"))
+    assert text_of(events) == "Good bye, café 🙂!"
+    calls = [event for event in events if isinstance(event, ToolCall)]
+    assert [(call.name, call.arguments.replace(" ", "")) for call in calls] == [("end_call", '{"a":1}')]
+    usage = events[-2]
+    assert isinstance(usage, UsageReport)
+    assert not usage.estimated
+    assert usage.output_tokens > 0
+    assert events[-1] == LlmDone("tool_calls")
+    (entry,) = await ledger(box, stage="llm")
+    assert entry["reasoning_effort"] == "none"
+
+
+async def test_a_compatible_server_is_spoken_to_without_openais_own_fields(box: Sandbox, pools: Pools) -> None:
+    await script(box, {"text": "Hi."})
+    llm = registry.language_model(account(box, "openai_compatible", "gpt-4o-mini"), pools=pools, clocks=FAST)
+    assert text_of(await reply(llm)) == "Hi."
+    (entry,) = await ledger(box, stage="llm")
+    assert entry["reasoning_effort"] is None
+
+
+async def test_turns_share_one_connection_and_a_cancelled_one_is_replaced_before_the_next(
+    box: Sandbox, pools: Pools
+) -> None:
+    llm = luna(box, pools)
+    for _ in range(3):
+        await reply(llm)
+    await box.control.request("PATCH", "providers/latencies", {"llm_tokens_per_s": 50})
+    async with llm.stream(HELLO) as events:
+        await anext(events)
+    async with asyncio.timeout(2):
+        while not (await ledger(box, stage="llm"))[-1]["ended"]:  # noqa: ASYNC110 - another server's state
+            await asyncio.sleep(0.01)
+    (cancelled,) = await ledger(box, stage="llm", cancelled="True")
+    assert cancelled["tokens_sent"] < 40, "the provider stopped generating"
+    await asyncio.sleep(0.1)
+    await box.control.request("PATCH", "providers/latencies", {"llm_tokens_per_s": 0})
+    await reply(llm)
+    connections = [entry["connection"] for entry in await ledger(box, provider="openai")]
+    assert len(set(connections)) == 2
+    assert connections[-1] == connections[-2] != connections[0], "the turn took the connection that warm() opened"
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("refuse", ErrorKind.DROPPED),
+        ("unauthorized", ErrorKind.UNAUTHORISED),
+        ("rate_limit", ErrorKind.RATE_LIMITED),
+        ("insufficient_quota", ErrorKind.OUT_OF_CREDIT),
+        ("system_busy", ErrorKind.SERVER_ERROR),
+        ("server_error", ErrorKind.SERVER_ERROR),
+        ("mid_stream_error", ErrorKind.SERVER_ERROR),
+        ("stall", ErrorKind.STALLED),
+        ("drop", ErrorKind.DROPPED),
+        ("half_close", ErrorKind.DROPPED),
+    ],
+)
+async def test_every_fault_of_a_language_model_is_named(
+    kind: str, expected: ErrorKind, box: Sandbox, pools: Pools
+) -> None:
+    await fault(box, kind, "llm", after=2)
+    with pytest.raises(ProviderError) as error:
+        await reply(luna(box, pools))
+    assert error.value.kind is expected
+    assert len(await ledger(box, stage="llm")) == 1, "asked once"
+    await reply(luna(box, pools))
+
+
+async def test_nonsense_in_a_reply_is_an_error_and_never_spoken(box: Sandbox, pools: Pools) -> None:
+    await fault(box, "garbage", "llm", after=2)
+    seen: list[LlmEvent] = []
+    with pytest.raises(ProviderError) as error:
+        async with luna(box, pools).stream(HELLO) as events:
+            seen.extend([event async for event in events])
+    assert error.value.kind in (ErrorKind.GARBAGE, ErrorKind.DROPPED)
+    assert "html" not in text_of(seen)
+
+
+async def test_messages_of_tomorrow_are_ignored(box: Sandbox, pools: Pools) -> None:
+    await fault(box, "unknown_messages", "llm")
+    assert (await reply(luna(box, pools)))[-1] == LlmDone("stop")
+
+
+async def test_a_structured_reply_fills_the_schema(box: Sandbox, pools: Pools) -> None:
+    await script(box, {"text": '{"reason": "opening hours"}'})
+    schema = {
+        "type": "object",
+        "properties": {"reason": {"type": "string"}},
+        "required": ["reason"],
+        "additionalProperties": False,
+    }
+    value, usage = await complete_json(luna(box, pools), LlmRequest(messages=HELLO.messages, json_schema=schema))
+    assert value == {"reason": "opening hours"}
+    assert usage.input_tokens > 0
+
+
+# --- speech-to-text ---
+
+
+def ears(box: Sandbox, pools: Pools, provider: str, codec: AudioFormat) -> SpeechToText:
+    model = "scribe_v2_realtime" if provider == "elevenlabs" else "gpt-live-transcribe"
+    return registry.speech_to_text(account(box, provider, model), pools=pools, clocks=FAST, codec=codec)
+
+
+async def hear(stt: SpeechToText, milliseconds: int) -> int:
+    for _ in range(milliseconds // 100):
+        await stt.send(bytes(stt.input_format.bytes_per_ms * 100))
+    return await stt.commit()
+
+
+async def next_final(stt: SpeechToText) -> Final:
+    async with asyncio.timeout(3):
+        async for event in stt.events():
+            if isinstance(event, Final):
+                return event
+    raise AssertionError("the session ended")
+
+
+providers = pytest.mark.parametrize("provider", ["openai", "elevenlabs"])
+
+
+@providers
+@pytest.mark.parametrize("codec", [MULAW_8K, L16_8K, L16_16K])
+async def test_commits_are_answered_in_every_codec(
+    provider: str, codec: AudioFormat, box: Sandbox, pools: Pools
+) -> None:
+    await box.control.request("POST", "providers/transcripts", {"texts": ["one", "two", "three"]})
+    stt = ears(box, pools, provider, codec)
+    await stt.connect()
+    for number, text in enumerate(("one", "two"), start=1):
+        assert await hear(stt, 500) == number
+        assert await next_final(stt) == Final(text, number)
+    assert await stt.commit() == 3
+    assert await next_final(stt) == Final("", 3), "nothing was said"
+    assert await hear(stt, 200) == 4
+    assert await next_final(stt) == Final("three", 4)
+    await stt.close()
+    (entry,) = await ledger(box, stage="stt")
+    assert not entry.get("errors")
+
+
+@providers
+async def test_a_final_that_comes_twice_counts_once(provider: str, box: Sandbox, pools: Pools) -> None:
+    await box.control.request("POST", "providers/transcripts", {"texts": ["one", "two"]})
+    await fault(box, "duplicate_final", "stt")
+    stt = ears(box, pools, provider, MULAW_8K)
+    await stt.connect()
+    await hear(stt, 500)
+    assert await next_final(stt) == Final("one", 1)
+    await asyncio.sleep(0.1)
+    await hear(stt, 500)
+    assert await next_final(stt) == Final("two", 2)
+    await stt.close()
+
+
+@providers
+@pytest.mark.parametrize(
+    ("kind", "more", "expected"),
+    [
+        ("unauthorized", {}, ErrorKind.UNAUTHORISED),
+        ("insufficient_quota", {}, ErrorKind.OUT_OF_CREDIT),
+        ("rate_limit", {}, ErrorKind.RATE_LIMITED),
+        ("system_busy", {}, ErrorKind.SERVER_ERROR),
+        ("server_error", {}, ErrorKind.SERVER_ERROR),
+        ("refuse", {}, ErrorKind.DROPPED),
+        ("drop", {}, ErrorKind.DROPPED),
+        ("close", {"code": 1011}, ErrorKind.SERVER_ERROR),
+        ("close", {"code": 1006}, ErrorKind.DROPPED),
+        ("garbage", {}, ErrorKind.GARBAGE),
+    ],
+)
+async def test_every_fault_of_a_recogniser_is_named(
+    kind: str, more: dict[str, Any], expected: ErrorKind, provider: str, box: Sandbox, pools: Pools
+) -> None:
+    await fault(box, kind, "stt", **more)
+    stt = ears(box, pools, provider, MULAW_8K)
+
+    async def use() -> None:
+        await stt.connect()
+        await hear(stt, 500)
+        await next_final(stt)
+
+    with pytest.raises(ProviderError) as error:
+        await use()
+    assert error.value.kind is expected
+    await stt.close()
+
+
+# --- text-to-speech ---
+
+
+@pytest.mark.parametrize("transport", ["socket", "http"])
+@pytest.mark.parametrize("codec", [MULAW_8K, L16_8K, L16_16K])
+async def test_elevenlabs_speaks_the_lines_own_format(
+    codec: AudioFormat, transport: str, box: Sandbox, pools: Pools
+) -> None:
+    config = account(
+        box,
+        "elevenlabs",
+        "eleven_flash_v2_5",
+        voice_id=await voice_of(box, pools),
+        voice_settings={"stability": 0.5, "speed": 1.0},
+        options={"transport": transport},
+    )
+    tts = registry.text_to_speech(config, pools=pools, clocks=FAST, codec=codec)
+    assert tts.output_format == codec
+    await tts.connect()
+    utterance = tts.utterance()
+    for text in ("Good morning.", "🙂", "How can I help?"):
+        await utterance.say(text)
+    await utterance.finish()
+    chunks = await everything(utterance)
+    usage = utterance.usage()
+    assert usage.characters == len("Good morning.How can I help?")
+    assert usage.audio_ms == sum(len(chunk.audio) for chunk in chunks) // codec.bytes_per_ms
+    assert usage.audio_ms > 500
+    words = [word for chunk in chunks for word in chunk.words]
+    if transport == "socket":
+        assert [word.text for word in words] == ["Good", "morning.", "How", "can", "I", "help?"]
+        assert all(word.start_ms <= word.end_ms <= usage.audio_ms for word in words)
+        assert [word.start_ms for word in words] == sorted(word.start_ms for word in words)
+    await tts.close()
+
+
+async def test_openais_voice_speaks_at_24_khz(box: Sandbox, pools: Pools) -> None:
+    config = account(box, "openai", "gpt-4o-mini-tts", voice_id="marin")
+    tts = registry.text_to_speech(config, pools=pools, clocks=FAST, codec=MULAW_8K)
+    utterance = tts.utterance()
+    await utterance.say("Good morning.")
+    await utterance.finish()
+    assert sum(len(chunk.audio) for chunk in await everything(utterance)) > 24000
+    assert "2027-01-06" in await tts.check()
+
+
+async def test_fast_interruptions_keep_every_rule_of_the_socket(box: Sandbox, pools: Pools) -> None:
+    config = account(box, "elevenlabs", "eleven_flash_v2_5", voice_id=await voice_of(box, pools))
+    tts = registry.text_to_speech(config, pools=pools, clocks=FAST, codec=MULAW_8K)
+    await tts.connect()
+    for number in range(12):
+        utterance = tts.utterance()
+        await utterance.say(f"Reply number {number}, quite a long one.")
+        await utterance.cancel()
+    last = tts.utterance()
+    await last.say("Yes?")
+    await last.finish()
+    assert sum(len(chunk.audio) for chunk in await everything(last)) < 3 * 8000
+    await tts.close()
+    sockets = [entry for entry in await ledger(box, stage="tts") if entry["kind"] == "ws"]
+    assert len(sockets) == 1
+    assert not sockets[0].get("errors")
+
+
+async def test_late_audio_of_an_interrupted_reply_is_not_heard_in_the_next(box: Sandbox, pools: Pools) -> None:
+    config = account(box, "elevenlabs", "eleven_flash_v2_5", voice_id=await voice_of(box, pools))
+    tts = registry.text_to_speech(config, pools=pools, clocks=FAST, codec=MULAW_8K)
+
+    async def spoken() -> bytes:
+        utterance = tts.utterance()
+        await utterance.say("Yes?")
+        await utterance.finish()
+        return b"".join([chunk.audio for chunk in await everything(utterance)])
+
+    alone = await spoken()
+    await fault(box, "late_audio", "tts")
+    interrupted = tts.utterance()
+    await interrupted.say("A long story that nobody will hear to its end.")
+    await interrupted.cancel()
+    assert await spoken() == alone
+    await asyncio.sleep(0.1)
+    assert await spoken() == alone
+    assert await everything(interrupted) == []
+    await tts.close()
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "expected"),
+    [
+        ("unauthorized", {}, ErrorKind.UNAUTHORISED),
+        ("insufficient_quota", {}, ErrorKind.OUT_OF_CREDIT),
+        ("close", {"code": 1011, "count": 2}, ErrorKind.SERVER_ERROR),
+        ("drop", {"count": 2}, ErrorKind.DROPPED),
+        ("drop", {"after": 1}, ErrorKind.DROPPED),
+        ("stall", {}, ErrorKind.TIMEOUT),
+        ("never_final", {}, ErrorKind.STALLED),
+    ],
+)
+async def test_every_fault_of_a_voice_is_named(
+    kind: str, more: dict[str, Any], expected: ErrorKind, box: Sandbox, pools: Pools
+) -> None:
+    config = account(box, "elevenlabs", "eleven_flash_v2_5", voice_id=await voice_of(box, pools))
+    await fault(box, kind, "tts", **more)
+    tts = registry.text_to_speech(config, pools=pools, clocks=FAST, codec=MULAW_8K)
+    utterance = tts.utterance()
+    await utterance.say("Good morning to you.")
+    await utterance.finish()
+    with pytest.raises(ProviderError) as error:
+        await everything(utterance)
+    assert error.value.kind is expected
+    await tts.close()
+
+
+async def test_one_broken_socket_before_any_audio_is_not_noticed(box: Sandbox, pools: Pools) -> None:
+    config = account(box, "elevenlabs", "eleven_flash_v2_5", voice_id=await voice_of(box, pools))
+    await fault(box, "drop", "tts")
+    tts = registry.text_to_speech(config, pools=pools, clocks=FAST, codec=MULAW_8K)
+    await tts.connect()
+    utterance = tts.utterance()
+    await utterance.say("Good morning.")
+    await utterance.finish()
+    words = [word.text for chunk in await everything(utterance) for word in chunk.words]
+    assert words == ["Good", "morning."]
+    await tts.close()
+
+
+# --- checks ---
+
+
+async def test_the_checks_connect_and_say_what_they_found(box: Sandbox, pools: Pools) -> None:
+    voice = await voice_of(box, pools)
+    assert await luna(box, pools).check() == "Connected; model gpt-6-luna is available."
+    nano = account(box, "openai", "gpt-5.4-nano")
+    sentence = await registry.language_model(nano, pools=pools, clocks=FAST).check()
+    assert "until 2027-04-01" in sentence
+    config = account(box, "elevenlabs", "eleven_flash_v2_5", voice_id=voice)
+    spoken = await registry.text_to_speech(config, pools=pools, clocks=FAST, codec=MULAW_8K).check()
+    assert spoken.startswith("Connected; ")
+    assert "model eleven_flash_v2_5 is available; voice " in spoken
+    for provider in ("openai", "elevenlabs"):
+        assert (await ears(box, pools, provider, MULAW_8K).check()).startswith("Connected; ")
+    wrong = account(box, "openai", "gpt-6-luna", api_key="wrong-key")
+    with pytest.raises(ProviderError) as error:
+        await registry.language_model(wrong, pools=pools, clocks=FAST).check()
+    assert error.value.kind is ErrorKind.UNAUTHORISED
+    models = await registry.models(account(box, "elevenlabs", ""), pools=pools, clocks=FAST)
+    assert "eleven_flash_v2_5" in {model.model_id for model in models}
