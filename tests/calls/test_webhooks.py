@@ -561,3 +561,26 @@ def test_the_fallback_needs_no_database(plivo, monkeypatch, path):
     signed = {"X-Plivo-Signature-V3": "eA==", "X-Plivo-Signature-V3-Nonce": "1"}
     assert tags(http.post(path, headers=signed)) == ["Speak", "Hangup"]
     assert http.post(path).status_code == 403
+
+
+@pytest.mark.parametrize("raw_path", [b"/plivo/answer/", b"/plivo/answer/?x=a%20b+c&y=", None])
+def test_behind_an_asgi_server_the_address_is_taken_as_it_came_over_the_wire(plivo, raw_path):
+    from django.core.handlers.asgi import ASGIRequest  # noqa: PLC0415
+
+    from calls import intake  # noqa: PLC0415
+
+    _, target, _, headers = plivo.sign("/plivo/answer/", method="GET", x="a b c", y="")
+    assert target == "/plivo/answer/?x=a+b+c&y="
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/plivo/answer/",
+        "query_string": b"x=a%20b+c&y=",
+        "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
+    }
+    if raw_path is not None:
+        scope["raw_path"] = raw_path
+    intake.verify(ASGIRequest(scope, None), form=[], account=plivo.account)
+    scope["query_string"] = b"x=a%20b+c&y=1"
+    with pytest.raises(intake.Refused):
+        intake.verify(ASGIRequest(scope, None), form=[], account=plivo.account)
