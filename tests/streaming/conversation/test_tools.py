@@ -110,7 +110,7 @@ def test_a_tool_that_never_answers_is_given_up_and_the_model_told():
 
 
 def test_nobody_is_reprompted_while_a_tool_runs():
-    call = book(brain(("book", tool()), ("free", "At seven.")), tools={"lookup": (15_000, "free")}, until_ms=18_000)
+    call = book(brain(("book", tool()), ("free", "At seven.")), tools={"lookup": (15_000, "free")}, until_ms=22_000)
     assert call.notes("reprompt") == []
     assert call.said_by("agent") == ["At seven."]
 
