@@ -69,10 +69,6 @@ class Brain:
             self._hear(dialogue, _plain(message))
         return dialogue
 
-    def understands(self, message: str, dialogue: Dialogue) -> bool:
-        """Whether some rule answers this message at this point."""
-        return self._rule(_plain(message), dialogue) is not None
-
     def _take_slots(self, text: str, slots: dict[str, str]) -> None:
         for name, slot in self.script["slots"].items():
             found = re.search(slot["pattern"], text)
@@ -121,8 +117,8 @@ class Brain:
         dialogue = self.replay(said)
         if dialogue.rules[-1] == "outside":
             joined = _last_turn(messages)
-            if joined != said[-1] and self.understands(joined, self.replay(said[:-1])):
-                dialogue = self.replay([*said[:-1], joined])
+            whole = self.replay([*said[:-1], joined])
+            dialogue = whole if whole.rules[-1] != "outside" else dialogue
         call = _tool_call(dialogue, tools)
         return BrainReply("" if call and _spoken_argument(tools, call[0]) else dialogue.said, call)
 

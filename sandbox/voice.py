@@ -197,7 +197,9 @@ def tone(text: str) -> Speech:
     samples = np.tile(_tone_cycle(), math.ceil(max(len(text), 1) * _TONE_MS_PER_CHARACTER / 1000))
     samples = samples[: max(len(text), 1) * _TONE_MS_PER_CHARACTER * TONE_RATE // 1000]
     scale = _TONE_MS_PER_CHARACTER
-    return Speech(text, samples, TONE_RATE, tuple(Word(a, b, a * scale, (b + 1) * scale) for a, b in spans))
+    return Speech(
+        text, samples, TONE_RATE, tuple(Word(a, b, a * scale, min(b + 1, len(text)) * scale) for a, b in spans)
+    )
 
 
 @functools.cache

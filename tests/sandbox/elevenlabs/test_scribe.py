@@ -51,7 +51,9 @@ class Scribe:
 
 
 @asynccontextmanager
-async def connected(client: AsyncElevenLabs, form: AudioFormat = AudioFormat.ULAW_8000, **more: Any) -> AsyncIterator[Scribe]:
+async def connected(
+    client: AsyncElevenLabs, form: AudioFormat = AudioFormat.ULAW_8000, **more: Any
+) -> AsyncIterator[Scribe]:
     options: Any = {
         "model_id": "scribe_v2_realtime",
         "audio_format": form,

@@ -73,7 +73,9 @@ async def test_text_waits_for_a_flush_or_for_enough_of_it(dial: Dial) -> None:
         await speech.send(text="Too short. ", context_id="a")
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(speech.next(), 0.2)
-        await speech.send(text="But this is much longer than the first hundred and twenty characters, " * 2, context_id="a")
+        await speech.send(
+            text="But this is much longer than the first hundred and twenty characters, " * 2, context_id="a"
+        )
         assert (await asyncio.wait_for(speech.next(), 5))["audio"]
 
 
