@@ -25,6 +25,7 @@ CELERY: dict[str, Any] = {
         "socket_timeout": 10,
         "socket_connect_timeout": 5,
         "retry_on_timeout": True,
+        "max_retries": 0,  # a hint that cannot be given now is found by the sweep; nobody waits for the broker
         "health_check_interval": 25,
     },
     "CELERY_BEAT_SCHEDULE": {

@@ -13,7 +13,8 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -40,12 +41,7 @@ def main() -> int:
     parser.add_argument("--codec", default="audio/x-mulaw;rate=8000", help="content type of the stream")
     parser.add_argument("--server", choices=["uvicorn", "daphne"], default="uvicorn")
     options = parser.parse_args()
-    # Before anything reads the environment: the demo never touches the database, keys or accounts of `make run`.
-    os.environ["VAR_DIR"] = str(Path(os.environ.get("DEMO_VAR_DIR", VAR_DIR)))
-    for name in ("DATABASE_URL", "REDIS_URL", "PUBLIC_URL", "STREAM_URL", "PRODUCTION", "PLIVO_API_URL"):
-        os.environ[name] = os.environ.get(f"DEMO_{name}", "")
-    os.environ.setdefault("DEMO_LOG_LEVEL", "WARNING")
-    os.environ["LOG_LEVEL"] = os.environ["DEMO_LOG_LEVEL"]
+    isolate(Path(os.environ.get("DEMO_VAR_DIR", VAR_DIR)))
     from config.supervisor import SupervisorError
 
     try:
@@ -57,11 +53,43 @@ def main() -> int:
         return 130
 
 
-async def _demo(*, once: bool, codec: str, server: str) -> int:
+def isolate(var_dir: Path) -> None:
+    """Before anything reads the environment: nothing here touches the database, keys or accounts of `make run`."""
+    os.environ["VAR_DIR"] = str(var_dir)
+    for name in ("DATABASE_URL", "REDIS_URL", "PUBLIC_URL", "STREAM_URL", "PRODUCTION", "PLIVO_API_URL"):
+        os.environ[name] = os.environ.get(f"DEMO_{name}", "")
+    os.environ["LOG_LEVEL"] = os.environ.get("DEMO_LOG_LEVEL", "WARNING")
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Everything running: Parley's processes, the sandbox, and hands in the call log.
+
+    Attributes:
+        keeper: the supervisor of all processes.
+        log: the module ``config.demo_log``.
+    """
+
+    keeper: Any
+    log: Any
+    public_url: str
+    box_url: str
+    password: str
+
+
+@contextlib.asynccontextmanager
+async def stack(*, codec: str, server: str) -> AsyncIterator[Stack]:
+    """Starts every role and the sandbox, furnished for the demo's call; stops them at the end.
+
+    ``isolate`` comes first.
+
+    Raises:
+        DemoError: something did not come up in time.
+        config.supervisor.SupervisorError: something is missing.
+    """
     from config import supervisor
     from config.env import env, var_dir
 
-    print("Starting Parley and its sandbox ...", flush=True)
     web_port, stream_port, box_port = (supervisor.free_port(port) for port in (8000, 8001, 9000))
     box_url = f"http://127.0.0.1:{box_port}"
     os.environ.update(PUBLIC_URL=f"http://127.0.0.1:{web_port}", PLIVO_API_URL=box_url, DRAIN_SECONDS="5")
@@ -92,16 +120,22 @@ async def _demo(*, once: bool, codec: str, server: str) -> int:
         password = await asyncio.to_thread(
             log.furnish, box_url=box_url, auth_id=AUTH_ID, auth_token=auth_token, called=CALLED, codec=codec
         )
-        verdict, call_id = await _one_call(log, box_url, keeper)
-        _print_verdict(verdict, f"{environment['PUBLIC_URL']}/admin/calls/call/{call_id}/change/")
-        if once:
-            return 1 if verdict.missing else 0
-        print(f"\nAdmin: {environment['PUBLIC_URL']}/admin/   user: demo   password: {password}", flush=True)
-        print("It stays up; Ctrl-C stops it.", flush=True)
-        await keeper.stopping.wait()
-        return 0
+        yield Stack(keeper=keeper, log=log, public_url=environment["PUBLIC_URL"], box_url=box_url, password=password)
     finally:
         await keeper.stop()
+
+
+async def _demo(*, once: bool, codec: str, server: str) -> int:
+    print("Starting Parley and its sandbox ...", flush=True)
+    async with stack(codec=codec, server=server) as running:
+        verdict, call_id = await _one_call(running)
+        _print_verdict(verdict, f"{running.public_url}/admin/calls/call/{call_id}/change/")
+        if once:
+            return 1 if verdict.missing else 0
+        print(f"\nAdmin: {running.public_url}/admin/   user: demo   password: {running.password}", flush=True)
+        print("It stays up; Ctrl-C stops it.", flush=True)
+        await running.keeper.stopping.wait()
+        return 0
 
 
 async def _ready(url: str, keeper: Any, auth: tuple[str, str] | None = None) -> None:
@@ -125,28 +159,40 @@ def _call_log() -> ModuleType:
     return demo_log
 
 
-async def _one_call(log: Any, box_url: str, keeper: Any) -> tuple[Any, int]:
-    async with httpx.AsyncClient(base_url=box_url, timeout=30, trust_env=False) as box:
+async def place_call(running: Stack) -> tuple[str, int]:
+    """Lets the simulated caller phone the agent; returns Plivo's id of the call and ours.
+
+    Raises:
+        DemoError: the sandbox refused, or the call never reached Parley.
+    """
+    async with httpx.AsyncClient(base_url=running.box_url, timeout=30, trust_env=False) as box:
         answer = await box.post("/control/calls", json={"from": CALLER, "to": CALLED, "scenario": SCENARIO})
         if answer.is_error:
             raise DemoError(f"the sandbox did not place the call: {answer.text[:300]}")
         plivo_call_uuid = answer.json()["call_uuid"]
-    print(f"\n{CALLER} rings {CALLED} ...\n", flush=True)
-    call_id = await _until(
-        lambda: log.find_call(plivo_call_uuid), START_SECONDS, keeper, "the call never reached Parley"
+    call_id = await until(
+        lambda: running.log.find_call(plivo_call_uuid), START_SECONDS, running, "the call never reached Parley"
     )
+    return plivo_call_uuid, call_id
+
+
+async def _one_call(running: Stack) -> tuple[Any, int]:
+    print(f"\n{CALLER} rings {CALLED} ...\n", flush=True)
+    _, call_id = await place_call(running)
+    log = running.log
     shown: set[int] = set()
-    await _until(lambda: log.print_turns(call_id, shown), CALL_SECONDS, keeper, "the call did not end")
+    await until(lambda: log.print_turns(call_id, shown), CALL_SECONDS, running, "the call did not end")
     with contextlib.suppress(DemoError):
-        await _until(lambda: not log.check(call_id).missing, AFTER_SECONDS, keeper, "")
+        await until(lambda: not log.check(call_id).missing, AFTER_SECONDS, running, "")
     await asyncio.to_thread(log.print_turns, call_id, shown)
     return await asyncio.to_thread(log.check, call_id), call_id
 
 
-async def _until(probe: Callable[[], Any], seconds: float, keeper: Any, failure: str) -> Any:
+async def until(probe: Callable[[], Any], seconds: float, running: Stack, failure: str) -> Any:
+    """Waits until a blocking probe gives something true; raises DemoError with ``failure`` after ``seconds``."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        if keeper.stopping.is_set():
+        if running.keeper.stopping.is_set():
             raise DemoError("stopped")
         if found := await asyncio.to_thread(probe):
             return found

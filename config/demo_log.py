@@ -6,6 +6,7 @@ Imported only once the demo has set the environment and Django is set up.
 import secrets
 import sys
 from dataclasses import dataclass, field
+from typing import Any
 
 from django.contrib.auth import get_user_model
 
@@ -101,3 +102,30 @@ def check(call_id: int) -> Verdict:
     elif not any(summary.extracted.values()):
         verdict.missing.append("the extracted fields")
     return verdict
+
+
+def ended(call_id: int) -> bool:
+    """Whether the call has reached its end."""
+    return Call.objects.filter(pk=call_id, status=Call.Status.ENDED).exists()
+
+
+def recording(call_id: int) -> bool:
+    """Whether the call's own recording can be played."""
+    return Recording.objects.filter(call_id=call_id, source=Recording.Source.PARLEY, status="ready").exists()
+
+
+def after_kill(call_id: int, killed_at: float) -> dict[str, Any]:
+    """What is left of a call whose stream process was killed at ``killed_at`` (seconds since the epoch)."""
+    call = Call.objects.get(pk=call_id)
+    made = Recording.objects.get(call=call, source=Recording.Source.PARLEY)
+    if call.live_at is None or call.ended_at is None:
+        raise ValueError("the call was never live")
+    killed_ms = int((killed_at - call.live_at.timestamp()) * 1000)
+    talked_s = (call.ended_at - call.live_at).total_seconds()
+    return {
+        "killed_ms": killed_ms,
+        "agent_turns_kept": call.turns.filter(role="agent", ended_ms__lt=killed_ms).count(),
+        "caller_turns_kept": call.turns.filter(role="caller", ended_ms__lt=killed_ms).count(),
+        "audio_lost_s": round(max(0.0, talked_s - made.duration_ms / 1000), 2),
+        "status": call.status,
+    }

@@ -13,9 +13,6 @@ from streaming.conversation.voice import Voice
 
 # The agent's last second: what is said then answers it (LiveKit's backchannel boundary, behaviours.md §A3).
 NEARLY_DONE_MS = 1000
-# Sound without a word for so long is no speech; longer where the STT shows no words before the end.
-WORDLESS_MS = 2500
-WORDLESS_WITHOUT_PARTIALS_MS = 8000
 # After so many pauses for nothing in one utterance only words stop it: noise must not make it stutter for ever.
 MAX_FALSE_ALARMS = 3
 
@@ -79,22 +76,13 @@ class BargeIn:
         reply = self.contested
         if reply is None or reply.paused_ms is None:
             return
-        hearing = self._hearing
-        if hearing.speech.active:
-            wordless = WORDLESS_MS if hearing.gives_partials else WORDLESS_WITHOUT_PARTIALS_MS
-            noise_from = hearing.speech.onset_ms + wordless
-            verdict = self._verdict(reply)
-            if verdict is Verdict.INTERRUPTION:
-                self._interrupt(reply)
-            elif verdict is Verdict.NOTHING and self._desk.now >= noise_from:
-                self._desk.note("noise_ignored", generation=reply.generation)
-                self.resume()
-            else:
-                long_enough = hearing.speech.onset_ms + self._numbers.interrupt_min_ms
-                later = [at for at in (long_enough, noise_from) if at > self._desk.now]
-                self._allow(min(later, default=self._desk.now + self._numbers.resume_ms))
-            return
-        self.resume()
+        if not self._hearing.speech.active:
+            self.resume()
+        elif self._verdict(reply) is Verdict.INTERRUPTION:
+            self._interrupt(reply)
+        else:  # sound goes on: it becomes long enough, gives words, stops or proves noise (``Hearing.burst_ends``)
+            long_enough = self._hearing.speech.onset_ms + self._numbers.interrupt_min_ms
+            self._allow(long_enough if long_enough > self._desk.now else self._desk.now + self._numbers.resume_ms)
 
     def is_courtesy(self, text: str) -> bool:
         """Whether a turn said over the agent's voice asks for nothing ("uh-huh", "hello?" while it greets)."""
@@ -124,6 +112,7 @@ class BargeIn:
         )
         self._voice.cancel_next("interrupted")
         self._voice.stop("interrupted")
+        self._hearing.endpointing.agent_said(reply.heard_text(self._desk.now))
 
     def _verdict(self, reply: Reply) -> Verdict:
         return judge(

@@ -78,9 +78,9 @@ class Caller:
                 self._voice.cancel_unheard(why)
         return pending
 
-    def line_silent(self) -> None:
-        """No audio has come for a while."""
-        if self._hearing.line_silent():
+    def burst_due(self) -> None:
+        """A burst of speech is looked at."""
+        if self._hearing.burst_ends():
             self.speech(Change.PAUSE)
 
     def partial(self, event: events.TranscriptPartial) -> None:

@@ -105,22 +105,22 @@ class Endpointing:
             return ""
         if "@" in text:
             return "email"
-        tail = words[-3:]
+        digits = _count_digits(words, self._language)
+        if self.asked and self._refuses(text, words, digits):
+            return ""
         if len(words) >= 2 and all(len(word) == 1 and word.isalpha() for word in words[-2:]):
             return "spelling"
-        digits = _count_digits(words, self._language)
+        tail = words[-3:]
         if digits and (self.asked == "number" or _count_digits(tail, self._language) >= 2 or _long_number(tail)):
             return "" if digits >= PHONE_DIGITS else "number"
-        if self.asked and self._dodges(text, words, digits):
-            return ""
         return self.asked
 
-    def _dodges(self, text: str, words: list[str], digits: int) -> bool:
-        """The agent asked for a value and this full sentence does not begin to give it ("I don't have one.")."""
-        finished = (
-            len(words) >= 3 and bool(_SENTENCE_END.search(text.strip())) and words[-1] not in self._language.tails
-        )
-        return self.asked == "number" and finished and not digits
+    def _refuses(self, text: str, words: list[str], digits: int) -> bool:
+        """The agent asked for a value and this whole sentence does not give it ("I don't have one.")."""
+        if len(words) < 3 or words[-1] in self._language.tails or not _SENTENCE_END.search(text.strip()):
+            return False
+        refused = digits <= 1 and not self._language.negations.isdisjoint(words)
+        return refused or (self.asked == "number" and not digits)
 
 
 def _count_digits(words: list[str], rules: Language) -> int:

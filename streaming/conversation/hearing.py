@@ -15,6 +15,9 @@ from streaming.conversation.utterance import CallerSpeech, Change
 
 # Without any audio for this long a burst of speech is taken to have ended (the line may have fallen silent in a word).
 SILENT_LINE_MS = 1000
+# A burst that has given no new word for so long is noise; longer where the STT shows no words before the end.
+WORDLESS_MS = 2500
+WORDLESS_WITHOUT_PARTIALS_MS = 15_000
 
 
 class HeardTurn(msgspec.Struct, frozen=True):
@@ -101,7 +104,7 @@ class Hearing:
         """A burst of speech has begun; ``same_turn`` when the silence before it lay within the caller's turn."""
         timers = self._desk.timers
         timers.clear(Timer.SPECULATE, Timer.COMMIT, Timer.DECIDE)
-        timers.set(Timer.SILENT_LINE, self._desk.now + SILENT_LINE_MS)
+        timers.set(Timer.BURST, self._desk.now + SILENT_LINE_MS)
         if same_turn:
             self.endpointing.caller_paused(self.speech.onset_ms - self.silent_from_ms)
         if self._started_ms is None:
@@ -113,18 +116,25 @@ class Hearing:
         """The burst has stopped."""
         self.silent_from_ms = self.speech.end_ms
         timers, numbers = self._desk.timers, self._numbers
-        timers.clear(Timer.SILENT_LINE)
+        timers.clear(Timer.BURST)
         timers.set(Timer.COMMIT, self.speech.end_ms + numbers.commit_ms)
         if 0 < numbers.speculate_ms < numbers.commit_ms:
             timers.set(Timer.SPECULATE, self.speech.end_ms + numbers.speculate_ms)
 
-    def line_silent(self) -> bool:
-        """The timer of the silent line: looks whether windows still come; True when a burst was cut."""
-        due = self.speech.end_ms + SILENT_LINE_MS
-        if self.speech.active and due > self._desk.now:
-            self._desk.timers.set(Timer.SILENT_LINE, due)
+    def burst_ends(self) -> bool:
+        """Looks at a burst under way: it ends when no audio comes any more, and when no word has come for long."""
+        speech, now = self.speech, self._desk.now
+        wordless = WORDLESS_MS if self.gives_partials else WORDLESS_WITHOUT_PARTIALS_MS
+        silent_at = speech.end_ms + SILENT_LINE_MS
+        noise_at = max(speech.onset_ms, self.words_ms or 0) + wordless
+        if speech.active and min(silent_at, noise_at) > now:
+            self._desk.timers.set(Timer.BURST, min(silent_at, noise_at))
             return False
-        return self.speech.cut() is not None
+        noise = noise_at <= now
+        if speech.cut(noise=noise) is None:
+            return False
+        self._desk.note("noise_ignored" if noise else "audio_missing")
+        return True
 
     # --- text --------------------------------------------------------------------------------------------------------
 

@@ -27,6 +27,7 @@ class Language(msgspec.Struct, frozen=True, kw_only=True):
         fillers: they count as no word at all.
         tails: a sentence that ends with one of these goes on.
         digits: spoken digits and the words around them ("double", "oh").
+        negations: in a whole sentence, they refuse what was asked for ("I don't have one").
         asks: patterns, by what the agent asks for, that call for patience.
         say_again: said when the model had nothing to say.
         lost: said when a lost stream was resumed.
@@ -40,6 +41,7 @@ class Language(msgspec.Struct, frozen=True, kw_only=True):
     fillers: frozenset[str] = frozenset()
     tails: frozenset[str] = frozenset()
     digits: frozenset[str] = frozenset()
+    negations: frozenset[str] = frozenset()
     asks: tuple[tuple[str, str], ...] = ()
     say_again: str = ""
     lost: str = ""
@@ -96,6 +98,7 @@ _ENGLISH = Language(
         fifteen, sixteen, seventeen, eighteen, nineteen, twenty, thirty, forty, fifty, sixty, seventy, eighty, ninety,
         hundred, thousand, double, triple"""
     ),
+    negations=_phrases("no, not, don't, dont, can't, cannot, haven't, won't, never, none"),
     asks=(
         ("email", r"\be-?\s?mail\b"),
         ("spelling", r"\bspell"),
@@ -140,6 +143,7 @@ _GERMAN = Language(
         vierzehn, fünfzehn, sechzehn, siebzehn, achtzehn, neunzehn, zwanzig, dreißig, vierzig, fünfzig, sechzig,
         siebzig, achtzig, neunzig, hundert, tausend, doppel"""
     ),
+    negations=_phrases("kein, keine, keinen, keins, nicht, nein, nie, ungern"),
     asks=(
         ("email", r"\be-?\s?mail"),
         ("spelling", r"buchstabier"),
@@ -181,6 +185,7 @@ _SPANISH = Language(
         """cero, uno, dos, tres, cuatro, cinco, seis, siete, ocho, nueve, diez, once, doce, trece, catorce, quince,
         veinte, treinta, cuarenta, cincuenta, sesenta, setenta, ochenta, noventa, cien, ciento, mil, doble"""
     ),
+    negations=_phrases("no, ningún, ninguno, ninguna, nunca, tampoco"),
     asks=(
         ("email", r"\bcorreo\b|\be-?mail\b"),
         ("spelling", r"deletre"),
@@ -220,6 +225,7 @@ _FRENCH = Language(
         """zéro, un, deux, trois, quatre, cinq, six, sept, huit, neuf, dix, onze, douze, treize, quatorze, quinze,
         seize, vingt, trente, quarante, cinquante, soixante, cent, mille, double"""
     ),
+    negations=_phrases("pas, non, aucun, aucune, jamais"),
     asks=(
         ("email", r"\be-?mail\b|\bcourriel\b|adresse électronique|\bmail\b"),
         ("spelling", r"épel"),
@@ -260,6 +266,7 @@ _HINDI = Language(
         panch, chhah, cheh, saat, aath, nau, das, one, two, three, four, five, six, seven, eight, nine, double,
         triple"""
     ),
+    negations=_phrases("नहीं, ना, मत, nahi, nahin, na, mat, no, not"),
     asks=(
         ("email", r"ईमेल|e-?mail"),
         ("spelling", r"स्पेलिंग|spelling|spell"),

@@ -90,7 +90,7 @@ class Conversation:
             Timer.COMMIT: self._hearing.commit,
             Timer.FINAL: self._caller.final_overdue,
             Timer.DECIDE: self._caller.turn_ends,
-            Timer.SILENT_LINE: self._caller.line_silent,
+            Timer.BURST: self._caller.burst_due,
             Timer.RESUME: self._bargein.resume_due,
             Timer.KEYPAD: self._caller.keypad_done,
             Timer.REPROMPT: self._caller_silent,

@@ -13,7 +13,7 @@ class Timer(Enum):
     COMMIT = auto()  # a pause is long enough to ask the STT for its final text
     FINAL = auto()  # the final text should have come
     DECIDE = auto()  # the turn ends unless the caller goes on
-    SILENT_LINE = auto()  # the caller was speaking and then no audio came at all
+    BURST = auto()  # a burst of speech is looked at: does audio still come, do words
     RESUME = auto()  # the paused voice goes on unless words have come
     KEYPAD = auto()  # no further key is expected
     REPROMPT = auto()  # the caller has been silent for long

@@ -29,7 +29,7 @@ class CallerSpeech:
         end_ms: when the latest speech window ended; silence is counted from here.
     """
 
-    __slots__ = ("_gap", "_run", "_start_windows", "_threshold", "active", "end_ms", "onset_ms")
+    __slots__ = ("_deaf", "_gap", "_run", "_start_windows", "_threshold", "active", "end_ms", "onset_ms")
 
     def __init__(self, *, threshold: float, start_windows: int) -> None:
         """``threshold`` is a probability (0-1), ``start_windows`` a count of consecutive windows from 1."""
@@ -37,6 +37,7 @@ class CallerSpeech:
         self._start_windows = max(1, start_windows)
         self._run = 0
         self._gap = 0
+        self._deaf = False
         self.active = False
         self.onset_ms = 0
         self.end_ms = 0
@@ -52,6 +53,10 @@ class CallerSpeech:
                 if self._gap > GAP_WINDOWS:
                     return self._stop()
             return None
+        if self._deaf:
+            self._gap = 0 if probability >= self._threshold - HYSTERESIS else self._gap + 1
+            self._deaf = self._gap <= GAP_WINDOWS
+            return None
         if probability < self._threshold:
             self._run = 0
             return None
@@ -64,9 +69,17 @@ class CallerSpeech:
         self.end_ms = now_ms
         return Change.ONSET
 
-    def cut(self) -> Change | None:
-        """No audio comes any more: a burst under way ends where it was last heard."""
-        return self._stop() if self.active else None
+    def cut(self, *, noise: bool) -> Change | None:
+        """Ends a burst under way where it was last heard: no audio comes any more, or it is no speech.
+
+        Args:
+            noise: it goes on and is not to be heard before it has stopped.
+        """
+        if not self.active:
+            return None
+        self._deaf = noise
+        self._gap = 0
+        return self._stop()
 
     def _stop(self) -> Change:
         self.active = False

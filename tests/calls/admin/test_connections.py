@@ -86,9 +86,7 @@ def test_numbers_are_fetched_for_every_account_only_by_those_who_may_change_them
     factories.PlivoAccountFactory.create_batch(2)
     none = phone.Synced(added=0, known=0, gone=0)
     asked = []
-    monkeypatch.setattr(
-        phone, "sync_numbers", lambda account: asked.append(account) or none
-    )
+    monkeypatch.setattr(phone, "sync_numbers", lambda account: asked.append(account) or none)
     staff("calls.view_phonenumber").get("/admin/calls/phonenumber/fetch/")
     assert asked == []
     staff("calls.view_phonenumber", "calls.change_phonenumber").get("/admin/calls/phonenumber/fetch/")

@@ -77,6 +77,8 @@ async def test_text_waits_for_a_flush_or_for_enough_of_it(dial: Dial) -> None:
             text="But this is much longer than the first hundred and twenty characters, " * 2, context_id="a"
         )
         assert (await asyncio.wait_for(speech.next(), 5))["audio"]
+        await speech.send(context_id="a", close_context=True)
+        await speech.until_final()
 
 
 async def test_auto_mode_speaks_each_text_at_once(dial: Dial) -> None:

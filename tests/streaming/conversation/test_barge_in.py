@@ -15,9 +15,9 @@ QUIET = plan(opening=())
 
 
 def talk(*script, until_ms=30_000, model=None, the_plan=QUIET, **options):
-    return Simulation(
-        the_plan, script=[ASK, *script], model=model or brain(("what tables", LONG)), **options
-    ).run(until_ms=until_ms)
+    return Simulation(the_plan, script=[ASK, *script], model=model or brain(("what tables", LONG)), **options).run(
+        until_ms=until_ms
+    )
 
 
 def agent_turn(call):
@@ -32,7 +32,9 @@ def test_speech_pauses_the_voice_at_once():
 
 
 def test_a_real_interruption_ends_the_reply_and_becomes_the_next_turn():
-    call = talk(Say("I would rather sit outside.", into=3000), model=brain(("what tables", LONG), ("outside", "Of course.")))
+    call = talk(
+        Say("I would rather sit outside.", into=3000), model=brain(("what tables", LONG), ("outside", "Of course."))
+    )
     turn = agent_turn(call)
     assert turn.interrupted
     assert turn.end_reason == "interrupted"
@@ -102,7 +104,12 @@ def test_a_stop_word_interrupts_at_once(said):
 
 @pytest.mark.parametrize(
     ("language", "backchannel", "stop"),
-    [("de-DE", "ja genau", "Moment"), ("es-MX", "sí claro", "espere"), ("fr-FR", "d'accord", "attendez"), ("hi-IN", "ठीक है", "रुकिए")],
+    [
+        ("de-DE", "ja genau", "Moment"),
+        ("es-MX", "sí claro", "espere"),
+        ("fr-FR", "d'accord", "attendez"),
+        ("hi-IN", "ठीक है", "रुकिए"),
+    ],
 )
 def test_backchannels_and_stop_words_are_known_in_the_callers_language(language, backchannel, stop):
     listening = talk(Say(backchannel, into=2000), the_plan=plan(opening=(), language=language))

@@ -118,7 +118,9 @@ def test_nobody_is_reprompted_while_a_tool_runs():
 def test_two_tools_of_one_reply_both_answer_before_the_model_goes_on():
     both = tool(call_id="a")
     both.tools = [*both.tools, *tool("price", call_id="b").tools]
-    call = book(brain(("book", both), ("30", "At seven for thirty.")), tools={"lookup": (100, "7"), "price": (900, "30")})
+    call = book(
+        brain(("book", both), ("30", "At seven for thirty.")), tools={"lookup": (100, "7"), "price": (900, "30")}
+    )
     assert [message.tool_call_id for message in call.requests[-1].messages[-2:]] == ["a", "b"]
     assert len(call.actions(events.StartReply)) == 2
 
@@ -208,5 +210,7 @@ def test_a_second_empty_answer_makes_the_agent_ask_the_caller_to_repeat():
 
 
 def test_an_answer_cut_by_its_length_ends_with_its_last_whole_sentence():
-    call = book(brain(("book", Answer("We have two tables for you. One of them is by the", reason="length"))), until_ms=8_000)
+    call = book(
+        brain(("book", Answer("We have two tables for you. One of them is by the", reason="length"))), until_ms=8_000
+    )
     assert call.said_by("agent") == ["We have two tables for you."]
