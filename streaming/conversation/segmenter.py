@@ -55,7 +55,7 @@ class Segmenter:
 
     def feed(self, text: str) -> list[str]:
         """Takes more text; returns the pieces that it completed, mostly none or one."""
-        self._buffer += text
+        self._buffer = (self._buffer + text).lstrip()
         pieces: list[str] = []
         while (cut := self._cut()) is not None:
             self._take(cut, pieces)
@@ -73,7 +73,7 @@ class Segmenter:
 
     def _take(self, cut: int, pieces: list[str]) -> None:
         piece = speakable(self._buffer[:cut])
-        self._buffer = self._buffer[cut:]
+        self._buffer = self._buffer[cut:].lstrip()
         if can_be_spoken(piece):
             pieces.append(piece)
             self.spoken = True
