@@ -1,3 +1,4 @@
+import contextlib
 import json
 import threading
 import time
@@ -39,7 +40,8 @@ class Vendor(ThreadingHTTPServer):
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
-                self.wfile.write(body)
+                with contextlib.suppress(BrokenPipeError):  # a caller whose patience ran out
+                    self.wfile.write(body)
 
             def log_message(self, *args: object) -> None:
                 pass
