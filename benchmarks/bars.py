@@ -42,7 +42,7 @@ def run(command: Sequence[str], **environment: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
-def tests(*arguments: str, wrapper: Sequence[str] = ()) -> Callable[[], tuple[str, bool]]:
+def suite(*arguments: str, wrapper: Sequence[str] = ()) -> Callable[[], tuple[str, bool]]:
     """A bar that is a set of tests: all of them must pass, and there must be some."""
 
     def measure() -> tuple[str, bool]:
@@ -58,7 +58,9 @@ def demo(*arguments: str) -> tuple[str, bool]:
     with tempfile.TemporaryDirectory(prefix="parley-bar-") as folder:
         status, output = run([PYTHON, "-m", "config.demo", "--once", *arguments], DEMO_VAR_DIR=folder)
     found = re.search(r"^\d+ caller turns.*$", output, re.MULTILINE)
-    return found[0] if found else f"exit {status}", status == 0
+    failure = re.search(r"^(?:The demo failed|Missing).*$", output, re.MULTILINE)
+    text = found[0] if found else f"exit {status}"
+    return f"{text} {failure[0]}" if failure else text, status == 0
 
 
 def every(*measures: Callable[[], tuple[str, bool]]) -> Callable[[], tuple[str, bool]]:
@@ -79,8 +81,8 @@ def kill() -> tuple[str, bool]:
         return f"exit {status}", False
     found = json.loads(lines[-1])
     text = (
-        f"agent heard again after {found['agent_again_s']} s, {found['agent_turns_kept']} of "
-        f"{found['agent_utterances_before']} agent turns kept, {found['audio_lost_s']} s of audio lost, {found['status']}"
+        f"agent again after {found['agent_again_s']} s, {found['agent_turns_kept']} of "
+        f"{found['agent_utterances_before']} agent turns kept, {found['audio_lost_s']} s audio lost, {found['status']}"
     )
     return text, bool(found["holds"])
 
@@ -89,17 +91,17 @@ BARS = (
     Bar(
         "strangers",
         "every stranger's socket refused, 0 provider connections",
-        tests("tests/streaming/test_stranger.py"),
+        suite("tests/streaming/test_door.py"),
     ),
-    Bar("webhooks", "forged, altered, unsigned, replayed: 403, nothing changed", tests("tests/calls/test_webhooks.py")),
-    Bar("lifecycle", "any order, doubling, loss of events: the same row", tests("tests/calls/test_states.py")),
-    Bar("sdks", "openai, elevenlabs, plivo SDKs accept the sandbox", tests("tests/sandbox", "-m", "not slow")),
+    Bar("webhooks", "forged, altered, unsigned, replayed: 403, nothing changed", suite("tests/calls/test_webhooks.py")),
+    Bar("lifecycle", "any order, doubling, loss of events: the same row", suite("tests/calls/test_states.py")),
+    Bar("sdks", "openai, elevenlabs, plivo SDKs accept the sandbox", suite("tests/sandbox", "-m", "not slow")),
     Bar(
         "canaries",
         "keys planted: 0 hits",
-        tests("tests", "-k", "canary or never_comes_out or key_never", "-m", "not slow"),
+        suite("tests", "-k", "canary or never_comes_out or key_never", "-m", "not slow"),
     ),
-    Bar("demo", "exit 0; 4 turns each way, 1 interruption, recording, summary", lambda: demo(), long=True),
+    Bar("demo", "exit 0; 4 turns each way, 1 interruption, recording, summary", demo, long=True),
     Bar(
         "codecs",
         "the demo passes with each codec",
@@ -116,8 +118,8 @@ BARS = (
         "databases",
         "stream and lifecycle tests pass on SQLite and PostgreSQL",
         every(
-            tests("tests/calls", "tests/streaming", "-m", "not slow"),
-            tests("tests/calls", "tests/streaming", "-m", "not slow", wrapper=POSTGRES),
+            suite("tests/calls", "tests/streaming", "-m", "not slow"),
+            suite("tests/calls", "tests/streaming", "-m", "not slow", wrapper=POSTGRES),
         ),
         long=True,
     ),

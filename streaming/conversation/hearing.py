@@ -4,12 +4,15 @@
 answers which commit.
 """
 
+import re
+
 import msgspec
 
 from streaming.conversation.desk import Desk
 from streaming.conversation.endpointing import Endpointing, Wait
 from streaming.conversation.events import Commit, ShowPartial, TurnKind, WriteTurn
 from streaming.conversation.languages import normalise
+from streaming.conversation.speakable import can_be_spoken
 from streaming.conversation.timers import Timer
 from streaming.conversation.utterance import CallerSpeech, Change
 
@@ -18,6 +21,15 @@ SILENT_LINE_MS = 1000
 # A burst that has given no new word for so long is noise; longer where the STT shows no words before the end.
 WORDLESS_MS = 2500
 WORDLESS_WITHOUT_PARTIALS_MS = 15_000
+
+# Recognisers put sounds into brackets: "(coughs)", "[music]".
+_SOUNDS = re.compile(r"\([^)]*\)|\[[^\]]*\]|\*[^*]*\*")
+
+
+def words_of(text: str) -> str:
+    """A transcript without the sounds it describes; empty when no word is left."""
+    text = " ".join(_SOUNDS.sub(" ", text).split())
+    return text if can_be_spoken(text) else ""
 
 
 class HeardTurn(msgspec.Struct, frozen=True):
@@ -60,6 +72,7 @@ class Hearing:
         self._probability: float | None = None
         self._uncommitted = False
         self._committed = 0
+        self._committed_ms = 0
         self._answered = 0
         self._given_up: dict[int, bool] = {}
 
@@ -142,12 +155,13 @@ class Hearing:
         """Asks for the final text of what was said."""
         self._uncommitted = False
         self._committed += 1
+        self._committed_ms = self._desk.now
         self._desk.do(Commit(self._committed))
         self._desk.timers.set(Timer.FINAL, self._desk.now + self._numbers.stt_final_ms)
 
     def heard_partial(self, text: str) -> bool:
         """Takes a partial text; False when it belongs to words that were settled already."""
-        text = text.strip()
+        text = words_of(text)
         if self._given_up and not self._uncommitted and not self.awaits_final:
             return False
         if text == self.partial:
@@ -165,12 +179,13 @@ class Hearing:
 
     def heard_final(self, text: str, commit: int) -> bool:
         """Takes a final text; False when it comes too late to change anything."""
-        text = text.strip()
+        text = words_of(text)
         if 0 < commit <= self._answered:
             return self._late_final(text, commit)
         if 0 < commit <= self._committed:
             self._answered = commit
             self._given_up.clear()
+            self._desk.note("stt_final", commit=commit, waited_ms=self._desk.now - self._committed_ms)
             if not self.awaits_final:
                 self._desk.timers.clear(Timer.FINAL)
         else:

@@ -164,6 +164,14 @@ def test_an_empty_final_after_noise_is_no_turn():
     assert call.requests == []
 
 
+@pytest.mark.parametrize("final", ["(coughs)", "[music]", ".", "*sighs*"])
+def test_sounds_that_the_recogniser_describes_are_no_words(final):
+    script = [Say("hrm", at=1000, final=final)]
+    call = Simulation(plan(opening=()), script=script, ears=Ears(partial_ms=None)).run(until_ms=5_000)
+    assert call.turns == []
+    assert call.requests == []
+
+
 def test_words_that_break_off_are_waited_for_to_the_longest_silence():
     call = one_turn("I would like to")
     turn = call.turns[0]
