@@ -19,7 +19,12 @@ structlog.configure(
     cache_logger_on_first_use=True,
 )
 
-_renderer = structlog.processors.JSONRenderer() if env("PRODUCTION") else structlog.dev.ConsoleRenderer(colors=False)
+# Plain tracebacks: structlog's own prettier ones print every local variable, and with them keys and numbers.
+_renderers: list[Any] = (
+    [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    if env("PRODUCTION")
+    else [structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)]
+)
 
 LOGGING: dict[str, Any] = {
     "version": 1,
@@ -27,7 +32,7 @@ LOGGING: dict[str, Any] = {
     "formatters": {
         "structlog": {
             "()": structlog.stdlib.ProcessorFormatter,
-            "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, _renderer],
+            "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers],
             "foreign_pre_chain": [
                 structlog.stdlib.add_log_level,
                 structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -39,6 +44,7 @@ LOGGING: dict[str, Any] = {
     "loggers": {
         # Their lines hold URLs with stream tokens, or bodies with what people said.
         "uvicorn.access": {"level": "CRITICAL", "propagate": False},
+        "uvicorn.error": {"level": "WARNING"},
         "django.channels.server": {"level": "WARNING"},
         "httpx": {"level": "WARNING"},
         "httpx2": {"level": "WARNING"},

@@ -84,11 +84,17 @@ class TalkConsumer(AsyncConsumer):
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """Serves the socket from its handshake to its end."""
         process = await live.current()
+        with process.socket() as refusal:
+            await self._serve(process, scope, receive, send, refused=bool(refusal))
+
+    async def _serve(
+        self, process: live.Process, scope: dict[str, Any], receive: Receive, send: Send, *, refused: bool
+    ) -> None:
         await receive()  # websocket.connect
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         draft = parse_qs(scope["query_string"].decode("latin-1")).get("draft") == ["1"]
         agent = scope["url_route"]["kwargs"]["agent"]
-        if not _same_origin(headers.get("origin", "")) or process.refusal():
+        if not _same_origin(headers.get("origin", "")) or refused:
             await send({"type": "websocket.close", "code": POLICY})
             return
         try:

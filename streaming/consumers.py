@@ -41,32 +41,37 @@ class StreamConsumer(AsyncConsumer):
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """Serves the socket from its handshake to its end."""
         process = await live.current()
-        token = scope["url_route"]["kwargs"]["token"]
-        await receive()  # websocket.connect
-        ticket = await self._inspect(process, scope, token)
-        if isinstance(ticket, Refusal):
-            process.refused(ticket)
-            await send({"type": "websocket.close", "code": POLICY})  # before accept: HTTP 403
-            return
-        await send({"type": "websocket.accept"})
+        with process.socket() as reason:
+            await receive()  # websocket.connect
+            token = scope["url_route"]["kwargs"]["token"]
+            ticket = Refusal(reason) if reason else await self._inspect(process, scope, token)
+            if isinstance(ticket, Refusal):
+                process.refused(ticket)
+                await send({"type": "websocket.close", "code": POLICY})  # before accept: HTTP 403
+                return
+            await send({"type": "websocket.accept"})
+            refusal = await self._prove_and_carry(process, token, ticket, receive=receive, send=send)
+            if refusal is not None:
+                process.refused(refusal)
+                await Outbox(send).close(_CLOSE_CODES.get(refusal.reason, POLICY))
+
+    async def _prove_and_carry(
+        self, process: live.Process, token: str, ticket: Ticket, *, receive: Receive, send: Send
+    ) -> Refusal | None:
         start = await self._start(receive)
         refusal = _unproved(ticket, start)
-        if refusal is None and start is not None:
-            async with process.claim(ticket.call_id) as ours:
-                refusal = SECOND_STREAM
-                if ours:
-                    refusal = await self._carry(process, token, ticket, start, receive=receive, send=send)
-        if refusal is not None:
-            process.refused(refusal)
-            await Outbox(send).close(_CLOSE_CODES.get(refusal.reason, POLICY))
+        if refusal is not None or start is None:
+            return refusal
+        async with process.claim(ticket.call_id) as ours:
+            if not ours:
+                return Refusal("second_stream")
+            return await self._carry(process, token, ticket, start, receive=receive, send=send)
 
     async def _inspect(self, process: live.Process, scope: dict[str, Any], token: str) -> Ticket | Refusal:
         """Everything that is checked before the connection is accepted."""
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         if "origin" in headers:
             return Refusal("origin")
-        if reason := process.refusal():
-            return Refusal(reason)
         path = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1")
         query = scope["query_string"].decode("latin-1")
         handshake = Handshake(token, f"{path}?{query}" if query else path, headers)
@@ -107,7 +112,6 @@ class StreamConsumer(AsyncConsumer):
         return None
 
 
-SECOND_STREAM = Refusal("second_stream")
 # What is our trouble rather than the peer's; Plivo then asks for the next document, which may lead to another process.
 _CLOSE_CODES = {"codec": UNSUPPORTED, "busy": FAILED, "database": FAILED, "provider_account": FAILED}
 

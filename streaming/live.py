@@ -51,6 +51,7 @@ class Process:
         self._max_calls = max_calls
         self._sessions: dict[int, CallSession] = {}
         self._claimed: set[int] = set()
+        self._sockets = 0
         self._changed = asyncio.Event()
         self._lags: deque[float] = deque([0.0] * LAG_SAMPLES, maxlen=LAG_SAMPLES)
         self._tasks: list[asyncio.Task[None]] = []
@@ -94,6 +95,16 @@ class Process:
         if self.draining:
             return "draining"
         return "full" if self.load.room == 0 else ""
+
+    @contextlib.contextmanager
+    def socket(self) -> Iterator[str]:
+        """Holds the process open for a socket from its first check to its end; gives ``refusal()``."""
+        self._sockets += 1
+        try:
+            yield self.refusal()
+        finally:
+            self._sockets -= 1
+            self._announce()
 
     def refused(self, refusal: Refusal) -> None:
         """Records a refusal without holding it up."""
@@ -158,7 +169,7 @@ class Process:
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._until(lambda: not self._claimed)
+                await self._until(lambda: not self._sockets)
                 return True
         await self._end_all()
         return False
@@ -169,7 +180,7 @@ class Process:
             session.end(Ending(None, normal=False, code=SERVICE_RESTART))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LAST_CALLS_S):
-                await self._until(lambda: not self._claimed)
+                await self._until(lambda: not self._sockets)
 
     def _announce(self) -> None:
         self._changed.set()

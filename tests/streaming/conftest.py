@@ -56,9 +56,10 @@ class Carried:
     async def _carry(self) -> None:
         start = Start(self.phone.call_id, self.phone.stream_id, "", 0, {})
         line = PhoneLine(self.phone.receive, self.phone.send, fmt=self.phone.fmt, start=start, context=self.context)
-        async with self.process.claim(self.context.call_id) as ours:
-            assert ours
-            await self.process.carry(self.context, line)
+        with self.process.socket():
+            async with self.process.claim(self.context.call_id) as ours:
+                assert ours
+                await self.process.carry(self.context, line)
 
     async def ended(self, seconds: float = 8.0) -> None:
         """Waits for the end of the session."""

@@ -57,7 +57,7 @@ async def test_a_killed_stream_process_costs_a_pause_and_nothing_that_was_said(t
         before = built.turns(call_uuid)
         killed_ms = heard_by_now(call["live_at"])
         built.kill("stream")
-        assert [turn for turn in built.turns(call_uuid) if turn[4] < killed_ms - 250][: len(before)] == before
+        assert built.turns(call_uuid) == before
         await built.serve("stream")
         served_ms = heard_by_now(call["live_at"])
 
