@@ -94,7 +94,7 @@ def stage_config(
         AccountError: the account is gone, is now another provider's, or has no usable key or address.
     """
     try:
-        account = ProviderAccount.objects.defer("api_key").get(pk=stage.account_id)
+        account = ProviderAccount.objects.get(pk=stage.account_id)
     except ProviderAccount.DoesNotExist as error:
         raise AccountError("The AI provider account was deleted: choose another in the agent and publish.") from error
     if account.provider != stage.provider:

@@ -6,6 +6,8 @@ from django.db import models
 
 from agents.crypto import decrypt, encrypt
 
+SERIALISED = "fernet:"
+
 
 class Secret(str):
     """A secret's text whose repr, as seen in logs and error pages, does not hold it."""
@@ -28,7 +30,15 @@ class EncryptedTextField(models.TextField):
         return None if value is None else Secret(decrypt(value)) if value else Secret("")
 
     def to_python(self, value: Any) -> Secret | None:
+        """The text, from plain text or from what ``value_to_string`` wrote."""
+        if isinstance(value, str) and value.startswith(SERIALISED):
+            return Secret(decrypt(value.removeprefix(SERIALISED)))
         return None if value is None else Secret(value)
+
+    def value_to_string(self, obj: models.Model) -> str:
+        """For ``dumpdata``: encrypted as in the database, so that a dump is no list of keys."""
+        text = self.value_from_object(obj)
+        return SERIALISED + encrypt(str(text)) if text else ""
 
     def get_prep_value(self, value: Any) -> str | None:
         text = super().get_prep_value(value)

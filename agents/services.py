@@ -89,7 +89,7 @@ def _fill_draft(agent: Agent, spec: AgentSpec) -> None:
     for field in same:
         setattr(agent, field, getattr(spec, field))
     problems = Problems()
-    accounts = ProviderAccount.objects.defer("api_key").in_bulk([spec.stt.account_id, spec.llm.account_id,
+    accounts = ProviderAccount.objects.in_bulk([spec.stt.account_id, spec.llm.account_id,
                                                                 spec.tts.account_id])  # fmt: skip
     by_id = {str(key): account for key, account in accounts.items()}
     for stage, label in STAGES.items():

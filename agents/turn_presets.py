@@ -119,6 +119,8 @@ def turn_taking(preset: str, overrides: Mapping[str, object]) -> TurnTaking:
     """
     if preset not in PRESETS:
         raise ValueError(f"Unknown turn-taking preset “{preset}”: choose {', '.join(PRESETS)}.")
+    if not isinstance(overrides, Mapping):
+        raise ValueError("Advanced turn-taking is a name and a number each.")
     problems: list[str] = []
     values: dict[str, int | float] = {}
     for name, value in overrides.items():

@@ -97,10 +97,6 @@ class ProviderAccountAdmin(SimpleHistoryAdmin, ModelAdmin):
     readonly_fields = ("works", "last_tested", "finding")
     warn_unsaved_form = True
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[ProviderAccount]:
-        """Without the keys: no page needs one, and a lost encryption key must not take the page away."""
-        return super().get_queryset(request).defer("api_key")
-
     def get_fieldsets(self, request: HttpRequest, obj: ProviderAccount | None = None) -> Any:
         """The key's fields only for those who may change it."""
         fields = ["name", "provider", "base_url", "is_sandbox"]

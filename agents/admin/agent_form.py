@@ -105,7 +105,7 @@ class AgentForm(forms.ModelForm):
         field = self.fields.get(f"{stage}_account")
         if isinstance(field, forms.ModelChoiceField):
             able = [kind for kind in ProviderAccount.Provider.values if accounts.offers(kind, stage)]
-            field.queryset = ProviderAccount.objects.defer("api_key").filter(provider__in=able)
+            field.queryset = ProviderAccount.objects.filter(provider__in=able)
 
     def _show_notice(self, stage: Any) -> None:
         field = self.fields.get(f"{stage}_model")

@@ -103,10 +103,8 @@ class AgentAdmin(SimpleHistoryAdmin, ModelAdmin):
         return not published and super().has_delete_permission(request, obj)
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        """Choices without the accounts' keys."""
-        if db_field.remote_field.model is ProviderAccount:
-            kwargs["queryset"] = ProviderAccount.objects.defer("api_key")
-        elif db_field.remote_field.model is Voice:
+        """Voices with the names of their accounts, in one query."""
+        if db_field.remote_field.model is Voice:
             kwargs["queryset"] = Voice.objects.select_related("account").defer("account__api_key")
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
@@ -130,7 +128,8 @@ class AgentAdmin(SimpleHistoryAdmin, ModelAdmin):
         if agent is not None:
             context["status"] = _status(agent)
             context["can_publish"] = self.has_publish_permission(request) and self.has_change_permission(request, agent)
-            context["talk_url"] = _talk_url(request, agent)
+            context["talk_url"] = talk_url = _talk_url(request, agent)
+            context["draft_talk_url"] = talk_url and f"{talk_url}?draft=1"
         return super().render_change_form(request, context, *args, **kwargs)
 
     def has_publish_permission(self, request: HttpRequest, _obj: Any = None) -> bool:
@@ -201,7 +200,7 @@ def _status(agent: Agent) -> dict[str, Any]:
     published: AgentSpec | None = services.published_spec(stored)
     differences = []
     if published and not obstacles:
-        names = {str(account.pk): account.name for account in ProviderAccount.objects.defer("api_key")}
+        names = {str(account.pk): account.name for account in ProviderAccount.objects.all()}
         differences = changes.compare(published, drafts.build_spec(stored), account_names=names)
     return {
         "version": stored.published_version,
@@ -217,9 +216,7 @@ def _talk_url(request: HttpRequest, agent: Agent) -> str:
     """The browser call's page, where this installation has one and the user may use it."""
     if not request.user.has_perm("agents.talk_to_agent"):
         return ""
-    for name in ("talk_to_agent", "admin:talk_to_agent"):
-        try:
-            return reverse(name, args=[agent.pk])
-        except NoReverseMatch:
-            continue
-    return ""
+    try:
+        return reverse("talk_to_agent", args=[agent.pk])
+    except NoReverseMatch:
+        return ""

@@ -80,7 +80,7 @@ class AgentVersionAdmin(ModelAdmin):
         wanted = request.GET.get("with", "")
         before = next((other for other in others if other.number < version.number), None)
         other = next((one for one in others if str(one.number) == wanted), before)
-        names = {str(account.pk): account.name for account in ProviderAccount.objects.defer("api_key")}
+        names = {str(account.pk): account.name for account in ProviderAccount.objects.all()}
         context["other"], context["others"] = other, others
         context["differences"] = changes.compare(other.spec, version.spec, account_names=names) if other else []
         context["content"] = changes.settings_of(version.spec, account_names=names)

@@ -1,6 +1,5 @@
 """Voices, fetched from their provider or typed in by id."""
 
-from typing import Any
 
 from django import forms
 from django.contrib import admin
@@ -9,7 +8,7 @@ from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 
 from agents.admin.fields import OptionsField
-from agents.models import ProviderAccount, Voice
+from agents.models import Voice
 
 
 class VoiceForm(forms.ModelForm):
@@ -39,9 +38,3 @@ class VoiceAdmin(ModelAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Voice]:
         """Without decrypting the accounts' keys."""
         return super().get_queryset(request).select_related("account").defer("account__api_key")
-
-    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        """Accounts without their keys."""
-        if db_field.name == "account":
-            kwargs["queryset"] = ProviderAccount.objects.defer("api_key")
-        return super().formfield_for_foreignkey(db_field, request, **kwargs)

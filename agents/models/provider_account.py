@@ -8,6 +8,13 @@ from simple_history.models import HistoricalRecords
 from agents.fields import EncryptedTextField
 
 
+class KeylessManager(models.Manager["ProviderAccount"]):
+    """Leaves the key where it is until somebody asks for it: no list decrypts secrets, or fails on a lost key."""
+
+    def get_queryset(self) -> models.QuerySet["ProviderAccount"]:
+        return super().get_queryset().defer("api_key")
+
+
 class ProviderAccount(models.Model):
     """A key and an address at OpenAI, ElevenLabs or any server that speaks OpenAI's protocol."""
 
@@ -35,6 +42,7 @@ class ProviderAccount(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
+    objects = KeylessManager()
     history = HistoricalRecords(excluded_fields=["api_key"])
 
     class Meta:

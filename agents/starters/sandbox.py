@@ -43,7 +43,7 @@ def install_sandbox(base_url: str, user: AbstractBaseUser | None = None) -> Agen
 
 
 def _account(name: str, provider: str, base_url: str) -> ProviderAccount:
-    account = ProviderAccount.objects.filter(name=name).defer("api_key").first()
+    account = ProviderAccount.objects.filter(name=name).first()
     if account is None:
         account = ProviderAccount(name=name, provider=provider, is_sandbox=True)
         set_key(account, KEY)
