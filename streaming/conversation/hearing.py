@@ -89,6 +89,12 @@ class Hearing:
         return self._answered < self._committed
 
     @property
+    def awaits_words(self) -> bool:
+        """The caller is silent, and what the last burst said is still to come."""
+        pending = self._uncommitted or self.awaits_final or Timer.COMMIT in self._desk.timers
+        return pending and not self.speech.active
+
+    @property
     def settled(self) -> bool:
         """The caller is silent and everything said has been transcribed."""
         return not (self.speech.active or self._uncommitted or self.awaits_final or Timer.COMMIT in self._desk.timers)

@@ -215,7 +215,7 @@ class Conversation:
             and not self._replies.tools_running
             and not self._keypad.digits
             and not hearing.text
-            and not hearing.awaits_final
+            and not hearing.awaits_words
         )
         self._silence.watch(idle=idle, noise_since_ms=hearing.speech.onset_ms if hearing.speech.active else None)
         due = min((at for at in map(self._watch_of, (voice.floor, voice.next)) if at is not None), default=None)

@@ -53,5 +53,6 @@ class Silence:
         after = plan.reprompt_after_ms if plan.reprompts else max(SILENCE_WITHOUT_REPROMPTS_MS, plan.reprompt_after_ms)
         due = self.since_ms + after
         if noise_since_ms is not None:
-            due = max(due, noise_since_ms + after)  # it may be speech whose words are still to come
+            # It may be speech whose words are still to come, but only so often.
+            due = max(due, min(noise_since_ms + after, due + after))
         self._desk.timers.set(Timer.REPROMPT, max(due, self._desk.now))

@@ -5,6 +5,7 @@ import pytest
 from agents.providers.base import Message
 from agents.spec import TurnTaking
 from streaming.conversation import events
+from streaming.conversation.machine import Conversation
 from tests.streaming.conversation.scenario import LONG, plan
 from tests.streaming.simulator import Answer, Carrier, Ears, Mouth, Noise, Press, Say, Simulation, Type, Wait, brain
 
@@ -166,6 +167,34 @@ def test_an_agent_that_may_not_be_interrupted_finishes_and_then_answers():
     )
     assert call.actions(events.PauseVoice) == []
     assert call.said_by("agent")[:2] == [LONG, "Of course."]
+
+
+def test_a_question_that_was_interrupted_still_gets_its_answer_patience():
+    question = "What is your phone number? You can also send it to us later by e-mail, just as you like it best."
+    call = talk(
+        Say("It is four one five", into=2200),
+        Say("five five five two six seven one.", pause=1200),
+        model=brain(("what tables", question)),
+    )
+    assert agent_turn(call).interrupted
+    assert call.said_by("caller")[1] == "It is four one five five five five two six seven one."
+
+
+def test_a_voice_that_ends_while_it_is_paused_is_let_go():
+    conversation = Conversation(plan(opening=("Hello.",)))
+    conversation.handle(events.Started(), 0)
+    conversation.handle(events.SegmentAudio(1, 0, 400, complete=True), 1)
+    conversation.handle(events.SegmentSent(1, 0, 1), 1)
+    paused = [action for at in (100, 132, 164) for action in conversation.handle(events.SpeechWindow(0.9), at)]
+    assert events.PauseVoice() in paused
+    assert events.CancelGeneration(1) in conversation.handle(events.SegmentHeard(1, 0), 170)
+
+
+def test_a_segment_that_was_heard_was_heard_with_all_before_it():
+    conversation = Conversation(plan(opening=("Hello.", "How can I help?")))
+    conversation.handle(events.Started(), 0)
+    [turn] = [a for a in conversation.handle(events.SegmentHeard(1, 1), 3000) if isinstance(a, events.WriteTurn)]
+    assert turn.heard == "Hello. How can I help?"
 
 
 def test_nothing_is_paused_while_nothing_plays():

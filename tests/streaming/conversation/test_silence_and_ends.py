@@ -57,8 +57,17 @@ def test_a_line_that_only_hums_ends_as_well(ears):
     assert call.ended_ms < 90_000
 
 
-def test_a_line_with_noise_again_and_again_and_never_a_word_ends_as_well():
-    call = Simulation(plan(), script=[Noise(400, at=100), *[Noise(400, pause=2000)] * 200]).run()
+def test_sound_that_may_be_speech_puts_the_reprompt_off_once():
+    call = Simulation(QUIET, script=[Say("one two three four five six seven.", at=7_000)], ears=Ears(partial_ms=None))
+    assert call.run(until_ms=15_000).notes("reprompt") == []
+    humming = Simulation(QUIET, script=[Noise(600_000, at=7_000)], ears=Ears(partial_ms=None)).run(until_ms=16_000)
+    [(reprompted, _)] = humming.notes("reprompt")
+    assert 15_000 - 32 <= reprompted <= 15_000 + 32
+
+
+@pytest.mark.parametrize("gap", [150, 350, 2000])
+def test_a_line_with_noise_again_and_again_and_never_a_word_ends_as_well(gap):
+    call = Simulation(plan(), script=[Noise(400, at=100), *[Noise(400, pause=gap)] * 400]).run()
     assert call.ended == "silence"
     assert call.ended_ms < 90_000
 
@@ -199,9 +208,11 @@ def test_a_model_that_fails_is_apologised_for_and_the_call_ends():
 
 
 def test_a_model_that_fails_in_mid_answer_is_heard_as_far_as_it_came():
-    broken = Answer("We have two tables. One of them is by the", fails=ErrorKind.DROPPED, chars_per_s=25)
+    first = "We have two tables for you this evening in the restaurant by the sea."
+    broken = Answer(f"{first} One of them is by the", fails=ErrorKind.DROPPED, chars_per_s=60)
     call = Simulation(QUIET, script=[TABLE], model=brain(("book", broken))).run()
-    assert call.said_by("agent") == ["We have two tables.", "I am sorry, I am having technical trouble."]
+    assert call.actions(events.ReplyFailed)[0][0] < call.turns[1].ended_ms
+    assert call.said_by("agent") == [first, "I am sorry, I am having technical trouble."]
     assert call.ended == "provider_failure"
 
 

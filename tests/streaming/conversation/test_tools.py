@@ -71,6 +71,18 @@ def test_a_caller_who_speaks_during_a_tool_loses_neither_words_nor_result():
     assert call.said_by("agent")[0] == "Five it is, at seven."
 
 
+def test_a_turn_that_ends_during_a_tool_is_answered_with_its_result():
+    call = book(
+        brain(("book", tool()), ("five", "Five it is, at seven.")),
+        Say("For five people.", pause=1400),
+        tools={"lookup": (5000, "free: 7")},
+    )
+    assert call.said_by("caller") == [BOOK, "For five people."]
+    assert len([r for r in call.requests if not r.speculative or r.generation > 1]) == 1
+    assert [m.content for m in call.requests[-1].messages[-2:]] == ["free: 7", "For five people."]
+    assert call.said_by("agent")[0] == "Five it is, at seven."
+
+
 def test_noise_during_a_tool_does_not_swallow_the_answer():
     call = book(
         brain(("book", tool()), ("free", "There is one at seven.")),

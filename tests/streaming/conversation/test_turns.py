@@ -109,6 +109,7 @@ def test_a_caller_who_goes_on_over_a_decided_but_unheard_reply_gets_one_answer_t
         plan(opening=()), script=[Say(TABLE, at=1000), Say("For five people.", pause=1000)], model=slow
     ).run(until_ms=12_000)
     assert call.said_by("caller") == [TABLE, "For five people."]
+    assert not [at for at, _ in call.actions(events.StartReply) if call._spans[1][0] + 96 < at < call._spans[1][1]]
     assert call.requests[-1].messages[-1].content == f"{TABLE} For five people."
     assert len(call.said_by("agent")) == 1
     assert call.actions(events.PauseVoice) == []
@@ -137,6 +138,13 @@ def test_a_final_text_that_comes_too_late_is_not_a_second_turn():
     assert call.said_by("caller") == [TABLE]
     assert len(call.said_by("agent")) == 1
     assert call.notes("stt_final_late")
+
+
+def test_a_final_that_is_answered_twice_counts_once():
+    again = Do(TranscriptFinal(TABLE, 1), pause=600)
+    call = Simulation(plan(opening=()), script=[Say(TABLE, at=1000), again]).run(until_ms=9_000)
+    assert call.said_by("caller") == [TABLE]
+    assert len(call.requests) == 1
 
 
 def test_a_late_final_is_the_turn_when_there_was_no_partial_at_all():
@@ -212,6 +220,15 @@ def test_a_pause_in_which_the_agent_spoke_teaches_nothing():
     assert call.conversation._hearing.endpointing.learned_ms == 0
 
 
+def test_a_pause_within_a_turn_that_the_agent_filled_teaches_nothing():
+    script = [Say("I want to", at=2400), Say("book a table.", pause=1300)]
+    call = Simulation(plan(opening_interruptible=False), script=script).run(until_ms=9_000)
+    assert call.turns[0].kind == "greeting"
+    assert call.turns[0].ended_ms > call._spans[0][1]
+    assert call.said_by("caller") == ["I want to book a table."]
+    assert call.conversation._hearing.endpointing.learned_ms == 0
+
+
 def test_a_turn_models_probability_settles_what_the_words_leave_open():
     waits = {}
     for probability in (None, 0.95, 0.1):
@@ -247,6 +264,15 @@ def test_keys_reach_the_model_as_text_after_a_pause():
     assert turn.decided_ms == 1000 + 3 * 300 + 2000
     assert call.requests[0].messages[-1].content == "[keypad] 4155"
     assert call.said_by("agent")[0] == "Thank you."
+
+
+def test_an_answer_that_is_owed_waits_for_the_keys_that_are_being_pressed():
+    slow = brain(default=Answer("Thank you.", first_ms=1500))
+    script = [Say(TABLE, at=1000), Press("4155", pause=900, gap_ms=1200)]
+    call = Simulation(plan(opening=()), script=script, model=slow).run(until_ms=14_000)
+    assert call.said_by("agent") == ["Thank you."]
+    assert call.requests[-1].messages[-1].content == f"{TABLE} [keypad] 4155"
+    assert len(call.requests) == 2
 
 
 def test_the_hash_key_ends_the_entry_at_once():

@@ -142,6 +142,18 @@ def test_more_playback_is_never_less_text(written, timed, data):
     assert part.heard_text(part.duration_ms) == part.text
 
 
+def test_after_a_pause_the_playback_clock_runs_on_from_the_interrupted_word():
+    reply = Reply(generation=1, kind="speech", by_model=True, now_ms=0)
+    reply.segments += [segment(timed=False), segment(timed=False)]
+    reply.sent(0, 1000, 1000)
+    reply.sent(1, 4000, 3600)
+    reply.paused_ms, reply.position = 2000, (0, 1000)
+    assert reply.playing_at(9_000) == (0, 1000)
+    reply.resumed(10_000)
+    assert reply.playing_at(10_000) == (0, 800)
+    assert reply.playing_at(12_300) == (1, 100)
+
+
 def test_what_was_never_heard_leaves_the_context_and_the_callers_words_become_one_message():
     history = History(system_prompt="S")
     history.caller_said("A table.")
