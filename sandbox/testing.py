@@ -68,7 +68,7 @@ class Control:
             return await reply.read()
 
     async def act(self, call_uuid: str, step: str, **options: Any) -> None:
-        """Let the caller do one step now, as in a script: `say`, `press`, `hangup`, `drop_tcp`."""
+        """Let the caller do one step now, instead of the rest of its script: `say`, `press`, `hangup`, `drop_tcp`."""
         await self.request("POST", f"calls/{call_uuid}/steps", {"steps": [{step: options}]})
 
     async def behaviour(self, number: str, *behaviours: dict[str, Any]) -> None:

@@ -61,6 +61,17 @@ class ScriptedCaller:
         self._steps.extend(steps)
         self.finished = False
 
+    def do_now(self, steps: tuple[Step, ...]) -> None:
+        """Drop the rest of the script and do these instead; what is being said is said to its end."""
+        left = list(self._steps)
+        self._steps.clear()
+        try:
+            self.add_steps(steps)
+        except ValueError:
+            self._steps.extend(left)
+            raise
+        self._running = self._run()
+
     def say(self) -> Samples | None:
         """The caller's next 20 ms; None is digital silence."""
         frame = self._next_speech()

@@ -179,8 +179,12 @@ async def _steps(request: web.Request, exchange: Exchange) -> web.Response:
     call = _call(request, exchange)
     if call.caller is None or call.ended.is_set():
         raise ControlRefusedError(409, "nobody is on the phone")
-    steps = parse_caller({"steps": (await _body(request)).get("steps")}).steps
-    call.caller.add_steps(steps)
+    body = await _body(request)
+    steps = parse_caller({"steps": body.get("steps")}).steps
+    if body.get("now", True):
+        call.caller.do_now(steps)
+    else:
+        call.caller.add_steps(steps)
     return web.json_response({"steps": len(steps)}, status=202)
 
 

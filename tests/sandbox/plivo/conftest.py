@@ -142,6 +142,8 @@ async def running_peer() -> AsyncIterator[Peer]:
     try:
         yield peer
     finally:
+        for stream in peer.streams:
+            await stream.ws.close()
         await runner.cleanup()
     assert not peer.failures
 

@@ -60,9 +60,11 @@ async def test_a_wrong_token_is_refused(line):
 
 
 async def test_another_accounts_path_is_refused(line):
-    async with aiohttp.ClientSession(headers=LOGIN) as session:
-        async with session.get(f"{line.url}/v1/Account/MA999999999999999999/") as reply:
-            assert reply.status == 401
+    async with (
+        aiohttp.ClientSession(headers=LOGIN) as session,
+        session.get(f"{line.url}/v1/Account/MA999999999999999999/") as reply,
+    ):
+        assert reply.status == 401
 
 
 async def test_a_call_is_made_listed_hung_up_and_found_in_the_records(client, peer, line):
