@@ -123,7 +123,7 @@ class PhraseCache:
         unfinished.write_bytes(msgspec.msgpack.encode(phrase))
         unfinished.replace(self._folder / (key + _SUFFIX))
         self._stored += 1
-        if self._stored % PRUNE_EVERY == 1:
+        if (self._stored - 1) % PRUNE_EVERY == 0:
             self._prune()
 
     def _prune(self) -> None:

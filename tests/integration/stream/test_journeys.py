@@ -47,6 +47,7 @@ async def test_a_caller_books_an_appointment(tmp_path: Path, server: str, codec:
         assert "Traceback" not in built.log("stream") + built.log("web")
 
 
+@pytest.mark.slow
 async def test_a_killed_stream_process_costs_a_pause_and_nothing_that_was_said(tmp_path: Path) -> None:
     async with house(tmp_path, server="uvicorn", codec=MULAW) as built:
         call_uuid = await built.ring(

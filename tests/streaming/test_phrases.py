@@ -1,0 +1,160 @@
+"""Fixed phrases as audio: found by all that decides how they sound, whole or not at all, and ready before the call."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from agents.providers.base import L16_8K, MULAW_8K, ProviderConfig, WordTiming
+from agents.providers.errors import ErrorKind, ProviderError
+from agents.spec import Reprompt
+from streaming import phrases, tasks
+from streaming.phrases import Phrase, PhraseCache, phrase_key, prepare
+from streaming.threads import Worker
+from tests import factories
+from tests.streaming.fakes import CLOCKS, FakeProviders, spec
+
+pytestmark = pytest.mark.db
+
+CONFIG = ProviderConfig(provider="fake", base_url="http://a", api_key="secret", model="m", voice_id="v")
+PHRASE = Phrase(b"\x01\x02\x03", (WordTiming("hi", 0, 10),))
+
+
+@pytest.fixture
+async def worker() -> AsyncIterator[Worker]:
+    worker = Worker("test-phrases", limit=50)
+    yield worker
+    await worker.close()
+
+
+@pytest.fixture
+def cache(worker: Worker, tmp_path: Path) -> PhraseCache:
+    return PhraseCache(folder=tmp_path / "phrases", worker=worker)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"provider": "p"}, {"model": "n"}, {"voice_id": "w"}, {"language": "de-DE"}, {"voice_settings": {"speed": 1.1}}],
+)
+def test_whatever_changes_the_sound_changes_the_key(changed: dict) -> None:
+    key = phrase_key("Hello.", config=CONFIG, fmt=MULAW_8K)
+    assert phrase_key("Hello.", config=msgspec.structs.replace(CONFIG, **changed), fmt=MULAW_8K) != key
+    assert phrase_key("Hello!", config=CONFIG, fmt=MULAW_8K) != key
+    assert phrase_key("Hello.", config=CONFIG, fmt=L16_8K) != key
+
+
+def test_another_key_of_the_account_changes_nothing() -> None:
+    other = msgspec.structs.replace(CONFIG, api_key="new", account_id="2")
+    assert phrase_key("Hello.", config=other, fmt=MULAW_8K) == phrase_key("Hello.", config=CONFIG, fmt=MULAW_8K)
+
+
+async def test_a_phrase_survives_the_process(cache: PhraseCache, worker: Worker, tmp_path: Path) -> None:
+    await cache.put("k", PHRASE)
+    assert cache.peek("k") == PHRASE
+    another = PhraseCache(folder=tmp_path / "phrases", worker=worker)
+    assert another.peek("k") is None
+    assert await another.get("k") == PHRASE
+    assert another.peek("k") == PHRASE
+
+
+async def test_a_damaged_file_counts_as_missing(cache: PhraseCache, tmp_path: Path) -> None:
+    await cache.put("k", PHRASE)
+    path = tmp_path / "phrases" / "k.phrase"
+    path.write_bytes(path.read_bytes()[:-2])
+    assert await PhraseCache(folder=tmp_path / "phrases", worker=cache._worker).get("k") is None
+
+
+async def test_memory_is_bounded_and_forgets_the_oldest(cache: PhraseCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(phrases, "MEMORY_BYTES", 80)
+    for number in range(10):
+        await cache.put(str(number), Phrase(bytes(10)))
+        cache.peek("0")
+    assert cache.peek("0") is not None
+    assert cache.peek("1") is None
+    assert await cache.get("1") == Phrase(bytes(10))
+
+
+async def test_the_folder_is_bounded(cache: PhraseCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(phrases, "MAX_FILES", 3)
+    monkeypatch.setattr(phrases, "PRUNE_EVERY", 1)
+    for number in range(4):
+        await cache.put(str(number), PHRASE)
+        await asyncio.sleep(0.01)
+    assert sorted(path.stem for path in (tmp_path / "phrases").iterdir()) == ["1", "2", "3"]
+
+
+async def test_preparing_speaks_each_text_once_and_opens_nothing_when_all_are_there(
+    cache: PhraseCache, world: FakeProviders
+) -> None:
+    async def made() -> int:
+        return await prepare(
+            ["One.", "Two.", "One.", "..."],
+            make=lambda: world.text_to_speech(CONFIG, codec=MULAW_8K),
+            config=CONFIG,
+            fmt=MULAW_8K,
+            clocks=CLOCKS,
+            cache=cache,
+            account=lambda report: None,
+        )
+
+    assert await made() == 2
+    assert world.spoken == ["One.", "Two."]
+    assert await made() == 0
+    assert len(world.ttss) == 1
+    assert world.ttss[0].closed
+
+
+async def test_a_voice_that_fails_leaves_no_half_phrase(cache: PhraseCache, world: FakeProviders) -> None:
+    world.tts_errors = [None, ProviderError(ErrorKind.DROPPED, provider="fake", stage="tts")]
+    with pytest.raises(ProviderError):
+        await prepare(
+            ["One.", "Two."],
+            make=lambda: world.text_to_speech(CONFIG, codec=MULAW_8K),
+            config=CONFIG,
+            fmt=MULAW_8K,
+            clocks=CLOCKS,
+            cache=cache,
+            account=lambda report: None,
+        )
+    assert await cache.get(phrase_key("One.", config=CONFIG, fmt=MULAW_8K)) is not None
+    assert await cache.get(phrase_key("Two.", config=CONFIG, fmt=MULAW_8K)) is None
+    assert world.ttss[0].closed
+
+
+def test_texts_that_only_a_call_can_fill_are_left_to_the_call() -> None:
+    agent = spec(
+        greeting="Hello {{caller_number}}.",
+        goodbye="Bye from {{business}}.",
+        reprompt=Reprompt(texts=("Hm?",)),
+        variables={"business": "Rowan"},
+        apology="Sorry.",
+    )
+    assert tasks.constant_phrases(agent) == ("Sorry.", "Hm?", "Bye from Rowan.")
+
+
+@pytest.mark.django_db
+def test_publishing_asks_for_the_phrases(monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(tasks, "hint_published", asked.append)
+    with django_capture_on_commit_callbacks(execute=True):
+        version = factories.AgentVersionFactory()
+    assert asked == [str(version.pk)]
+
+
+@pytest.mark.django_db
+def test_the_task_speaks_a_versions_phrases_into_the_shared_folder(
+    settings, tmp_path: Path, world: FakeProviders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.VAR_DIR = tmp_path
+    monkeypatch.setattr(
+        tasks.registry,
+        "text_to_speech",
+        lambda config, *, pools, clocks, codec: world.text_to_speech(config, codec=codec),
+    )
+    version = factories.AgentVersionFactory()
+    tasks.prepare_phrases(str(version.pk))
+    assert "Hello, this is Rowan Dental." in world.spoken
+    assert len(list((tmp_path / "phrases").glob("*.phrase"))) == len(world.spoken)
+    tasks.prepare_phrases("00000000-0000-0000-0000-000000000000")
