@@ -98,7 +98,7 @@ def stage_config(
     except ProviderAccount.DoesNotExist as error:
         raise AccountError("The AI provider account was deleted: choose another in the agent and publish.") from error
     if account.provider != stage.provider:
-        raise AccountError(f"{account.name} is no longer a {stage.provider} account: publish the agent again.")
+        raise AccountError(f"{account.name} has become an account of another provider: publish the agent again.")
     key = key_of(account)
     if not key and account.provider != ProviderAccount.Provider.OPENAI_COMPATIBLE:
         raise AccountError(f"{account.name} has no API key: enter one in the account.")

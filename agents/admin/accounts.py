@@ -187,7 +187,8 @@ class ProviderAccountAdmin(SimpleHistoryAdmin, ModelAdmin):
 
     def _test(self, request: HttpRequest, account: ProviderAccount) -> None:
         ok, text = services.test_account(account)
-        messages.add_message(request, messages.SUCCESS if ok else messages.ERROR, f"{account.name}: {text}")
+        sentence = text if text.startswith(account.name) else f"{account.name}: {text}"
+        messages.add_message(request, messages.SUCCESS if ok else messages.ERROR, sentence)
 
     def _fetch(self, request: HttpRequest, account: ProviderAccount) -> None:
         try:

@@ -1,6 +1,5 @@
 """Voices, fetched from their provider or typed in by id."""
 
-
 from django import forms
 from django.contrib import admin
 from django.db.models import QuerySet

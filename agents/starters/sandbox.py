@@ -10,7 +10,7 @@ from agents.starters.install import publish_once
 
 NAME = "Front desk (sandbox)"
 KEY = "demo-front_desk"  # no secret: it picks the scenario
-VOICE_ID = "demo"
+VOICE_ID = "sandboxClaraEnUs0001"
 
 
 def install_sandbox(base_url: str, user: AbstractBaseUser | None = None) -> Agent:
@@ -22,7 +22,7 @@ def install_sandbox(base_url: str, user: AbstractBaseUser | None = None) -> Agen
         voice, _ = Voice.objects.get_or_create(
             account=ears_and_voice,
             external_id=VOICE_ID,
-            defaults={"name": "Synthetic voice", "language": "en", "description": "espeak-ng, for trying things out"},
+            defaults={"name": "Clara (espeak-ng)", "language": "en", "description": "Synthetic, for trying things out"},
         )
         fields = FRONT_DESK | {
             "name": NAME,

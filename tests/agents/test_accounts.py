@@ -101,7 +101,7 @@ def test_the_installation_s_key_is_never_sent_to_an_account_s_own_address(settin
     [
         ({"api_key": "", "key_hint": ""}, {}, "has no API key"),
         ({"provider": "openai_compatible"}, {}, "has no base URL"),
-        ({}, {"provider": "elevenlabs"}, "no longer a elevenlabs account"),
+        ({}, {"provider": "elevenlabs"}, "of another provider"),
         ({}, {"account_id": "8a3b0c2e-0000-4000-8000-000000000000"}, "was deleted"),
     ],
 )
