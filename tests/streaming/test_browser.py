@@ -15,9 +15,9 @@ from agents.models import Agent
 from calls import live_calls
 from calls.models import Call, Turn
 from streaming import live
-from streaming.browser import timings
 from streaming.conversation.events import WriteTurn
 from streaming.live import Process
+from streaming.metrics import timings
 from streaming.routing import websocket_application
 from tests import factories
 from tests.streaming import fakes
@@ -148,7 +148,7 @@ async def test_the_draft_is_talked_to_when_asked_for(
     page = Page(agent.pk, session=await sync_to_async(cookie_of)(visitor), query="draft=1")
     await fakes.until(lambda: page.audio)
     assert page.of("ready")[0]["draft"]
-    assert "Draft." in " ".join(world.spoken)
+    await fakes.until(lambda: "Draft." in " ".join(world.spoken))
     page.incoming.put_nowait({"type": "websocket.disconnect", "code": 1001})
     await page.over()
     assert (await sync_to_async(Call.objects.get)()).agent_version_id is None

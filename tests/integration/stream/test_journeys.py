@@ -9,7 +9,7 @@ import pytest
 
 from tests.integration.house import House, house, until
 
-pytestmark = [pytest.mark.journey, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.journey, pytest.mark.slow, pytest.mark.timeout(240)]
 
 FINISHES = {"wait_agent_finishes": {"timeout_ms": 20_000}}
 MULAW, L16 = "audio/x-mulaw;rate=8000", "audio/x-l16;rate=8000"
