@@ -121,8 +121,11 @@ class Pacer:
         target.audio += audio
 
     def add_words(self, generation: int, segment: int, words: tuple[WordTiming, ...]) -> None:
-        """Adds word timings (ms from the segment's beginning), new ones or all so far; they tell where to resume."""
-        if generation not in self._dropped and words:
+        """Adds word timings (ms from the segment's beginning), new ones or all so far; they tell where to resume.
+
+        Without any it announces the segment: a generation is not over, even finished, before its audio has come.
+        """
+        if generation not in self._dropped:
             target = self._open(generation).segment(segment)
             target.words.update((word.start_ms, word.end_ms) for word in words)
 

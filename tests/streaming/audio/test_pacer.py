@@ -304,6 +304,24 @@ def test_a_pause_while_the_voice_is_late_holds_what_is_to_come() -> None:
     assert line.audio_sent() == tone(300)
 
 
+def test_a_finished_generation_waits_for_the_audio_of_an_announced_segment() -> None:
+    line = Line(Pacer(MULAW_8K))
+    line.pacer.release(1)
+    line.pacer.add_words(1, 0, ())
+    line.pacer.finish(1)
+    say(line.pacer, 2, tone(300, 50))
+    line.run(200)
+    assert line.sent == [], "the next generation does not overtake it"
+    assert line.pause() == VoicePaused(1, 0, 0), "and a pause holds it"
+    line.pacer.add(1, 0, tone(300))
+    line.pacer.complete(1, 0)
+    line.run(400)
+    assert line.sent == []
+    line.pacer.resume(400)
+    line.run(5000)
+    assert line.audio_sent() == tone(300) + tone(300, 50)
+
+
 def test_a_pause_with_nothing_to_play_holds_nothing() -> None:
     line = Line(Pacer(MULAW_8K))
     say(line.pacer, 1, tone(100))
