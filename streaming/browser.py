@@ -52,6 +52,7 @@ from calls.context import CallContext
 from streaming import live
 from streaming.conversation.events import ShowPartial, WriteTurn
 from streaming.line import AsgiMessage, Hears, LineLost, Outbox, Receive, Send
+from streaming.metrics import timings
 from streaming.protocol import FRAMES_PER_SECOND, KEYS, Meter
 from streaming.threads import Overloaded
 
@@ -262,22 +263,6 @@ class BrowserLine:
     async def close(self, code: int) -> None:
         """See ``line.Line``."""
         await self._outbox.close(code, last='{"type":"ended"}')
-
-
-def timings(turn: WriteTurn) -> dict[str, int | None]:
-    """The parts of the time from the caller's last sound to the first sound of the answer, in ms."""
-    text_ms = turn.stt_final_ms if turn.stt_final_ms is not None else turn.decided_ms
-    return {
-        "response_ms": _between(turn.speech_end_ms, turn.first_heard_ms),
-        "decision_ms": _between(turn.speech_end_ms, turn.decided_ms),
-        "stt_ms": _between(turn.speech_end_ms, turn.stt_final_ms),
-        "llm_ms": _between(text_ms, turn.llm_first_ms),
-        "tts_ms": _between(turn.llm_first_ms, turn.tts_first_ms),
-    }
-
-
-def _between(earlier: int | None, later: int | None) -> int | None:
-    return None if earlier is None or later is None else max(0, later - earlier)
 
 
 def _json(value: dict[str, Any]) -> str:

@@ -21,7 +21,7 @@ from agents.providers.base import Clocks
 from calls import admission, live_calls
 from calls.admission import StreamLoad
 from calls.context import CallContext
-from streaming import doorkeeper
+from streaming import doorkeeper, metrics
 from streaming.doorkeeper import Refusal
 from streaming.line import Line
 from streaming.resources import RegistryProviders, Resources
@@ -86,9 +86,12 @@ class Process:
         return StreamLoad(
             live_calls=len(self._sessions) + len(self._claimed - self._sessions.keys()),
             max_calls=self._max_calls,
-            lag_ms=sorted(self._lags)[int(len(self._lags) * 0.95)] * 1000,
+            lag_ms=self._lag() * 1000,
             draining=self.draining,
         )
+
+    def _lag(self) -> float:
+        return sorted(self._lags)[int(len(self._lags) * 0.95)]
 
     def refusal(self) -> str:
         """Why no further stream may come: "draining" or "full"; empty when one may."""
@@ -108,6 +111,7 @@ class Process:
 
     def refused(self, refusal: Refusal) -> None:
         """Records a refusal without holding it up."""
+        metrics.REFUSED.labels(refusal.reason).inc()
         self.resources.background(self._record(refusal), "record-refusal")
 
     async def _record(self, refusal: Refusal) -> None:
@@ -198,6 +202,8 @@ class Process:
             due = loop.time() + LAG_EVERY_S
             await asyncio.sleep(LAG_EVERY_S)
             self._lags.append(max(0.0, loop.time() - due))
+            metrics.LIVE_CALLS.set(len(self._sessions))
+            metrics.LOOP_LAG.set(self._lag())
 
     async def _publish(self) -> None:
         reachable = True

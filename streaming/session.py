@@ -44,17 +44,16 @@ from streaming.conversation.machine import Conversation
 from streaming.line import Line, LineLost
 from streaming.listener import Listener, close_within
 from streaming.planning import conversation_plan, fixed_phrases
+from streaming.records import CallRecords
 from streaming.resources import Resources
 from streaming.speaker import Speaker
 from streaming.thinker import Thinker
-from streaming.usage import UsageBook
 
 log = structlog.get_logger(__name__)
 
 STALL_S = 5.0  # a line sends 50 frames a second; none for so long means that it is gone
 FRESH_S = 1.0  # a second socket displaces the first only if that has been silent for so long
 END_WRITTEN_S = 3.0
-RECORD_EVERY_MS = 500
 NORMAL_CLOSURE = 1000
 SERVICE_RESTART = 1012
 
@@ -90,7 +89,6 @@ class CallSession:
         self._loop = asyncio.get_running_loop()
         elapsed = (resources.clock() - context.live_at) / datetime.timedelta(seconds=1)
         self._zero = self._loop.time() - max(0.0, elapsed)
-        self._turn_index = context.next_turn_index
         self._plan = conversation_plan(context)
         self._conversation = Conversation(self._plan)
         self._inbox: deque[Event] = deque()
@@ -100,10 +98,8 @@ class CallSession:
         self._tasks: set[asyncio.Task[None]] = set()
         self._group: asyncio.TaskGroup | None = None
         self._last_frame = self._loop.time()
-        self._malformed: dict[str, int] = {}
-        self._recorded_ms = 0
         self._sample = 1 if line.fmt.encoding == "mulaw" else 2
-        self.usage = UsageBook(write=self._write_usage, now_ms=self.now_ms)
+        self._records = CallRecords(context, resources, now_ms=self.now_ms)
         self._build()
 
     def _build(self) -> None:
@@ -116,8 +112,8 @@ class CallSession:
             fmt=fmt,
             clocks=clocks,
             feed=self.feed,
-            note=self._note,
-            usage=self.usage,
+            note=self._records.note,
+            usage=self._records.usage,
         )
         self._lane = resources.vad.attach(fmt.rate, self._on_window, encoding=fmt.encoding)
         self._recording = resources.recordings.begin(call_id=context.call_id, fmt=fmt) if context.spec.record else None
@@ -131,8 +127,8 @@ class CallSession:
             cache_key=context.version_id,
             guard_s=clocks.total + clocks.first,
             feed=self.feed,
-            note=self._note,
-            usage=self.usage,
+            note=self._records.note,
+            usage=self._records.usage,
             spawn=self._spawn,
         )
         self._speaker = Speaker(
@@ -142,8 +138,8 @@ class CallSession:
             clocks=clocks,
             phrases=resources.phrases,
             feed=self.feed,
-            note=self._note,
-            usage=self.usage,
+            note=self._records.note,
+            usage=self._records.usage,
             spawn=self._spawn,
             placements=self._recording is not None,
         )
@@ -156,10 +152,10 @@ class CallSession:
         try:
             ending = await self._live()
         except* LineLost as lost:
-            self._note(Note("line_lost", {"why": str(lost.exceptions[0])[:100]}))
+            self._records.note(Note("line_lost", {"why": str(lost.exceptions[0])[:100]}))
         except* Exception:
             log.exception("session_failed", call=self.context.public_id)
-            self._note(Note("session_failed"))
+            self._records.note(Note("session_failed"))
         finally:
             await asyncio.shield(self._resources.background(self._wind_up(ending), "wind-up"))
 
@@ -187,18 +183,9 @@ class CallSession:
         self._group = None
         if not self._conversation.over:
             self.feed(HungUp(ending.told))
-        self._note(
-            Note(
-                "session_ended",
-                {
-                    "normal": ending.normal,
-                    "stt_dropped_ms": self._listener.dropped_ms,
-                    "malformed": self._malformed,
-                },
-            )
-        )
+        self._records.ended(normal=ending.normal, stt_dropped_ms=self._listener.dropped_ms)
         self._lane.close()
-        self._record(self.now_ms())
+        self._record(self.now_ms(), at_once=True)
         # Before the socket closes: Plivo asks what comes next within milliseconds of the close.
         written = await self._resources.journal.ended(
             self.context.call_id, reason=ending.reason, normal=ending.normal, within=END_WRITTEN_S
@@ -216,7 +203,7 @@ class CallSession:
         """After the call, so that the next one needs no provider for its fixed texts."""
         if self._speaker is not None:
             self._resources.prepare_later(
-                fixed_phrases(self._plan), config=self.context.tts, fmt=self._line.fmt, usage=self.usage
+                fixed_phrases(self._plan), config=self.context.tts, fmt=self._line.fmt, usage=self._records.usage
             )
 
     def end(self, ending: Ending) -> None:
@@ -237,7 +224,7 @@ class CallSession:
         while True:
             silent = self._loop.time() - self._last_frame
             if silent >= STALL_S:
-                self._note(Note("line_stalled", {"silent_ms": round(silent * 1000)}))
+                self._records.note(Note("line_stalled", {"silent_ms": round(silent * 1000)}))
                 self.end(Ending("stream_lost", normal=False, code=SERVICE_RESTART))
             await asyncio.sleep(max(0.1, STALL_S - silent))
 
@@ -263,15 +250,14 @@ class CallSession:
         if self._recording is not None:
             now = self.now_ms()
             self._recording.caller(audio, timestamp=timestamp, chunk=chunk, now_ms=now)
-            if now - self._recorded_ms >= RECORD_EVERY_MS:
-                self._record(now)
+            self._record(now)
         self._listener.audio(audio)
         self._lane.feed(audio)
         self._resources.vad_soon()
 
     def malformed(self, why: str) -> None:
         """Something that is not the protocol was dropped."""
-        self._malformed[why] = self._malformed.get(why, 0) + 1
+        self._records.malformed(why)
 
     def played(self, name: str) -> None:
         """A checkpoint was reached by the playback."""
@@ -397,30 +383,19 @@ class CallSession:
     def _end_call(self, action: EndCall) -> None:
         self.end(Ending(action.reason, normal=True))
 
-    # --- records -----------------------------------------------------------------------------------------------------
-
     def _write_turn(self, action: WriteTurn) -> None:
-        row = msgspec.structs.asdict(action)
-        row["index"] = self._turn_index
-        self._turn_index += 1
-        self._resources.journal.turn(self.context.call_id, row)
+        self._records.turn(action)
         self._line.show(action)
 
     def _note(self, action: Note) -> None:
-        row = {"at": self._resources.clock(), "offset_ms": self.now_ms(), "kind": action.kind, "data": action.data}
-        self._resources.journal.event(self.context.call_id, row)
+        self._records.note(action)
 
     def _show(self, action: ShowPartial) -> None:
         self._line.show(action)
 
-    def _write_usage(self, row: dict[str, Any]) -> None:
-        self._resources.journal.usage(self.context.call_id, row)
-
-    def _record(self, now_ms: int) -> None:
-        self._recorded_ms = now_ms
+    def _record(self, now_ms: int, *, at_once: bool = False) -> None:
         if self._recording is not None and self._speaker is not None:
-            for placed in self._speaker.pacer.heard(now_ms):
-                self._recording.agent(placed.audio, plays_at_ms=placed.plays_at_ms)
+            self._records.heard(self._speaker.pacer, now_ms, self._recording.agent, at_once=at_once)
 
 
 _HANDLERS: dict[type, Callable[[CallSession, Any], None]] = {
