@@ -24,8 +24,8 @@ from agents.providers.base import AudioFormat
 from calls import recordings
 from calls.models import Call
 from calls.states import is_over
-from streaming.audio.recorder import Recorder, Recording, RecordingError, discard, left_behind
-from streaming.audio.recording_files import Finished, assemble, read_header
+from streaming.audio.recorder import Recorder, Recording
+from streaming.audio.recording_files import Finished, RecordingError, assemble, discard, left_behind, read_header
 from streaming.threads import Overloaded, Worker
 
 log = structlog.get_logger(__name__)

@@ -1,7 +1,7 @@
 """Records calls on the stream host: the session gives it audio, one thread per process brings it to the disk.
 
-``streaming.session`` opens a ``Recording`` per call and never waits for it; ``calls.recordings`` stores what
-``finish`` yields. A recording that fails never disturbs its call: it says why in ``failed``.
+``streaming.archive`` opens a ``Recording`` per stream and never waits for it, and later has ``recording_files`` put it
+together. A recording that fails never disturbs its call: it says why in ``failed``.
 """
 
 import queue
@@ -9,7 +9,6 @@ import re
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,22 +16,7 @@ import structlog
 
 from agents.providers.base import AudioFormat
 from streaming.audio.recording_clock import AgentClock, CallerClock
-from streaming.audio.recording_files import (
-    HEADER,
-    TRACKS,
-    Finished,
-    Header,
-    RecordingError,
-    TrackFile,
-    assemble,
-    discard,
-    left_behind,
-    read_header,
-    repair,
-    write_header,
-)
-
-__all__ = ["Finished", "Recorder", "Recording", "RecordingError", "discard", "left_behind", "repair"]
+from streaming.audio.recording_files import HEADER, TRACKS, Header, RecordingError, TrackFile, read_header, write_header
 
 CALLER, AGENT = 0, 1
 # Audio goes to the writer in stretches of this length: a hand-over costs more than a frame.
@@ -89,20 +73,11 @@ class Recording:
         if not self.failed and not self._over:
             self._put(AGENT, self._agent_clock.place(plays_at_ms, len(audio) // self._bytes), audio)
 
-    def finish(self) -> "Future[Finished]":
-        """The call is over: writes the rest and makes the WAV, in the writer thread.
-
-        Returns:
-            a future of the result; its exception is a RecordingError that says what went wrong.
-        """
-        future: Future[Finished] = Future()
-        self._hand_over_all()
-        self._over = True
-        self._recorder.submit(lambda: self._recorder.finish(self, future))
-        return future
-
     def leave(self) -> None:
-        """The stream is lost but the call may go on: writes the rest; a later ``open`` continues the same files."""
+        """The stream is over: writes the rest and closes the files; a later ``open`` continues them.
+
+        What the writer is given after this finds the files complete: ``recording_files.assemble`` may be called.
+        """
         self._hand_over_all()
         self._over = True
         self._recorder.submit(lambda: self._recorder.leave(self))
@@ -276,26 +251,6 @@ class Recorder:
             except OSError as error:
                 recording.fail(_sentence(error))
             track.close()
-
-    def finish(self, recording: Recording, future: "Future[Finished]") -> None:
-        """Closes the files and makes the WAV; whatever happens, the future is told."""
-        self.leave(recording)
-        if not future.set_running_or_notify_cancel():
-            return
-        try:
-            if recording.failed:
-                raise RecordingError(recording.failed)
-            future.set_result(assemble(self.folder(recording.call)))
-        except OSError as error:
-            recording.fail(_sentence(error))
-            future.set_exception(RecordingError(recording.failed))
-        except RecordingError as error:
-            recording.fail(str(error))
-            future.set_exception(error)
-        except Exception:
-            recording.fail("the recording could not be put together")
-            future.set_exception(RecordingError(recording.failed))
-            raise
 
     def _sync(self) -> None:
         for recording, files in list(self._open.items()):

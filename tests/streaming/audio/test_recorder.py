@@ -12,7 +12,8 @@ import pytest
 
 from agents.providers.base import L16_8K, L16_16K, MULAW_8K, AudioFormat
 from streaming.audio import codecs, recording_files
-from streaming.audio.recorder import Finished, Recorder, Recording, RecordingError, discard, left_behind, repair
+from streaming.audio.recorder import Recorder, Recording
+from streaming.audio.recording_files import Finished, RecordingError, assemble, discard, left_behind
 
 pytestmark = pytest.mark.pure
 
@@ -51,7 +52,7 @@ def test_the_caller_is_left_the_agent_right_each_in_its_place(recorder: Recorder
     talk(recording, 1, 20)
     recording.agent(200, loud(0x20, 800))
     talk(recording, 26, 50)  # five were lost
-    done = recording.finish().result(10)
+    done = finished(recorder, recording)
     stereo = channels(done.path)
     assert done == Finished(
         call=CALL, path=done.path, duration_ms=1000, rate=8000, channels=2, size=44 + 8000 * 4, peaks=done.peaks
@@ -68,7 +69,7 @@ def test_peaks_show_where_somebody_speaks(recorder: Recorder) -> None:
     recording = recorder.open(CALL, MULAW_8K, wall_ms=0)
     for chunk in range(1, 801):
         recording.caller(loud(0x80 if 200 < chunk <= 400 else 0xFF), chunk, None, now_ms=chunk * 20)
-    done = recording.finish().result(10)
+    done = finished(recorder, recording)
     caller, agent = done.peaks
     assert len(caller) == len(agent) == 800
     assert caller == [0.0] * 200 + [0.98] * 200 + [0.0] * 400
@@ -80,7 +81,7 @@ def test_overlapping_agent_audio_later_wins_and_nothing_shifts(recorder: Recorde
     recording.agent(0, loud(0x20, 800))
     recording.agent(50, loud(0x30, 800))
     recording.agent(1000, loud(0x40, 8))
-    right = channels(recording.finish().result(10).path)[:, 1]
+    right = channels(finished(recorder, recording).path)[:, 1]
     assert right.size == 8008
     assert right[[0, 399, 400, 1199, 1200, 7999, 8000]].tolist() == [
         value(code) for code in (0x20, 0x20, 0x30, 0x30, 0xFF, 0xFF, 0x40)
@@ -91,7 +92,7 @@ def test_audio_before_the_beginning_is_cut_off(recorder: Recorder) -> None:
     recording = recorder.open(CALL, MULAW_8K, wall_ms=0)
     recording.caller(loud(0x10), 1, 0, now_ms=520)  # the stream began at 500 on the call's clock
     recording.agent(450, loud(0x20, 800))
-    assert np.flatnonzero(channels(recording.finish().result(10).path)[:, 1]).tolist() == list(range(400))
+    assert np.flatnonzero(channels(finished(recorder, recording).path)[:, 1]).tolist() == list(range(400))
 
 
 @pytest.mark.parametrize("fmt", [L16_8K, L16_16K])
@@ -100,7 +101,7 @@ def test_linear_codecs_are_kept_as_they_are(recorder: Recorder, fmt: AudioFormat
     samples = np.arange(fmt.rate // 50, dtype=np.int16)
     for chunk in range(1, 4):
         recording.caller(codecs.samples_to_l16(samples + chunk * 1000), chunk, None, now_ms=chunk * 20)
-    done = recording.finish().result(10)
+    done = finished(recorder, recording)
     assert done.rate == fmt.rate
     assert channels(done.path)[:, 0].tolist() == np.concatenate([samples + n * 1000 for n in (1, 2, 3)]).tolist()
 
@@ -113,7 +114,7 @@ def test_a_resumed_stream_continues_the_same_recording_by_the_wall_clock(recorde
     for chunk in range(1, 51):  # numbered afresh; the call's clock goes on
         second.caller(loud(0x20), chunk, 9_000_000 + chunk * 20, now_ms=3000 + chunk * 20)
     second.agent(3500, loud(0x30))
-    stereo = channels(second.finish().result(10).path)
+    stereo = channels(finished(recorder, second).path)
     assert stereo.shape[0] == 4000 * 8
     assert set(stereo[:8000, 0].tolist()) == {value(0x10)}
     assert set(stereo[8000:24000, 0].tolist()) == {0}
@@ -127,8 +128,8 @@ def test_a_call_that_comes_back_in_another_codec_keeps_what_it_has(recorder: Rec
     first.leave()
     second = recorder.open(CALL, L16_16K, wall_ms=1000)
     with pytest.raises(RecordingError, match="another codec"):
-        second.finish().result(10)
-    assert repair(recorder.folder(CALL)).duration_ms == 200
+        finished(recorder, second)
+    assert assemble(recorder.folder(CALL)).duration_ms == 200
 
 
 def test_what_a_crash_left_is_put_together_and_says_so(recorder: Recorder) -> None:
@@ -142,10 +143,10 @@ def test_what_a_crash_left_is_put_together_and_says_so(recorder: Recorder) -> No
     with (folder / "caller.raw").open("r+b") as file:
         file.truncate(32_000 - 321)  # torn in the middle of a sample
     (folder / "agent.raw").unlink()
-    done = repair(folder)
+    done = assemble(folder, repaired=True)
     assert done.repaired
     assert channels(done.path).shape == (15_839, 2)
-    assert repair(folder).size == done.size, "twice does no harm"
+    assert assemble(folder).size == done.size, "twice does no harm"
     discard(folder)
     discard(folder)
     assert left_behind(recorder.root) == []
@@ -153,15 +154,15 @@ def test_what_a_crash_left_is_put_together_and_says_so(recorder: Recorder) -> No
 
 def test_a_folder_without_a_usable_header_is_refused_with_a_reason(tmp_path: Path) -> None:
     with pytest.raises(RecordingError, match="no recording in"):
-        repair(tmp_path)
+        assemble(tmp_path)
     (tmp_path / "recording.json").write_text('{"call": 7}')
     with pytest.raises(RecordingError, match="damaged"):
-        repair(tmp_path)
+        assemble(tmp_path)
 
 
 def test_a_call_in_which_nothing_was_recorded_says_so(recorder: Recorder) -> None:
     with pytest.raises(RecordingError, match="nothing was recorded"):
-        recorder.open(CALL, MULAW_8K, wall_ms=0).finish().result(10)
+        finished(recorder, recorder.open(CALL, MULAW_8K, wall_ms=0))
 
 
 def test_a_full_disk_fails_the_recording_and_nothing_else(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,8 +184,8 @@ def test_a_full_disk_fails_the_recording_and_nothing_else(recorder: Recorder, mo
     assert recording.failed == "the disk refused the recording: No space left on device"
     talk(recording, 101, 200)
     with pytest.raises(RecordingError, match="No space left"):
-        recording.finish().result(10)
-    assert other.finish().result(10).duration_ms == 2000
+        finished(recorder, recording)
+    assert finished(recorder, other).duration_ms == 2000
 
 
 def test_a_folder_that_cannot_be_made_fails_the_recording(tmp_path: Path) -> None:
@@ -193,7 +194,7 @@ def test_a_folder_that_cannot_be_made_fails_the_recording(tmp_path: Path) -> Non
     recording = recorder.open(CALL, MULAW_8K, wall_ms=0)
     talk(recording, 1, 100)
     with pytest.raises(RecordingError, match="the disk refused"):
-        recording.finish().result(10)
+        finished(recorder, recording)
     assert recorder.close()
 
 
@@ -206,7 +207,7 @@ def test_when_the_disk_is_slow_audio_is_dropped_and_counted_but_never_shifted(tm
     gate.set()
     settle(recorder)
     talk(recording, 101, 150, code=0x30)
-    left = channels(recording.finish().result(10).path)[:, 0]
+    left = channels(finished(recorder, recording).path)[:, 0]
     assert recording.dropped_bytes == recorder.dropped_bytes == 8000
     assert set(left[:8000].tolist()) == {value(0x10)}
     assert set(left[8000:16000].tolist()) == {0}
@@ -220,7 +221,7 @@ def test_running_recordings_survive_the_end_of_the_process(tmp_path: Path) -> No
     talk(recording, 1, 50)
     settle(recorder)
     assert recorder.close()
-    assert repair(recorder.folder(CALL)).duration_ms == 1000
+    assert assemble(recorder.folder(CALL)).duration_ms == 1000
 
 
 def test_audio_is_on_the_disk_within_about_a_second_of_a_crash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,30 +249,7 @@ def test_a_fault_in_one_job_does_not_end_the_thread(recorder: Recorder) -> None:
     recorder.submit(broken)
     recording = recorder.open(CALL, MULAW_8K, wall_ms=0)
     talk(recording, 1, 2)
-    assert recording.finish().result(10).duration_ms == 40
-
-
-def test_a_result_nobody_waits_for_any_more_harms_nothing(recorder: Recorder) -> None:
-    gate = threading.Event()
-    recorder.submit(lambda: gate.wait(10) and None)
-    recording = recorder.open(CALL, MULAW_8K, wall_ms=0)
-    talk(recording, 1, 2)
-    future = recording.finish()
-    assert future.cancel()
-    gate.set()
-    settle(recorder)
-    assert repair(recorder.folder(CALL)).duration_ms == 40
-
-
-def test_a_fault_while_putting_together_reaches_the_future(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
-    def assemble(folder: Path) -> Finished:
-        raise MemoryError
-
-    monkeypatch.setattr("streaming.audio.recorder.assemble", assemble)
-    recording = recorder.open(CALL, MULAW_8K, wall_ms=0)
-    talk(recording, 1, 2)
-    with pytest.raises(RecordingError, match="could not be put together"):
-        recording.finish().result(10)
+    assert finished(recorder, recording).duration_ms == 40
 
 
 def test_a_long_recording_is_put_together_block_by_block(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -281,7 +259,7 @@ def test_a_long_recording_is_put_together_block_by_block(recorder: Recorder, mon
     for chunk in range(700):
         recording.caller(audio[chunk * 160 : chunk * 160 + 160], chunk, None, now_ms=chunk * 20)
     recording.agent(13_000, loud(0x00, 8003))
-    done = recording.finish().result(10)
+    done = finished(recorder, recording)
     stereo = channels(done.path)
     assert stereo[: len(audio), 0].tolist() == codecs.mulaw_to_samples(audio).tolist()
     bucket = -(-stereo.shape[0] // 800)
@@ -297,6 +275,15 @@ def test_a_long_recording_is_put_together_block_by_block(recorder: Recorder, mon
 def test_a_name_that_is_no_folder_is_refused(recorder: Recorder, name: str) -> None:
     with pytest.raises(ValueError, match="folder"):
         recorder.open(name, MULAW_8K, wall_ms=0)
+
+
+def finished(recorder: Recorder, recording: Recording) -> Finished:
+    """What becomes of a recording whose stream is over."""
+    recording.leave()
+    settle(recorder)
+    if recording.failed:
+        raise RecordingError(recording.failed)
+    return assemble(recorder.folder(recording.call))
 
 
 def settle(recorder: Recorder) -> None:
