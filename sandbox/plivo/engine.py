@@ -169,6 +169,8 @@ class _Outbound(_Conversation):
             await self._close()
             return
         self.answer()
+        if call.options.send_digits:
+            call.digits_from_agent.append({"digits": call.options.send_digits, "by": "call"})
         if call.options.machine_detection:
             self.exchange.spawn(self._detect_machine())
         await self._talk()

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import aiohttp
 import numpy as np
 
-from sandbox.audio import Samples, read_wav, resample
+from sandbox.audio import Samples, read_wav
 from sandbox.plivo.media_format import PHONE_RATE
+from sandbox.resampling import convert_rate
 
 if TYPE_CHECKING:
     from sandbox.plivo.exchange import Exchange
@@ -33,7 +34,7 @@ async def spoken(exchange: Exchange, text: str) -> Samples:
         from sandbox.voice import say  # noqa: PLC0415 (loads a library of 21 MB that most tests do not need)
 
         speech = say(plain, "en-us")
-        return resample(speech.samples, speech.rate, PHONE_RATE)
+        return convert_rate(speech.samples, speech.rate, PHONE_RATE)
 
     return await asyncio.to_thread(make)
 
@@ -57,4 +58,4 @@ async def played(exchange: Exchange, url: str) -> Samples | None:
         return np.zeros(_UNKNOWN_FILE_MS * PHONE_RATE // 1000, np.int16)
     if samples.ndim == 2:
         samples = np.mean(samples, axis=1).astype(np.int16)
-    return resample(samples, rate, PHONE_RATE)
+    return await asyncio.to_thread(convert_rate, samples, rate, PHONE_RATE)
