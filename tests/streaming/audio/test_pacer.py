@@ -431,6 +431,18 @@ def test_a_late_acknowledgement_moves_the_clock_and_one_in_time_moves_it_back() 
     assert poll(1020) == [1200, 1400]
 
 
+def test_an_acknowledgement_does_not_pull_audio_to_before_it_was_sent() -> None:
+    pacer = Pacer(MULAW_8K)
+    pacer.release(1)
+    pacer.add(1, 0, tone(200))
+    pacer.complete(1, 0)
+    name = next(item.name for item in pacer.poll(0).send if isinstance(item, Checkpoint))
+    pacer.add(1, 1, tone(500, 9))
+    pacer.poll(500)  # after a gap
+    pacer.acknowledge(name, 600)
+    assert pacer.position(600) == (1, 1, 100)
+
+
 def test_a_false_early_acknowledgement_does_not_make_the_pacer_burst() -> None:
     line = Line(Pacer(MULAW_8K))
     say(line.pacer, 1, *[tone(200)] * 20)
