@@ -1,4 +1,4 @@
-"""Audio arithmetic for every part of the sandbox: G.711, resampling, WAV files, energy.
+"""Audio arithmetic for every part of the sandbox: G.711, WAV files, tones, energy.
 
 Samples are numpy int16 arrays, mono unless said otherwise. Own code, not a library, because the sandbox is its own
 process with few dependencies; none of this is Parley's audio code, so the two check each other.
@@ -58,30 +58,6 @@ def l16_decode(data: bytes) -> Samples:
 def l16_encode(samples: Samples) -> bytes:
     """Samples to little-endian 16-bit PCM."""
     return samples.astype("<i2").tobytes()
-
-
-def resample(samples: Samples, source_hz: int, target_hz: int, *, taps: int = 32) -> Samples:
-    """Windowed-sinc resampling of a whole clip between any two rates in Hz (`taps` zero crossings on each side).
-
-    Works on complete clips, not on streams: there is no state between two invocations.
-    """
-    if source_hz == target_hz or samples.size == 0:
-        return samples.astype(np.int16)
-    count = round(samples.size * target_hz / source_hz)
-    cutoff = min(1.0, target_hz / source_hz)
-    half = int(np.ceil(taps / cutoff))
-    padded = np.concatenate([np.zeros(half), samples.astype(np.float64), np.zeros(half + 1)])
-    position = np.arange(count) * (source_hz / target_hz)
-    base = np.floor(position).astype(np.int64)
-    offsets = np.arange(-half + 1, half + 1)
-    out = np.empty(count)
-    for first in range(0, count, 8192):
-        block = slice(first, min(first + 8192, count))
-        distance = position[block, None] - (base[block, None] + offsets)
-        window = np.cos(np.pi * distance / (2 * (half + 1))) ** 2
-        kernel = cutoff * np.sinc(cutoff * distance) * window
-        out[block] = np.sum(padded[base[block, None] + offsets + half] * kernel, axis=1)
-    return np.clip(np.rint(out), -32768, 32767).astype(np.int16)
 
 
 def read_wav(source: Path | bytes) -> tuple[Samples, int]:

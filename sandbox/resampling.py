@@ -1,7 +1,6 @@
-"""Resampling with kept filters: whole sentences for the voice, endless streams for the recogniser.
+"""Resampling with kept filters: whole sentences for voice and clips, endless streams for the recogniser and calls.
 
-``audio.resample`` computes its kernel anew for each clip, which is too slow for a live call; here the polyphase filters
-of a pair of rates are made once per process.
+The polyphase filters of a pair of rates are made once per process: computing them anew is too slow for a live call.
 """
 
 from __future__ import annotations

@@ -10,9 +10,10 @@ import argparse
 
 import numpy as np
 
-from sandbox.audio import Samples, resample, rms, trim, wav_bytes
+from sandbox.audio import Samples, rms, trim, wav_bytes
 from sandbox.clips import CLIP_RATE, clip_path
 from sandbox.plivo.scenario import load_scenario, scenario_names
+from sandbox.resampling import convert_rate
 from sandbox.voice import say
 
 WORDS_PER_MINUTE = 125  # slower than the agents: an 8 kHz recogniser understands it best
@@ -23,7 +24,7 @@ PEAK = 30000.0
 def speak(text: str, voice: str) -> Samples:
     """Speech of `text` at 8 kHz: trimmed, level set. Raises LookupError when espeak-ng has no such voice."""
     speech = say(text, voice, WORDS_PER_MINUTE)
-    spoken = trim(resample(speech.samples, speech.rate, CLIP_RATE), CLIP_RATE)
+    spoken = trim(convert_rate(speech.samples, speech.rate, CLIP_RATE), CLIP_RATE)
     if spoken.size == 0:
         message = f"espeak-ng said nothing for {text!r}"
         raise ValueError(message)

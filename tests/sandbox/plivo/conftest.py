@@ -40,6 +40,7 @@ class Stream:
         self.headers = dict(request.headers)
         self.received: list[dict] = []
         self.news = asyncio.Event()
+        self.gone = asyncio.Event()
 
     async def send(self, event: str, **message) -> None:
         await self.ws.send_str(json.dumps({"event": event, **message}))
@@ -107,6 +108,7 @@ class Peer:
                     stream.received.append(json.loads(message.data))
                     stream.news.set()
         finally:
+            stream.gone.set()
             if talking:
                 talking.cancel()
                 results = await asyncio.gather(talking, return_exceptions=True)

@@ -274,6 +274,13 @@ async def test_429_and_403_are_given_as_often_as_asked(client, peer, line):
     assert len((await line.control.ledger())["rings"]) <= 1
 
 
+async def test_rest_faults_can_hit_every_resource(client, line):
+    await line.control.faults(rest_scope="all", rest_429=1)
+    with pytest.raises(exceptions.PlivoRestError, match="429"):
+        await do(client.account.get)
+    assert (await do(client.account.get)).auth_id == DEMO_AUTH_ID
+
+
 async def test_a_slow_reply_does_not_stop_the_call(client, peer, line):
     await line.control.behaviour("*", {"kind": "busy"})
     await line.control.faults(rest_slow_ms=700)
