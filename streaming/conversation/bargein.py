@@ -135,6 +135,10 @@ class BargeIn:
         left = reply.left_ms(self._desk.now)
         return left is not None and left <= NEARLY_DONE_MS
 
+    def is_farewell(self, text: str) -> bool:
+        """Whether what the caller says after the goodbye asks for nothing."""
+        return is_courtesy(text, rules=self._desk.rules, closing=True)
+
     def only_greets(self, text: str) -> bool:
         """Whether a caller who speaks first has said no more than hello."""
         return is_courtesy(text, rules=self._desk.rules, opening=True)

@@ -46,6 +46,7 @@ class Caller:
         self._closing = closing
         self._keypad = keypad
         self._answered = desk.plan.mode == "conversation"
+        self._beside: list[tuple[str, events.TurnKind, int]] = []  # keys and lines: text, kind, since when
 
     # --- the caller speaks -------------------------------------------------------------------------------------------
 
@@ -120,6 +121,10 @@ class Caller:
         if not hearing.settled:
             self._words_came()
             return
+        if self._beside:
+            self._answer_beside()
+            self._bargein.turn_settled()
+            return
         if not hearing.text:
             self._turn_was_empty()
             return
@@ -152,6 +157,7 @@ class Caller:
             or self._voice.floor is not None
             or self._opening.due
             or self._closing.reason is not None
+            or self._closing.leaving is not None
             or self._replies.tools_running
             or self._keypad.digits
             or self._hearing.speech.active
@@ -215,13 +221,34 @@ class Caller:
             self._voice.stop(f"interrupted_by_{why}")
 
     def _said_otherwise(self, text: str, *, kind: events.TurnKind, began_ms: int) -> None:
-        """Keys or a typed line, a turn at once; words spoken just before belong to it."""
-        now = self._desk.now
+        """Keys or a typed line, a turn at once; words spoken just before are waited for and belong to it."""
+        self._beside.append((text, kind, began_ms))
+        if self._hearing.settled:
+            self._answer_beside()
+        else:
+            self._hearing.hurry()
+
+    def _answer_beside(self) -> None:
+        kind = self._beside[0][1]
         if self._hearing.text:
             spoken = self._hearing.take()
             self._hearing.write(spoken, end_reason=kind)
             self._desk.history.caller_said(spoken.text)
-        turn = HeardTurn(text=text, started_ms=began_ms, speech_end_ms=now, stt_final_ms=None, decided_ms=now)
-        self._hearing.write(turn, end_reason=kind, kind=kind)
-        self._desk.note("turn_decided", rule=kind, silence_ms=0, characters=len(text))
-        self._answer(turn)
+        turns = self.write_beside()
+        for turn in turns[:-1]:
+            self._desk.history.caller_said(turn.text)
+        self._desk.note("turn_decided", rule=kind, silence_ms=0, characters=len(turns[-1].text))
+        self._answer(turns[-1])
+
+    def write_beside(self, *, interrupted: bool = False) -> list[HeardTurn]:
+        """Records the keys and typed lines that wait for words, and forgets them."""
+        now = self._desk.now
+        turns = []
+        for text, kind, began_ms in self._beside:
+            turn = HeardTurn(text=text, started_ms=began_ms, speech_end_ms=now, stt_final_ms=None, decided_ms=now)
+            self._hearing.write(
+                turn, end_reason="call_ended" if interrupted else kind, kind=kind, interrupted=interrupted
+            )
+            turns.append(turn)
+        self._beside.clear()
+        return turns

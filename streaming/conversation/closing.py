@@ -19,12 +19,14 @@ class Closing:
 
     Attributes:
         reason: why the call is being ended; None while it is not. The first reason stays.
+        leaving: a goodbye that the caller may still answer was heard; the reason of the hang-up that follows.
     """
 
     def __init__(self, desk: Desk, voice: Voice) -> None:
         self._desk = desk
         self._voice = voice
         self.reason: EndReason | None = None
+        self.leaving: EndReason | None = None
 
     def begin(self, reason: EndReason, kind: TurnKind, texts: tuple[str, ...], *, at_once: bool) -> bool:
         """Begins the end; False when there is nothing to say or wait for and the call can end now.

@@ -75,6 +75,9 @@ class Hearing:
         self._committed_ms = 0
         self._answered = 0
         self._given_up: dict[int, bool] = {}
+        self._before_burst = ""  # partial words whose final text was still due when the caller went on
+        self._unconfirmed = ""  # such words, their final text given up
+        self._spent = ""  # partial words that stood for a final text; the STT may still repeat them
 
     # --- state -------------------------------------------------------------------------------------------------------
 
@@ -124,6 +127,8 @@ class Hearing:
         timers = self._desk.timers
         timers.clear(Timer.SPECULATE, Timer.COMMIT, Timer.DECIDE)
         timers.set(Timer.BURST, self._desk.now + SILENT_LINE_MS)
+        if self.awaits_final:
+            self._before_burst = self.partial
         if same_turn:
             self.endpointing.caller_paused(self.speech.onset_ms - self.silent_from_ms)
         if self._started_ms is None:
@@ -165,9 +170,14 @@ class Hearing:
         self._desk.do(Commit(self._committed))
         self._desk.timers.set(Timer.FINAL, self._desk.now + self._numbers.stt_final_ms)
 
+    def hurry(self) -> None:
+        """Does not wait for the rest of a pause with asking for the final text."""
+        if Timer.COMMIT in self._desk.timers:
+            self._desk.timers.set(Timer.COMMIT, self._desk.now)
+
     def heard_partial(self, text: str) -> bool:
         """Takes a partial text; False when it belongs to words that were settled already."""
-        text = words_of(text)
+        text = self._not_yet_spent(words_of(text))
         if self._given_up and not self._uncommitted and not self.awaits_final:
             return False
         if text == self.partial:
@@ -190,7 +200,9 @@ class Hearing:
             return self._late_final(text, commit)
         if 0 < commit <= self._committed:
             self._answered = commit
+            text = self._not_yet_spent(text)
             self._given_up.clear()
+            self._spent = ""
             self._desk.note("stt_final", commit=commit, waited_ms=self._desk.now - self._committed_ms)
             if not self.awaits_final:
                 self._desk.timers.clear(Timer.FINAL)
@@ -198,9 +210,8 @@ class Hearing:
             commit = 0
         self.partial = ""
         self._stt_final_ms = self._desk.now
-        if text:
-            self._pieces.append((commit, text))
-            self._grew()
+        if text or self._unconfirmed:
+            self._keep(commit, text)
             if (
                 not self.speech.active
                 and not self._uncommitted
@@ -212,13 +223,17 @@ class Hearing:
 
     def final_overdue(self) -> None:
         """The final text did not come in time: the last partial stands for it."""
+        went_on = self._uncommitted
         for number in range(self._answered + 1, self._committed + 1):
-            self._given_up[number] = bool(self.partial)
-        if self.partial:
-            self._pieces.append((self._committed, self.partial))
+            self._given_up[number] = bool(self.partial) and not went_on
         self._desk.note("stt_final_overdue", commit=self._committed, had_partial=bool(self.partial))
         self._answered = self._committed
-        self.partial = ""
+        if went_on:  # the partial grows on; the final text of the next commit tells whether it holds these words too
+            self._unconfirmed = self._before_burst
+        elif self.partial:
+            self._keep(self._committed, self.partial)
+            self._spent = self.partial
+            self.partial = ""
 
     def _late_final(self, text: str, commit: int) -> bool:
         had_text = self._given_up.pop(commit, None)
@@ -226,14 +241,33 @@ class Hearing:
         if had_text is None or not text:
             return False
         if not had_text:
-            self._pieces.append((commit, text))
-            self._grew()
+            self.partial = self._unconfirmed = ""
+            self._keep(commit, text)
             return True
         for index, (number, _) in enumerate(self._pieces):
             if number == commit:
                 self._pieces[index] = (commit, text)
                 return True
         return False
+
+    def _keep(self, commit: int, text: str) -> None:
+        """Adds words that stay, after those whose own final text never came, unless they are among them."""
+        if self._unconfirmed and not normalise(text).startswith(normalise(self._unconfirmed)):
+            self._pieces.append((0, self._unconfirmed))
+        self._unconfirmed = ""
+        if text:
+            self._pieces.append((commit, text))
+        self._grew()
+
+    def _not_yet_spent(self, text: str) -> str:
+        """A transcript without the words at its beginning that were taken from a partial already."""
+        spent = normalise(self._spent)
+        if not spent or not f"{normalise(text)} ".startswith(f"{spent} "):
+            return text
+        words = text.split()
+        while words and spent:
+            spent = spent.removeprefix(normalise(words.pop(0))).lstrip()
+        return " ".join(words)
 
     def _grew(self) -> None:
         self.words_ms = self._desk.now
@@ -272,7 +306,7 @@ class Hearing:
             decided_ms=now,
         )
         self._pieces.clear()
-        self.partial = ""
+        self.partial = self._unconfirmed = ""
         self._started_ms = self.speech.onset_ms if self.speech.active else None
         self._stt_final_ms = None
         self._probability = None

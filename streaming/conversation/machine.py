@@ -28,6 +28,8 @@ from streaming.conversation.voice import Voice
 # Watchdogs behind the driver's own clocks, so that no lost event can leave a call hanging.
 MODEL_STALL_MS = 20_000
 VOICE_STALL_MS = 20_000
+# After a goodbye, a caller who is making a sound has this long to make words of it.
+LINGER_MS = 3000
 
 
 class Conversation:
@@ -164,6 +166,9 @@ class Conversation:
             floor = self._voice.floor
             if floor is not None and floor.all_heard and floor.model_done:
                 self._utterance_heard(floor)
+            elif self._closing.leaving is not None:
+                if not self._take_leave(self._closing.leaving):
+                    break
             elif floor is None and self._voice.next is not None and self._may_release(self._voice.next):
                 self._voice.give_floor()
             elif self._may_answer():
@@ -178,15 +183,29 @@ class Conversation:
         if reply.segments:
             self._hearing.endpointing.agent_said(reply.text)
             self._silence.broken(self._desk.now)
-        said = self._hearing.text
-        wants_more = bool(said) and not self._bargein.is_courtesy(said)
         self._voice.finish()
-        if reply.ends_call is None:
-            return
-        if self._closing.reason is None and (wants_more or self._replies.owed or self._voice.next is not None):
-            self._desk.note("closing_called_off", reason=reply.ends_call)
-            return
-        self._end(reply.ends_call)
+        if reply.ends_call is not None and self._closing.reason is not None:
+            self._end(reply.ends_call)
+        elif reply.ends_call is not None:
+            self._closing.leaving = reply.ends_call
+            self._timers.set(Timer.CLOSE, self._desk.now + LINGER_MS)
+
+    def _take_leave(self, reason: EndReason) -> bool:
+        """The goodbye was heard: hangs up unless the caller has more to say; False while that is not known."""
+        said = self._hearing.text
+        if self._replies.owed or self._voice.next is not None or self._closing.reason is not None:
+            self._stay(reason)
+        elif self._hearing.settled and not self._keypad.digits and (not said or self._bargein.is_farewell(said)):
+            self._end(reason)
+        else:
+            return False
+        return True
+
+    def _stay(self, reason: EndReason) -> None:
+        self._desk.note("closing_called_off", reason=reason)
+        self._closing.leaving = None
+        if self._closing.reason is None:
+            self._timers.clear(Timer.CLOSE)
 
     def _may_release(self, reply: Reply) -> bool:
         return reply.decided and (not self._hearing.speech.active or not reply.by_model)
@@ -211,6 +230,7 @@ class Conversation:
             and voice.floor is None
             and voice.next is None
             and self._closing.reason is None
+            and self._closing.leaving is None
             and not self._replies.owed
             and not self._replies.tools_running
             and not self._keypad.digits
@@ -324,8 +344,14 @@ class Conversation:
             self._end(self._closing.reason or reason)
 
     def _close_overdue(self) -> None:
-        if not self._closing.overdue():
-            self._end(self._closing.reason or "max_length")
+        if (
+            self._closing.leaving is not None
+            and self._hearing.text
+            and not self._bargein.is_farewell(self._hearing.text)
+        ):
+            self._stay(self._closing.leaving)
+        elif self._closing.leaving is not None or not self._closing.overdue():
+            self._end(self._closing.leaving or self._closing.reason or "max_length")
 
     def _end(self, reason: EndReason) -> None:
         self._write_open_turns()
@@ -349,6 +375,7 @@ class Conversation:
         now = self._desk.now
         if self._hearing.text:
             self._hearing.write(self._hearing.take(), end_reason="call_ended", interrupted=True)
+        self._caller.write_beside(interrupted=True)
         if digits := self._keypad.take():
             turn = HeardTurn(f"[keypad] {digits}", self._keypad.began_ms, now, None, now)
             self._hearing.write(turn, end_reason="call_ended", kind="dtmf", interrupted=True)

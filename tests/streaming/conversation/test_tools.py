@@ -190,6 +190,20 @@ def test_words_over_a_goodbye_that_may_not_be_interrupted_call_the_end_off_as_we
     assert call.said_by("agent")[1] == "Yes, we do."
 
 
+@pytest.mark.parametrize("partial_ms", [150, None])
+def test_a_caller_who_begins_with_the_last_word_of_the_goodbye_is_heard_out(partial_ms):
+    goodbye = "Goodbye and see you soon."
+    options = {"ears": Ears(partial_ms=partial_ms), "the_plan": plan(opening=(), interruptible=False)}
+    model = brain(("book", end_call(goodbye)), ("vegan", "Yes, we do."))
+    more = book(model, Say("Oh, do you have vegan dishes?", into=len(goodbye) * 60 - 200), until_ms=12_000, **options)
+    assert more.ended is None
+    assert more.said_by("agent")[1] == "Yes, we do."
+    leave = book(model, Say("Thank you, bye!", into=len(goodbye) * 60 - 200), **options)
+    assert leave.ended == "agent_ended"
+    assert leave.said_by("caller")[1] == "Thank you, bye!"
+    assert len(leave.said_by("agent")) == 1
+
+
 def test_end_call_is_refused_where_the_plan_does_not_allow_it():
     call = book(
         brain(("book", end_call()), ("not available", "How else can I help?")),

@@ -147,6 +147,39 @@ def test_a_final_that_is_answered_twice_counts_once():
     assert len(call.requests) == 1
 
 
+@pytest.mark.parametrize("lost", [True, False])
+def test_words_whose_final_never_came_are_kept_once_when_the_caller_goes_on(lost):
+    """The recogniser gives the lost words with the next final, or never."""
+    conversation = Conversation(plan(opening=()))
+    heard = []
+
+    def give(event, now_ms):
+        heard.extend(a for a in conversation.handle(event, now_ms) if isinstance(a, events.Commit | events.WriteTurn))
+
+    def speak(begin_ms, end_ms, probability=0.95):
+        for at in range(begin_ms, end_ms, 32):
+            give(SpeechWindow(probability), at)
+
+    give(events.Started(), 0)
+    speak(1000, 1800)
+    give(events.TranscriptPartial("my number is"), 1790)
+    speak(1800, 2200, 0.0)
+    speak(2200, 3200)
+    give(events.TranscriptPartial("my number is four one"), 3190)
+    speak(3200, 3600, 0.0)
+    assert heard == [events.Commit(1), events.Commit(2)]
+    give(TranscriptFinal("my number is four one five." if lost else "four one five.", 2), 3620)
+    speak(3620, 7000, 0.0)
+    assert heard[-1].text == "my number is four one five."
+
+
+def test_words_taken_from_a_partial_are_not_taken_again_when_the_recogniser_repeats_them():
+    script = [Say(TABLE, at=1000), Say("For five people, please.", pause=819)]
+    call = Simulation(plan(opening=()), script=script, ears=Ears(partial_ms=100, final_ms=852)).run(until_ms=9_000)
+    assert call.notes("stt_final_overdue")
+    assert call.said_by("caller") == [TABLE, "For five people, please."]
+
+
 def test_a_late_final_is_the_turn_when_there_was_no_partial_at_all():
     call = one_turn(ears=Ears(partial_ms=None, late={1: 1500}))
     assert call.said_by("caller") == [TABLE]
