@@ -13,6 +13,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from sandbox.plivo.faults import Faults
+from sandbox.plivo.stream_report import stream_json
 from sandbox.plivo.webhooks import Signers
 
 if TYPE_CHECKING:
@@ -274,7 +275,7 @@ class Call:
             "violations": self.violations,
             "digits_from_agent": self.digits_from_agent,
             "caller": self.caller.report() if self.caller else None,
-            "streams": [stream.report() for stream in self.streams],
+            "streams": [stream_json(stream) for stream in self.streams],
         }
 
 

@@ -16,12 +16,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
-from yarl import URL
 
 from sandbox.audio import Samples
 from sandbox.plivo.media_format import FRAME_MS, PHONE_FRAME, PHONE_RATE, FrameEncoder
 from sandbox.plivo.playout import Marker, Playout
-from sandbox.plivo.signatures import handshake_url, signature_headers
+from sandbox.plivo.stream_dial import connect
 from sandbox.plivo.stream_protocol import (
     Command,
     ProtocolError,
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
     from sandbox.plivo.call import Call
     from sandbox.plivo.exchange import Exchange
 
-ATTEMPTS = 3
 _SOCKET_BUFFER_FRAMES = 2000  # 40 s of audio that the server does not read
 _DEGRADED_AT = (600, 1200, 1800)
 _LATE_ACK_S = 0.3
@@ -109,8 +107,10 @@ class StreamClient:
         deadline = asyncio.get_running_loop().time() + self.spec.timeout_s
         first = True
         while True:
-            websocket = await self._connect()
+            websocket = await self._open()
             if websocket is None:
+                if self._stop.done():
+                    return self._stop.result()
                 self._status("DroppedStream", "failed", reason="connection_failed")
                 return "connection_failed"
             if first:
@@ -123,62 +123,24 @@ class StreamClient:
                 self._status(event, "failed" if event == "DroppedStream" else "stopped", reason=reason)
                 return reason
             first = False
-            await asyncio.sleep(self.faults.reconnect_delay_ms * self.exchange.settings.time_scale / 1000)
+            pause = self.faults.reconnect_delay_ms * self.exchange.settings.time_scale / 1000
+            await asyncio.wait({self._stop}, timeout=pause)
             if self.faults.reconnect == "new_stream":
                 self.stream_id = self.exchange.new_id()
             self._sequence = self.faults.sequence_from
             self._chunks = dict.fromkeys(self.spec.tracks, 0)
             self._out = asyncio.Queue()
 
-    async def _connect(self) -> aiohttp.ClientWebSocketResponse | None:
-        settings = self.exchange.settings
-        for attempt in range(1, ATTEMPTS + 1):
-            if attempt > 1:
-                await asyncio.sleep(settings.stream_retry_s * settings.time_scale)
-            entry = self.exchange.ledger.socket(
-                {
-                    "call_uuid": self.call.uuid,
-                    "stream_id": self.stream_id,
-                    "url": self.spec.url,
-                    "attempt": attempt,
-                    "opened": False,
-                }
-            )
-            if attempt <= self.faults.connect_fails:
-                entry["error"] = "fault: connect_fails"
-                continue
-            if self.faults.connect_delay_ms:
-                await asyncio.sleep(self.faults.connect_delay_ms / 1000)
-            websocket = await self._dial(entry)
-            if websocket is not None:
-                return websocket
-        return None
-
-    async def _dial(self, entry: dict[str, Any]) -> aiohttp.ClientWebSocketResponse | None:
-        url = URL(self.spec.url, encoded=True).with_fragment(None)
-        headers = signature_headers(
-            "GET",
-            handshake_url(str(url), self.faults.handshake_url),
-            {},
-            tokens=self.call.signers.tokens,
-            main_tokens=self.call.signers.main_tokens,
-            fault=self.faults.handshake_signature,
-        )
+    async def _open(self) -> aiohttp.ClientWebSocketResponse | None:
+        """Connect, unless the stream is stopped before."""
+        opening = asyncio.create_task(connect(self.exchange, self.call, self.spec, self.stream_id))
         try:
-            async with asyncio.timeout(self.exchange.settings.stream_connect_timeout_s):
-                websocket = await self.exchange.session.ws_connect(
-                    url, headers=headers, max_msg_size=0, timeout=aiohttp.ClientWSTimeout(ws_close=2.0)
-                )
-        except aiohttp.WSServerHandshakeError as error:
-            entry["status"] = error.status
-            self.call.note("stream_refused", status=error.status)
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            entry["error"] = f"{type(error).__name__}: {error}"
-            self.call.note("stream_unreachable", error=type(error).__name__)
-        else:
-            entry.update(opened=True, status=101)
-            return websocket
-        return None
+            either: set[asyncio.Future[Any]] = {opening, self._stop}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            return opening.result() if opening.done() else None
+        finally:
+            opening.cancel()
+            await asyncio.gather(opening, return_exceptions=True)
 
     async def _converse(self, websocket: aiohttp.ClientWebSocketResponse, deadline: float, *, fault_drop: bool) -> str:
         self._ws = websocket
@@ -415,7 +377,7 @@ class StreamClient:
             self.playout.forget_audio(start)
         return [(at // factor, media_format.to_phone(media_format.decode(data))) for at, data in pieces]
 
-    # --- callbacks and report ---
+    # --- callbacks ---
 
     def _status(self, word: str, other_word: str, *, reason: str = "") -> None:
         self.call.note("stream_status", event=word, reason=reason)
@@ -439,19 +401,3 @@ class StreamClient:
                 as_json=self.faults.stream_status_json,
             )
         )
-
-    def report(self) -> dict[str, Any]:
-        """The stream for the control API."""
-        return {
-            "stream_id": self.stream_id,
-            "url": self.spec.url,
-            "bidirectional": self.spec.bidirectional,
-            "content_type": f"{self.spec.media_format.encoding};rate={self.spec.media_format.rate}",
-            "status": self.status,
-            "reason": self.reason,
-            "start_ms": self.start_sent_ms,
-            "connections": self.connections,
-            "frames_sent": self.frames_sent,
-            "messages": self.messages,
-            "playout": self.playout.report(),
-        }

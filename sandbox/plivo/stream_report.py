@@ -5,7 +5,7 @@ Used by the control API.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,3 +23,20 @@ def stream_wav(stream: StreamClient) -> bytes:
     for chunk in playout.chunks:
         samples[chunk.start : chunk.end] = stream.spec.media_format.decode(chunk.data)
     return wav_bytes(samples, playout.rate)
+
+
+def stream_json(stream: StreamClient) -> dict[str, Any]:
+    """The stream for the control API."""
+    return {
+        "stream_id": stream.stream_id,
+        "url": stream.spec.url,
+        "bidirectional": stream.spec.bidirectional,
+        "content_type": f"{stream.spec.media_format.encoding};rate={stream.spec.media_format.rate}",
+        "status": stream.status,
+        "reason": stream.reason,
+        "start_ms": stream.start_sent_ms,
+        "connections": stream.connections,
+        "frames_sent": stream.frames_sent,
+        "messages": stream.messages,
+        "playout": stream.playout.report(),
+    }

@@ -7,7 +7,7 @@ import plivo
 import pytest
 
 from sandbox.config import DEMO_AUTH_TOKEN
-from tests.sandbox.plivo.conftest import NUMBER
+from tests.sandbox.plivo.conftest import NUMBER, silent_script
 from tests.sandbox.plivo.test_streams import STAY, ended, streaming
 
 pytestmark = pytest.mark.sandbox
@@ -49,6 +49,16 @@ async def test_connecting_and_starting_can_be_slow(line, peer):
     uuid, _ = await streaming(line, peer, faults={"connect_delay_ms": 200, "start_delay_ms": 200})
     report = await ended(line, uuid)
     assert report["streams"][0]["start_ms"] >= 400
+
+
+async def test_a_call_can_end_while_its_stream_is_being_opened(line, peer):
+    peer.replies["/answer"] = peer.stream_xml()
+    faults = {"connect_delay_ms": 20000}
+    uuid = await line.control.inbound_call(NUMBER, script=silent_script({"silence": 100}, "hangup"), faults=faults)
+    report = await line.control.report(uuid, wait="ended", timeout_s=3)
+    assert report["streams"][0]["reason"] == "call_hangup"
+    assert "stream_did_not_stop" not in [line["what"] for line in report["timeline"]]
+    assert peer.streams == []
 
 
 async def test_start_can_stay_away(line, peer):
