@@ -160,7 +160,10 @@ class Carrier:
 
 @dataclass
 class Word:
+    """A spoken word; ``line_ms`` is when the line that it belongs to began."""
+
     text: str
+    line_ms: int
     start_ms: int
     end_ms: int
 
@@ -329,7 +332,7 @@ class Simulation:
                 if step.seen_by_vad:
                     self._spans.append((self.now, self.now + length, SPEECH))
                 for index, text in enumerate(words):
-                    word = Word(text, self.now + index * step.word_ms, self.now + (index + 1) * step.word_ms)
+                    word = Word(text, self.now, self.now + index * step.word_ms, self.now + (index + 1) * step.word_ms)
                     self._words.append(word)
                     if self.ears.partial_ms is not None:
                         self._later((index + 1) * step.word_ms + self.ears.partial_ms, self._partial)

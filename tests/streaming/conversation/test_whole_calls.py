@@ -71,7 +71,8 @@ def test_every_word_of_the_caller_is_in_exactly_one_turn_and_the_agents_turns_ar
 ):
     call = Simulation(the_plan, script=script, model=model, ears=ears, mouth=mouth, carrier=carrier, tools={})
     call.run(until_ms=300_000)
-    said = [word.text for word in call._words]
+    # A line that begins when the agent has just hung up is heard by nobody.
+    said = [word.text for word in call._words if word.line_ms < (call.ended_ms or call.now) - 130]
     written = " ".join(turn.text for turn in call.turns if turn.role == "caller" and turn.kind == "speech").split()
     assert written == said
     for turn in call.turns:
