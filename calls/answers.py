@@ -31,8 +31,14 @@ APOLOGY = "We are sorry, your call cannot be taken at the moment. Please call ag
 
 
 def conversation(call: Call, *, now: datetime.datetime) -> Document:
-    """The document of a call that is put through; each time with a token of its own."""
-    spec = _spec(call)
+    """The document of a call that is put through; each time with a token of its own.
+
+    Raises:
+        ValueError: the call has no agent to run on.
+    """
+    spec = call.spec
+    if spec is None:
+        raise ValueError("a call without an agent cannot be put through")
     document = Document()
     if spec.mode == "listen_only":
         for text in (spec.disclosure, spec.recording_notice if spec.record else ""):
@@ -50,7 +56,7 @@ def refused(call: Call) -> Document:
 
 def outbound(call: Call, *, now: datetime.datetime) -> Document:
     """The document of a call that we placed and that was picked up; nothing is said on one that must not be."""
-    if call.agent_version is None or is_over(call.status) or call.stream_ended_at is not None:
+    if call.spec is None or is_over(call.status) or call.stream_ended_at is not None:
         return Document().hang_up()
     facts = Facts(status=Call.Status.ANSWERED, answered_at=now)
     state = lifecycle.apply(call_id=call.pk, facts=facts, deadline_at=now + lifecycle.ANSWERED_GRACE)
@@ -64,9 +70,9 @@ def after_stream(call: Call, *, replay: bool, now: datetime.datetime) -> Documen
     """The document after a stream: the end, or another stream for a conversation that was cut off."""
     if is_over(call.status) or call.stream_ended_at is not None or call.end_reason == Call.EndReason.REFUSED:
         return Document().hang_up()
-    if call.agent_version is None or call.end_reason == Call.EndReason.STREAM_LOST:
+    spec = call.spec
+    if spec is None or call.end_reason == Call.EndReason.STREAM_LOST:
         return _give_up(call)
-    spec = _spec(call)
     if call.live_at and now - call.live_at >= datetime.timedelta(milliseconds=spec.max_call_ms):
         facts = Facts(end_reason=Call.EndReason.MAX_LENGTH, stream_ended_at=now)
         lifecycle.apply(call_id=call.pk, facts=facts, deadline_at=now + lifecycle.AFTER_STREAM_GRACE)
@@ -114,7 +120,7 @@ def _round(document: Document, call: Call) -> Document:
 
 
 def _give_up(call: Call) -> Document:
-    spec = call.agent_version.spec if call.agent_version else None
+    spec = call.spec
     apology, language = (spec.apology or APOLOGY, spec.language) if spec else (APOLOGY, "en-US")
     if spec:
         apology = _filled(apology, call, spec, timezone.now()) or APOLOGY
@@ -135,9 +141,3 @@ def _filled(text: str, call: Call, spec: AgentSpec, now: datetime.datetime) -> s
     )
     own = {str(name): str(value) for name, value in call.variables.items()}
     return render(text, {**values, **spec.variables, **own})
-
-
-def _spec(call: Call) -> AgentSpec:
-    if call.agent_version is None:
-        raise ValueError("a call without a version cannot be put through")
-    return call.agent_version.spec

@@ -8,6 +8,7 @@ import datetime
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import msgspec
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
 from django.db.models import Max
@@ -36,10 +37,11 @@ def create_browser_call(*, agent: Agent, user: AbstractBaseUser, draft: bool, no
     """The call of the *Talk to it* page.
 
     Args:
-        draft: talk to the agent as it is being edited; the call then has no version.
+        draft: talk to the agent as it is being edited; the call then has no version and keeps the draft as it is now.
 
     Raises:
         ValueError: the agent was never published and ``draft`` is not set.
+        django.core.exceptions.ValidationError: the draft is incomplete.
     """
     if not draft and agent.published_version_id is None:
         raise ValueError("The agent is not published yet: publish it, or talk to the draft.")
@@ -47,6 +49,7 @@ def create_browser_call(*, agent: Agent, user: AbstractBaseUser, draft: bool, no
         now=now,
         agent=agent,
         agent_version=None if draft else agent.published_version,
+        draft_config=msgspec.to_builtins(services.build_spec(agent)) if draft else None,
         started_by=user,
         from_number="browser",
     )
@@ -56,14 +59,14 @@ def stream_started(*, call_id: int, stream_id: str, now: datetime.datetime) -> C
     """The call's stream has begun: marks the call LIVE and gathers what its session needs.
 
     Returns:
-        None when the call is over already, was ended on purpose, or has no agent.
+        None when the call is over already, was ended on purpose, or has no agent to run on.
 
     Raises:
         agents.services.AccountError: a provider account cannot be used; the call stays LIVE.
-        django.core.exceptions.ValidationError: the draft of a browser call is incomplete.
     """
     call = Call.objects.select_related("agent", "agent_version").filter(pk=call_id).first()
-    if call is None or call.agent is None or is_over(call.status) or call.stream_ended_at is not None:
+    spec = call.spec if call else None
+    if call is None or spec is None or is_over(call.status) or call.stream_ended_at is not None:
         return None
     resumed = call.live_at is not None
     state = lifecycle.apply(
@@ -76,7 +79,7 @@ def stream_started(*, call_id: int, stream_id: str, now: datetime.datetime) -> C
     Call.objects.filter(pk=call_id).update(last_seen_at=now)
     call.live_at = state.live_at
     lifecycle.note(call=call, kind="stream_resumed" if resumed else "stream_started", now=now, data={"id": stream_id})
-    return _context(call, resumed=resumed, now=now)
+    return _context(call, spec, resumed=resumed, now=now)
 
 
 def heartbeat(*, call_ids: Sequence[int], now: datetime.datetime) -> None:
@@ -167,9 +170,8 @@ def history(turns: Iterable[Turn]) -> tuple[Message, ...]:
     return tuple(messages)
 
 
-def _context(call: Call, *, resumed: bool, now: datetime.datetime) -> CallContext:
-    assert call.agent is not None and call.live_at is not None  # noqa: S101, PT018  (the only caller has looked)
-    spec = call.agent_version.spec if call.agent_version else services.build_spec(call.agent)
+def _context(call: Call, spec: AgentSpec, *, resumed: bool, now: datetime.datetime) -> CallContext:
+    assert call.live_at is not None  # noqa: S101  (the only caller has looked)
     turns = list(Turn.objects.filter(call=call).order_by("index"))
     is_sandbox = call.is_sandbox or _any_sandbox(spec)
     if is_sandbox != call.is_sandbox:

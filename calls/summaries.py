@@ -50,10 +50,10 @@ def summarise(*, call_id: int, now: datetime.datetime) -> bool:
         return False
     call = row.call
     turns = list(call.turns.all())
-    if call.agent_version is None or not any(turn.role == Turn.Role.CALLER and turn.text for turn in turns):
+    spec = call.spec
+    if spec is None or not any(turn.role == Turn.Role.CALLER and turn.text for turn in turns):
         _save(row, status=CallSummary.Status.SKIPPED, error="", next_attempt_at=None)
         return False
-    spec = call.agent_version.spec
     try:
         config = services.stage_config(spec.llm, language=spec.language)
         found, usage = asyncio.run(_ask(config, spec, transcript(turns)))

@@ -2,10 +2,12 @@
 
 import uuid
 
+import msgspec
 from django.db import models
 from django.db.models import Q
 
 from agents.models import Agent, AgentVersion
+from agents.spec import AgentSpec
 from calls.models.phone_number import PhoneNumber
 from calls.models.plivo_account import PlivoAccount
 
@@ -59,6 +61,11 @@ class Call(models.Model):
     end_reason = models.CharField(max_length=20, choices=EndReason, blank=True)
     agent = models.ForeignKey(Agent, null=True, on_delete=models.PROTECT, related_name="calls")
     agent_version = models.ForeignKey(AgentVersion, null=True, on_delete=models.PROTECT, related_name="calls")
+    draft_config = models.JSONField(
+        null=True,
+        editable=False,
+        help_text="Of a test without a version: the draft as it was, as agents.spec.AgentSpec.",
+    )
     phone_number = models.ForeignKey(PhoneNumber, null=True, on_delete=models.SET_NULL, related_name="calls")
     plivo_account = models.ForeignKey(PlivoAccount, null=True, on_delete=models.PROTECT, related_name="calls")
     started_by = models.ForeignKey("auth.User", null=True, on_delete=models.SET_NULL, related_name="+")
@@ -111,3 +118,19 @@ class Call(models.Model):
 
     def __str__(self) -> str:
         return str(self.public_id)
+
+    @property
+    def spec(self) -> AgentSpec | None:
+        """What the call runs on: its version, or the draft as it was when the test began; None: nobody answers it."""
+        if self.agent_version is not None:
+            return self.agent_version.spec
+        return None if self.draft_config is None else msgspec.convert(self.draft_config, AgentSpec)
+
+    @property
+    def ran_on(self) -> str:
+        """Whom the caller met, for a reader: "Front desk v3" or "Front desk (draft)"; "" for nobody."""
+        if self.agent_version is not None:
+            return str(self.agent_version)
+        if self.agent is None:
+            return ""
+        return f"{self.agent.name} (draft)" if self.direction == self.Direction.BROWSER else self.agent.name

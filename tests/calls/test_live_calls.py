@@ -4,8 +4,10 @@ import datetime
 import uuid
 
 import pytest
+from django.core.exceptions import ValidationError
 from django.utils import timezone
 
+from agents import services
 from agents.services import AccountError
 from calls import live_calls
 from calls.models import Call, CallEvent, Turn, Usage
@@ -125,10 +127,28 @@ def test_a_browser_call_can_run_on_the_draft_and_ends_with_its_stream(superuser,
         live_calls.create_browser_call(agent=agent, user=superuser, draft=False, now=now)
     call = live_calls.create_browser_call(agent=agent, user=superuser, draft=True, now=now)
     assert (call.direction, call.status, call.agent_version) == ("browser", "answered", None)
-    assert start(call, now).spec.greeting == "A draft greets."
+    context = start(call, now)
+    assert context.spec == services.build_spec(agent)
+    assert context.spec.greeting == "A draft greets."
     live_calls.stream_ended(call_id=call.pk, reason=None, normal=False, now=now)
     call.refresh_from_db()
     assert (call.status, call.outcome, call.ended_at) == ("ended", "completed", now)
+
+
+def test_a_browser_call_goes_on_with_the_draft_that_it_began_with(superuser, now):
+    agent = factories.AgentFactory(greeting="A draft greets.")
+    call = live_calls.create_browser_call(agent=agent, user=superuser, draft=True, now=now)
+    agent.greeting = "Edited meanwhile."
+    agent.save()
+    assert start(call, now).spec.greeting == "A draft greets."
+    assert start(call, now).spec.greeting == "A draft greets."
+
+
+def test_an_incomplete_draft_makes_no_call(superuser, now):
+    agent = factories.AgentFactory(system_prompt="")
+    with pytest.raises(ValidationError):
+        live_calls.create_browser_call(agent=agent, user=superuser, draft=True, now=now)
+    assert not Call.objects.exists()
 
 
 def test_a_browser_call_to_a_published_agent_keeps_its_version(superuser, now):
@@ -136,7 +156,7 @@ def test_a_browser_call_to_a_published_agent_keeps_its_version(superuser, now):
     agent = version.agent
     agent.refresh_from_db()
     call = live_calls.create_browser_call(agent=agent, user=superuser, draft=False, now=now)
-    assert call.agent_version == version
+    assert (call.agent_version, call.draft_config) == (version, None)
 
 
 def test_a_normal_end_of_the_stream_leaves_the_call_to_its_hang_up(call, now):

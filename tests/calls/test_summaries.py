@@ -7,7 +7,7 @@ import pytest
 
 from agents.models import ProviderAccount
 from agents.services import publish
-from calls import summaries
+from calls import live_calls, summaries
 from calls.models import Call, CallSummary, Turn, Usage
 from tests import factories
 from tests.boxes import Box, sandbox_in_thread
@@ -68,6 +68,21 @@ def test_the_models_answer_becomes_the_summary_and_its_cost_usage(call, box):
     usage = Usage.objects.get()
     assert (usage.purpose, usage.stage, usage.error) == ("summary", "llm", "")
     assert usage.input_tokens > 0
+
+
+def test_a_call_with_a_draft_is_read_by_the_draft_as_it_was_during_the_call(call, box):
+    agent = call.agent
+    agent.extraction = [{"name": "pet", "type": "text", "description": "their animal"}]
+    agent.save()
+    test = live_calls.create_browser_call(agent=agent, user=factories.UserFactory(), draft=True, now=NOW)
+    assert live_calls.stream_started(call_id=test.pk, stream_id="browser", now=NOW)
+    Turn.objects.create(call=test, index=0, role="caller", text="My parrot coughs.", started_ms=0, ended_ms=1)
+    live_calls.stream_ended(call_id=test.pk, reason="caller_hung_up", normal=True, now=NOW)
+    agent.extraction = [{"name": "budget", "type": "number", "description": "what they pay"}]
+    agent.save()
+    box.script_replies({"text": json.dumps(ANSWER | {"extracted": {"pet": "parrot", "budget": 5}})})
+    assert summaries.summarise(call_id=test.pk, now=NOW)
+    assert (row(test).status, row(test).extracted) == ("ready", {"pet": "parrot"})
 
 
 def test_the_transcript_holds_what_was_heard_and_no_tools(call):

@@ -100,6 +100,16 @@ def test_a_calls_page_tells_the_whole_story(admin_page):
     assert '<s class="call-unheard" title="Generated but not heard">I help you today?</s>' in html
 
 
+def test_the_page_names_the_version_or_the_draft_that_the_caller_met(admin_page):
+    version = factories.AgentVersionFactory(agent__name="Night desk")
+    on_version = make_call(agent=version.agent, agent_version=version)
+    on_draft = make_call(agent=version.agent, direction="browser")
+    unanswered = make_call(agent=factories.AgentFactory(name="Never published"))
+    assert "<dd>Night desk v1</dd>" in admin_page.get(page_of(on_version)).content.decode()
+    assert "<dd>Night desk (draft)</dd>" in admin_page.get(page_of(on_draft)).content.decode()
+    assert "<dd>Never published</dd>" in admin_page.get(page_of(unanswered)).content.decode()
+
+
 def test_what_a_caller_says_is_text_and_never_markup(admin_page):
     html = admin_page.get(page_of(make_call())).content.decode()
     assert "<script>alert(1)</script>" not in html
