@@ -1,6 +1,7 @@
-"""Parley as real processes beside a sandbox: web and stream servers over a database of their own.
+"""Parley as real processes beside a sandbox, over a database of their own.
 
-For journeys from the ring to the call log. No Redis, worker or beat: what those do after the call is tested elsewhere.
+``house`` is web and stream servers alone, for journeys from the ring to the call log; ``installation`` is all that
+``make run`` starts, Redis, worker and beat included.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,23 @@ from sandbox.testing import Control, sandbox_process
 
 AUTH_ID = "MATESTHOUSE000000000"
 CALLED = "+14155550100"
+SUPERVISOR = "supervisor"
 FURNISH = """
 import django, json, sys
 django.setup()
 from config import demo_log
 demo_log.furnish(**json.loads(sys.argv[1]))
+"""
+REPUBLISH = """
+import django, json, sys
+django.setup()
+from agents import services
+from calls.models import PhoneNumber
+agent = PhoneNumber.objects.select_related("agent").get(number=sys.argv[1]).agent
+for name, value in json.loads(sys.argv[2]).items():
+    setattr(agent, name, value)
+agent.save()
+services.publish(agent=agent, user=None)
 """
 
 
@@ -37,10 +50,13 @@ class House:
 
     Attributes:
         control: of the sandbox.
+        auth_token: of the sandbox's Plivo account ``AUTH_ID``.
     """
 
-    def __init__(self, var_dir: Path, box_url: str, control: Control) -> None:
+    def __init__(self, var_dir: Path, box_url: str, control: Control, auth_token: str) -> None:
         self.control = control
+        self.box_url = box_url
+        self.auth_token = auth_token
         self.var_dir = var_dir
         self.web_port, self.stream_port = free_port(0), free_port(0)
         unset = dict.fromkeys(("DATABASE_URL", "PRODUCTION", "STREAM_SIGNATURE", "ALLOW_UNSIGNED"), "")
@@ -56,33 +72,57 @@ class House:
         }  # fmt: skip
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
-    def manage(self, *arguments: str) -> None:
-        """One management command."""
-        subprocess.run([sys.executable, "manage.py", *arguments], env=self.environment, check=True, capture_output=True)
+    def manage(self, *arguments: str, **environment: str) -> str:
+        """One management command; what it printed."""
+        return self._python("manage.py", *arguments, **environment)
 
-    def furnish(self, *, box_url: str, auth_token: str, codec: str) -> None:
+    def furnish(self, *, codec: str) -> None:
         """The sandbox's agent behind the number that callers ring."""
-        wishes = {"box_url": box_url, "auth_id": AUTH_ID, "auth_token": auth_token, "called": CALLED, "codec": codec}
-        subprocess.run(
-            [sys.executable, "-c", FURNISH, json.dumps(wishes)], env=self.environment, check=True, capture_output=True
+        wishes = {"box_url": self.box_url, "auth_id": AUTH_ID, "auth_token": self.auth_token, "called": CALLED}
+        self._python("-c", FURNISH, json.dumps(wishes | {"codec": codec}))
+
+    def republish(self, **fields: Any) -> None:
+        """Publishes the agent behind the number with these fields changed."""
+        self._python("-c", REPUBLISH, CALLED, json.dumps(fields))
+
+    def _python(self, *arguments: str, **environment: str) -> str:
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            env=self.environment | environment,
+            check=False,
+            capture_output=True,
+            text=True,
         )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
 
     async def serve(self, role: str, *, server: str = "uvicorn") -> None:
         """Starts a server and waits until it answers."""
         port = self.stream_port if role == "stream" else self.web_port
         command = [sys.executable, "-m", "config.server", "--role", role, "--port", str(port), "--server", server]
-        self._processes[role] = process = self._start(role, command)
-        async with httpx.AsyncClient(trust_env=False) as client, asyncio.timeout(40):
+        self._start(role, command)
+        await self._answers(role, port)
+
+    async def run(self) -> None:
+        """All that ``make run`` starts, prepared and answering."""
+        command = [sys.executable, "-m", "config.supervisor"]
+        command += ["--web-port", str(self.web_port), "--stream-port", str(self.stream_port)]
+        self._start(SUPERVISOR, command)
+        await self._answers(SUPERVISOR, self.web_port)
+        await self._answers(SUPERVISOR, self.stream_port)
+
+    async def _answers(self, name: str, port: int) -> None:
+        async with httpx.AsyncClient(trust_env=False) as client, asyncio.timeout(60):
             while True:
                 with contextlib.suppress(httpx.HTTPError):
                     if (await client.get(f"http://127.0.0.1:{port}/healthz")).is_success:
                         return
-                assert process.poll() is None, f"the {role} process ended: {self.log(role)}"
+                assert self._processes[name].poll() is None, f"the {name} process ended: {self.log(name)}"
                 await asyncio.sleep(0.05)
 
-    def _start(self, role: str, command: list[str]) -> "subprocess.Popen[bytes]":
-        with (self.var_dir / f"{role}.log").open("ab") as output:
-            return subprocess.Popen(command, env=self.environment, stdout=output, stderr=output)
+    def _start(self, name: str, command: list[str]) -> None:
+        with (self.var_dir / f"{name}.log").open("ab") as output:
+            self._processes[name] = subprocess.Popen(command, env=self.environment, stdout=output, stderr=output)
 
     def kill(self, role: str) -> None:
         """kill -9."""
@@ -142,16 +182,36 @@ async def until(condition: Callable[[], Any], seconds: float, what: str) -> Any:
 
 @contextlib.asynccontextmanager
 async def house(folder: Path, *, server: str, codec: str) -> AsyncIterator[House]:
-    """Everything started and furnished; stopped when the block is left."""
-    auth_token = secrets.token_hex(20)
-    async with sandbox_process("--account", f"{AUTH_ID}:{auth_token}={CALLED.lstrip('+')}") as box:
-        built = House(folder, box.url, box.control)
+    """Web and stream servers, furnished; stopped when the block is left."""
+    async with _beside_a_sandbox(folder, [secrets.token_hex(20)]) as built:
         await asyncio.to_thread(built.manage, "migrate", "--noinput")
         await asyncio.to_thread(built.manage, "collectstatic", "--noinput")
+        await built.serve("web", server=server)
+        await asyncio.to_thread(built.furnish, codec=codec)
+        await built.serve("stream", server=server)
+        yield built
+
+
+@contextlib.asynccontextmanager
+async def installation(folder: Path, *, auth_tokens: Sequence[str] = (), **environment: str) -> AsyncIterator[House]:
+    """All processes of ``make run``, a private Redis among them, not furnished; stopped when the block is left.
+
+    Args:
+        auth_tokens: those that the sandbox knows its Plivo account by; without any, one is made.
+        environment: variables of this installation.
+    """
+    async with _beside_a_sandbox(folder, auth_tokens or [secrets.token_hex(20)]) as built:
+        built.environment |= {"REDIS_URL": ""} | environment
+        await built.run()
+        yield built
+
+
+@contextlib.asynccontextmanager
+async def _beside_a_sandbox(folder: Path, auth_tokens: Sequence[str]) -> AsyncIterator[House]:
+    account = f"{AUTH_ID}:{'+'.join(auth_tokens)}={CALLED.lstrip('+')}"
+    async with sandbox_process("--account", account) as box:
+        built = House(folder, box.url, box.control, auth_tokens[0])
         try:
-            await built.serve("web", server=server)
-            await asyncio.to_thread(built.furnish, box_url=box.url, auth_token=auth_token, codec=codec)
-            await built.serve("stream", server=server)
             yield built
         finally:
             await built.close()

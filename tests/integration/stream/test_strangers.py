@@ -1,0 +1,153 @@
+"""Strangers at a real socket of a real server: each is refused, and none of them costs a connection to a provider.
+
+``tests/streaming/test_door.py`` holds the rules; this holds what uvicorn and Daphne make of them on the wire.
+"""
+
+import asyncio
+import contextlib
+import json
+import secrets
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from sandbox.plivo.signatures import handshake_url, signature_headers
+from tests.integration.house import AUTH_ID, CALLED, House, house, until
+
+pytestmark = [pytest.mark.journey, pytest.mark.slow, pytest.mark.timeout(120)]
+
+MULAW = "audio/x-mulaw;rate=8000"
+REFUSED_AT_THE_DOOR = 403
+POLICY = 1008
+TOO_BIG = {"uvicorn": 1009, "daphne": 1006}  # Daphne cuts the connection
+NO_START_S = 3.0
+
+
+def start(call_uuid: str) -> str:
+    """Plivo's first message."""
+    media = {"encoding": "audio/x-mulaw", "sampleRate": 8000}
+    body = {"callId": call_uuid, "streamId": str(uuid.uuid4()), "accountId": AUTH_ID, "tracks": ["inbound"]}
+    return json.dumps({"sequenceNumber": 0, "event": "start", "start": body | {"mediaFormat": media}})
+
+
+@dataclass(frozen=True)
+class Stranger:
+    """Somebody at the door, and what must become of them.
+
+    Attributes:
+        says: the first message; None for somebody who says nothing.
+        ends: the HTTP status of the refused handshake, or the close code.
+        reason: under which the admin shows the refusal; empty when the server itself refuses.
+    """
+
+    name: str
+    token: str
+    ends: int
+    reason: str
+    says: str | bytes | None = None
+    signed: bool = True
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+async def ring(built: House) -> tuple[str, str]:
+    """A call as Plivo announces it with a signed webhook, but that no sandbox carries; its CallUUID and its token."""
+    url, call_uuid = f"{built.environment['PUBLIC_URL']}/plivo/answer/", str(uuid.uuid4())
+    form = {"CallUUID": call_uuid, "From": "15551230001", "To": CALLED.lstrip("+"), "Direction": "inbound"}
+    tokens = [built.auth_token]
+    async with httpx.AsyncClient(trust_env=False) as plivo:
+        signatures = signature_headers("POST", url, form, tokens=tokens, main_tokens=tokens)
+        reply = (await plivo.post(url, data=form, headers=signatures)).raise_for_status()
+    return call_uuid, reply.text.split("/stream/")[1].split("/")[0]
+
+
+@contextlib.asynccontextmanager
+async def at_the_door(built: House, token: str, *, signed: bool = True, **headers: str) -> Any:
+    """A socket at the stream server, signed as Plivo signs it."""
+    url = (
+        f"{built.environment['STREAM_URL']}/stream/{token}/" if token else f"{built.environment['STREAM_URL']}/stream/"
+    )
+    if signed:
+        tokens = [built.auth_token]
+        signed_url = handshake_url(url, "http")
+        headers |= signature_headers("GET", signed_url, {}, tokens=tokens, main_tokens=tokens)
+    async with connect(url, additional_headers=headers, compression=None, proxy=None, max_size=None) as socket:
+        yield socket
+
+
+async def visit(built: House, stranger: Stranger) -> int:
+    """How the visit ends: HTTP status or close code."""
+    try:
+        async with at_the_door(built, stranger.token, signed=stranger.signed, **stranger.headers) as socket:
+            if stranger.says is not None:
+                await socket.send(stranger.says)
+            async with asyncio.timeout(NO_START_S + 3):
+                await gone(socket)
+    except InvalidStatus as refusal:
+        return refusal.response.status_code
+    return socket.close_code
+
+
+async def gone(socket: ClientConnection) -> None:
+    """Reads until the other side closes; whatever it sends a stranger is a failure."""
+    with contextlib.suppress(ConnectionClosed):
+        message = await socket.recv()
+        raise AssertionError(f"a stranger was sent {message!r:.80}")
+
+
+async def connections(built: House) -> int:
+    """Requests and sockets that the providers have seen."""
+    return len((await built.control.request("GET", "providers/ledger"))["entries"])
+
+
+@pytest.mark.parametrize("server", ["uvicorn", "daphne"])
+async def test_every_stranger_is_refused_and_opens_nothing_at_a_provider(tmp_path: Path, server: str) -> None:
+    async with house(tmp_path, server=server, codec=MULAW) as built:
+        ours, token = await ring(built)
+        theirs, other_token = await ring(built)
+        before = await connections(built)
+        assert before == 0
+        strangers = [
+            Stranger("no token", "", REFUSED_AT_THE_DOOR, ""),
+            Stranger("a malformed token", "let-me-in", REFUSED_AT_THE_DOOR, "token_malformed"),
+            Stranger("an unknown token", secrets.token_hex(16), REFUSED_AT_THE_DOOR, "token_unknown"),
+            Stranger("a web page", token, REFUSED_AT_THE_DOOR, "origin", headers={"Origin": "https://evil.example"}),
+            Stranger("no signature", token, REFUSED_AT_THE_DOOR, "signature_missing_headers", signed=False),
+            Stranger("another call's token", other_token, POLICY, "token_wrong_call", start(ours)),
+            Stranger("a wrong call", token, POLICY, "token_wrong_call", start(str(uuid.uuid4()))),
+            Stranger("no call", token, POLICY, "token_wrong_call", start("")),
+            Stranger("no start", token, POLICY, "no_start"),
+            Stranger("binary first", token, POLICY, "no_start", b"\x00" * 160),
+            Stranger("65 KB first", token, TOO_BIG[server], "no_start", "x" * 66_000),
+        ]  # fmt: skip
+        ends = {stranger.name: await visit(built, stranger) for stranger in strangers}
+        assert ends == {stranger.name: stranger.ends for stranger in strangers}
+        assert await connections(built) == 0
+        assert built.rows("SELECT sum(uses) FROM calls_streamtoken") == [(0,)]
+        assert built.rows("SELECT count(*) FROM calls_call WHERE live_at IS NOT NULL") == [(0,)]
+
+        def recorded() -> bool:
+            reasons = {reason for (reason,) in built.rows("SELECT reason FROM calls_edgerefusal WHERE edge = 'stream'")}
+            return reasons == {stranger.reason for stranger in strangers} - {""}
+
+        await until(recorded, 5, "the refusals are not all in the admin")
+
+        # The same door opens for Plivo; a token that was used then opens nothing for another call.
+        async with at_the_door(built, token) as plivo:
+            await plivo.send(start(ours))
+            assert "playAudio" in await asyncio.wait_for(plivo.recv(), 10)
+            plivo.transport.abort()
+        await until(lambda: built.rows("SELECT uses FROM calls_streamtoken ORDER BY id") == [(1,), (0,)], 5, "no use")
+        opened = await connections(built)
+        assert opened > 0
+        for call_uuid in (theirs, str(uuid.uuid4())):
+            again = Stranger("a used token", token, POLICY, "token_wrong_call", start(call_uuid))
+            assert await visit(built, again) == POLICY
+        assert await connections(built) == opened
+        assert built.rows("SELECT uses FROM calls_streamtoken ORDER BY id") == [(1,), (0,)]
+        assert "Traceback" not in built.log("stream") + built.log("web")
