@@ -35,7 +35,9 @@ _SHORTEST_FRAMES = 3
 _PARTIAL_FRAMES = 20
 _LEVEL_RMS = 3000.0
 _GAIN = (0.3, 6.0)
-_DITHER = 25.0
+# About as loud as mu-law's own noise, so that linear audio is understood no worse: of the callers' lines in all formats
+# 8 of 204 were missed at 25, none at 60.
+_DITHER = 60.0
 _SHORTEST_FRAGMENT = 4  # words
 _MIN_PROBABILITY = 0.0015
 _LETTERS_PER_SECOND = (5.0, 26.0)

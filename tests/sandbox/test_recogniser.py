@@ -49,12 +49,13 @@ def test_nine_of_ten_lines_are_understood(name: str, encoding: str, rate: int) -
     assert len(wrong) <= len(said) / 10, wrong
 
 
-def test_the_demonstration_s_own_voices_are_understood_to_the_last_line() -> None:
+@pytest.mark.parametrize(("encoding", "rate"), [("mulaw", 8000), ("l16", 8000), ("l16", 16000), ("l16", 24000)])
+def test_the_demonstration_s_own_voices_are_understood_to_the_last_line(encoding: str, rate: int) -> None:
     for name in SCENARIOS:
         speaker = scenario(name)["caller"]["voice"]
         wrong = []
         for identity, text in lines(name).items():
-            got = heard(name, encoded(spoken(name, speaker, identity), "mulaw", 8000), "mulaw", 8000)
+            got = heard(name, encoded(spoken(name, speaker, identity), encoding, rate), encoding, rate)
             if meaning(name, got) != meaning(name, text):
                 wrong.append((text, got))
         assert wrong == []
