@@ -134,12 +134,13 @@ class ProviderAccountAdmin(SimpleHistoryAdmin, ModelAdmin):
         return super().response_change(request, obj)
 
     def has_test_permission(self, request: HttpRequest, _obj: Any = None) -> bool:
-        """For the actions below."""
-        return request.user.has_perm("agents.test_provideraccount")
+        """For the actions below; the button also saves."""
+        return request.user.has_perm("agents.test_provideraccount") and self.has_change_permission(request)
 
     def has_fetch_permission(self, request: HttpRequest, _obj: Any = None) -> bool:
-        """Fetching voices adds and renames them."""
-        return request.user.has_perms(["agents.add_voice", "agents.change_voice"])
+        """Fetching voices adds and renames them; the button also saves."""
+        may_write = request.user.has_perms(["agents.add_voice", "agents.change_voice"])
+        return may_write and self.has_change_permission(request)
 
     @action(description="Test connection", permissions=["test"], icon="network_check")
     def test_connection(self, request: HttpRequest, obj: ProviderAccount) -> None:

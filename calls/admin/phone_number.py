@@ -4,9 +4,10 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import reverse
+from django.urls import URLPattern, path, reverse
+from django.views.decorators.http import require_POST
 from simple_history.admin import SimpleHistoryAdmin
 from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
@@ -15,6 +16,8 @@ from calls import phone
 from calls.addresses import application_urls
 from calls.models import PhoneNumber, PlivoAccount
 from calls.telephony.base import CarrierError
+
+CONNECT = "calls_phonenumber_connect"
 
 
 @admin.register(PhoneNumber)
@@ -35,14 +38,15 @@ class PhoneNumberAdmin(SimpleHistoryAdmin, ModelAdmin):
         "hangup_url",
         "fallback_url",
     )
-    actions_list = ("fetch_numbers",)
-    actions_detail = ("connect",)
+    list_before_template = "admin/calls/phonenumber/fetch.html"
+    actions_submit_line = ("connect",)
+    warn_unsaved_form = True
     fieldsets = (
         (None, {"fields": ("number", "alias", "plivo_account", "agent")}),
         (
             "What Plivo must call",
             {
-                "description": "Connect enters these at Plivo. By hand: an XML application, all by POST.",
+                "description": "“Save and connect” enters these at Plivo. By hand: an XML application, all by POST.",
                 "fields": ("show_connected", "answer_url", "hangup_url", "fallback_url"),
             },
         ),
@@ -70,12 +74,22 @@ class PhoneNumberAdmin(SimpleHistoryAdmin, ModelAdmin):
     def fallback_url(self, _number: PhoneNumber) -> str:
         return application_urls()["fallback_answer_url"]
 
-    @action(description="Fetch numbers from Plivo", url_path="fetch", permissions=["fetch"])
-    def fetch_numbers(self, request: HttpRequest) -> HttpResponse:
+    def get_urls(self) -> list[URLPattern]:
+        """Adds the button above the list."""
+        view = self.admin_site.admin_view(require_POST(self.fetch_view))
+        return [path("fetch/", view, name="calls_phonenumber_fetch"), *super().get_urls()]
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Shows the button to those who may press it."""
+        return super().changelist_view(request, {**(extra_context or {}), "may_fetch": self._may_fetch(request)})
+
+    def fetch_view(self, request: HttpRequest) -> HttpResponse:
         """Brings in the numbers of every account."""
-        accounts: QuerySet[PlivoAccount] = PlivoAccount.objects.all()
+        if not self._may_fetch(request):
+            raise PermissionDenied
+        accounts = list(PlivoAccount.objects.all())
         if not accounts:
-            messages.warning(request, "There is no Plivo account yet: add one under Connections.")
+            messages.warning(request, "There is no Plivo account yet: add one under Connections, Plivo accounts.")
         for account in accounts:
             try:
                 found = phone.sync_numbers(account)
@@ -87,20 +101,31 @@ class PhoneNumberAdmin(SimpleHistoryAdmin, ModelAdmin):
                 )
         return HttpResponseRedirect(reverse("admin:calls_phonenumber_changelist"))
 
-    @action(description="Connect", url_path="connect", permissions=["fetch"])
-    def connect(self, request: HttpRequest, object_id: Any) -> HttpResponse:
-        """Makes Plivo send this number's calls here."""
-        number = self.get_object(request, str(object_id))
-        if number is None or not self.has_change_permission(request, number):
-            raise PermissionDenied
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Makes room in the row of buttons for the one of our own."""
+        context["show_save_and_add_another"] = False
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def response_change(self, request: HttpRequest, obj: PhoneNumber) -> HttpResponse:
+        """Stays on the page after connecting, where the result stands."""
+        if CONNECT in request.POST:
+            return HttpResponseRedirect(reverse("admin:calls_phonenumber_change", args=[obj.pk]))
+        return super().response_change(request, obj)
+
+    @action(description="Save and connect", permissions=["connect"], icon="link")
+    def connect(self, request: HttpRequest, obj: PhoneNumber) -> None:
+        """Button beside Save: makes Plivo send this number's calls here; after the transaction, as Plivo takes time."""
+        transaction.on_commit(lambda: self._connect(request, obj))
+
+    def has_connect_permission(self, request: HttpRequest, _object_id: Any = None) -> bool:
+        """Connecting is a change like any other."""
+        return self.has_change_permission(request)
+
+    def _may_fetch(self, request: HttpRequest) -> bool:
+        return self.has_add_permission(request) and self.has_change_permission(request)
+
+    def _connect(self, request: HttpRequest, number: PhoneNumber) -> None:
         try:
-            phone.connect_number(number)
+            messages.success(request, phone.connect_number(number))
         except CarrierError as error:
             messages.error(request, error.message)
-        else:
-            messages.success(request, f"Plivo now sends the calls of {number.number} to Parley.")
-        return HttpResponseRedirect(reverse("admin:calls_phonenumber_change", args=[number.pk]))
-
-    def has_fetch_permission(self, request: HttpRequest, _object_id: Any = None) -> bool:
-        """Both actions change numbers."""
-        return self.has_change_permission(request)

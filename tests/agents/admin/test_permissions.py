@@ -105,6 +105,13 @@ def test_testing_an_account_needs_its_own_permission(account, may):
     assert (account.tested_at is not None) is may
 
 
+def test_who_may_not_change_an_account_is_offered_no_button_that_saves_it(account):
+    may = ("agents.test_provideraccount", "agents.add_voice", "agents.change_voice")
+    html = page_for("agents.view_provideraccount", *may).get(account_page(account)).content
+    assert b"agents_provideraccount_test_connection" not in html
+    assert b"agents_provideraccount_fetch_voices" not in html
+
+
 @pytest.mark.parametrize("may", [False, True])
 def test_fetching_voices_needs_the_permissions_of_voices(may):
     account = factories.ProviderAccountFactory()

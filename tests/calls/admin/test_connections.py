@@ -3,10 +3,13 @@
 import datetime
 
 import pytest
+from django.contrib import admin
 from django.test import Client
 from django.urls import reverse
 
 from calls import phone
+from calls.admin.phone_number import CONNECT
+from calls.admin.plivo_account import TEST
 from calls.models import EdgeRefusal, PhoneNumber, PlivoAccount, WebhookEvent
 from calls.telephony.base import CarrierError, Failure
 from tests import factories
@@ -46,21 +49,128 @@ def test_an_account_needs_a_token_and_a_well_formed_id(admin_page):
     assert not PlivoAccount.objects.exists()
 
 
-def test_only_those_who_may_test_a_connection(monkeypatch):
-    account = factories.PlivoAccountFactory()
-    asked = []
-    monkeypatch.setattr(phone, "test_account", lambda each: asked.append(each) or (False, "Plivo says no."))
-    address = f"/admin/calls/plivoaccount/{account.pk}/test/"
-    staff("calls.view_plivoaccount").get(address)
-    assert asked == []
-    html = staff("calls.view_plivoaccount", "calls.test_plivoaccount").get(address, follow=True).content.decode()
-    assert asked == [account]
-    assert "Plivo says no." in html
+FETCH = "/admin/calls/phonenumber/fetch/"
+MAY_TEST = ("calls.view_plivoaccount", "calls.change_plivoaccount", "calls.test_plivoaccount")
+MAY_CONNECT = ("calls.view_phonenumber", "calls.change_phonenumber")
+MAY_FETCH = (*MAY_CONNECT, "calls.add_phonenumber")
 
 
-def test_a_numbers_page_shows_what_plivo_must_call(admin_page, settings):
-    number = factories.PhoneNumberFactory()
-    html = admin_page.get(reverse("admin:calls_phonenumber_change", args=[number.pk])).content.decode()
+@pytest.fixture
+def sent(monkeypatch):
+    """What Plivo would have been asked for, in order; Plivo refuses the test and grants the rest."""
+    asked: list[tuple[str, object]] = []
+    synced = phone.Synced(added=0, known=0, gone=0)
+    monkeypatch.setattr(phone, "test_account", lambda row: asked.append(("test", row)) or (False, "Plivo says no."))
+    monkeypatch.setattr(phone, "connect_number", lambda row: asked.append(("connect", row)) or "Plivo calls us now.")
+    monkeypatch.setattr(phone, "sync_numbers", lambda row: asked.append(("fetch", row)) or synced)
+    return asked
+
+
+@pytest.fixture
+def account():
+    return factories.PlivoAccountFactory(name="Main", auth_id=AUTH_ID)
+
+
+@pytest.fixture
+def number(account):
+    return factories.PhoneNumberFactory(plivo_account=account)
+
+
+def account_page(account: PlivoAccount) -> str:
+    return reverse("admin:calls_plivoaccount_change", args=[account.pk])
+
+
+def number_page(number: PhoneNumber) -> str:
+    return reverse("admin:calls_phonenumber_change", args=[number.pk])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_button_tests_the_account_as_it_was_just_saved(account, sent):
+    client = staff(*MAY_TEST)
+    assert TEST in client.get(account_page(account)).content.decode()
+    response = client.post(account_page(account), form(name="Renamed") | {TEST: ""}, follow=True)
+    assert [(what, row.name, str(row.auth_token)) for what, row in sent] == [("test", "Renamed", TOKEN)]
+    assert response.redirect_chain[-1][0] == account_page(account)
+    assert "Plivo says no." in response.content.decode()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_button_connects_the_number_and_stays_on_its_page(number, sent):
+    client = staff(*MAY_CONNECT)
+    assert CONNECT in client.get(number_page(number)).content.decode()
+    response = client.post(number_page(number), {"alias": "Front door", CONNECT: ""}, follow=True)
+    assert [(what, row.alias) for what, row in sent] == [("connect", "Front door")]
+    assert response.redirect_chain[-1][0] == number_page(number)
+    assert "Plivo calls us now." in response.content.decode()
+
+
+def test_the_button_above_the_list_fetches_the_numbers_of_every_account(account, sent):
+    other = factories.PlivoAccountFactory()
+    client = staff(*MAY_FETCH)
+    assert f'action="{FETCH}"' in client.get("/admin/calls/phonenumber/").content.decode()
+    html = client.post(FETCH, follow=True).content.decode()
+    assert sent == [("fetch", account), ("fetch", other)]
+    assert "Main: 0 new numbers, 0 known, 0 gone." in html
+
+
+def test_fetching_without_an_account_says_where_to_add_one(admin_page):
+    assert "There is no Plivo account yet" in admin_page.post(FETCH, follow=True).content.decode()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_link_changes_nothing_and_sends_nothing(admin_page, account, number, sent):
+    assert admin_page.get(FETCH).status_code == 405
+    for address in (
+        f"/admin/calls/plivoaccount/{account.pk}/test/",
+        f"/admin/calls/phonenumber/{number.pk}/connect/",
+        f"{account_page(account)}?{TEST}=",
+        f"{number_page(number)}?{CONNECT}=",
+    ):
+        admin_page.get(address, follow=True)
+    assert sent == []
+
+
+def test_no_button_of_ours_acts_on_a_link():
+    """The theme's other buttons are links: what they call, a foreign page or a prefetch could call too."""
+    for model, model_admin in admin.site._registry.items():
+        for kind in ("actions_list", "actions_row", "actions_detail"):
+            assert not getattr(model_admin, kind, ()), f"{model.__name__}: {kind}"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_another_site_cannot_press_a_button(account, number, sent):
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(factories.UserFactory(is_superuser=True))
+    assert client.post(account_page(account), form() | {TEST: ""}).status_code == 403
+    assert client.post(number_page(number), {"alias": "", CONNECT: ""}).status_code == 403
+    assert client.post(FETCH).status_code == 403
+    assert sent == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_may_not_press_a_button_does_not_see_it_and_sends_nothing(account, number, sent):
+    looks_only = staff("calls.view_plivoaccount", "calls.view_phonenumber", "calls.test_plivoaccount")
+    assert TEST not in looks_only.get(account_page(account)).content.decode()
+    assert looks_only.post(account_page(account), form() | {TEST: ""}).status_code == 403
+    assert CONNECT not in looks_only.get(number_page(number)).content.decode()
+    assert looks_only.post(number_page(number), {"alias": "", CONNECT: ""}).status_code == 403
+    for client in (looks_only, staff(*MAY_CONNECT)):
+        assert FETCH not in client.get("/admin/calls/phonenumber/").content.decode()
+        assert client.post(FETCH).status_code == 403
+    assert sent == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_may_change_an_account_but_not_test_it_saves_it_and_sends_nothing(account, sent):
+    client = staff("calls.view_plivoaccount", "calls.change_plivoaccount")
+    assert TEST not in client.get(account_page(account)).content.decode()
+    assert client.post(account_page(account), form(name="Renamed") | {TEST: ""}).status_code == 302
+    account.refresh_from_db()
+    assert (account.name, sent) == ("Renamed", [])
+
+
+def test_a_numbers_page_shows_what_plivo_must_call(admin_page, settings, number):
+    html = admin_page.get(number_page(number)).content.decode()
     for path in ("/plivo/answer/", "/plivo/hangup/", "/plivo/fallback/"):
         assert settings.PUBLIC_URL + path in html
 
@@ -72,25 +182,14 @@ def test_a_number_that_is_no_number_is_refused(admin_page):
     assert not PhoneNumber.objects.exists()
 
 
-def test_connecting_says_what_went_wrong(admin_page, monkeypatch):
+@pytest.mark.django_db(transaction=True)
+def test_connecting_says_what_went_wrong(admin_page, number, monkeypatch):
     def refuse(_number):
         raise CarrierError(Failure.UNREACHABLE)
 
     monkeypatch.setattr(phone, "connect_number", refuse)
-    number = factories.PhoneNumberFactory()
-    html = admin_page.get(f"/admin/calls/phonenumber/{number.pk}/connect/", follow=True).content.decode()
+    html = admin_page.post(number_page(number), {"alias": "", CONNECT: ""}, follow=True).content.decode()
     assert "Plivo could not be reached" in html
-
-
-def test_numbers_are_fetched_for_every_account_only_by_those_who_may_change_them(monkeypatch):
-    factories.PlivoAccountFactory.create_batch(2)
-    none = phone.Synced(added=0, known=0, gone=0)
-    asked = []
-    monkeypatch.setattr(phone, "sync_numbers", lambda account: asked.append(account) or none)
-    staff("calls.view_phonenumber").get("/admin/calls/phonenumber/fetch/")
-    assert asked == []
-    staff("calls.view_phonenumber", "calls.change_phonenumber").get("/admin/calls/phonenumber/fetch/")
-    assert len(asked) == 2
 
 
 def test_webhooks_show_masked_numbers_to_those_who_may_not_see_them():
