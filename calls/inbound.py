@@ -27,7 +27,7 @@ def answer(webhook: Webhook) -> tuple[Call, Refusal | None]:
     """
     # The document that we return picks the call up, an apology too.
     answered = Facts(status="answered", ringing_at=webhook.now, answered_at=webhook.now)
-    call = _known(webhook.params["CallUUID"])
+    call = webhook.call
     if call is None:
         public_id = uuid.uuid4()
         refusal = _missing(webhook) or _no_room(public_id, webhook.now)
@@ -64,10 +64,6 @@ def open_call(webhook: Webhook, *, facts: Facts, public_id: uuid.UUID | None = N
         caller_name=webhook.get("CallerName")[:120],
         streams=1 if facts.status == "answered" and not facts.end_reason else 0,
     )
-
-
-def _known(call_uuid: str) -> Call | None:
-    return Call.objects.select_related("agent", "agent_version").filter(plivo_call_uuid=call_uuid).first()
 
 
 def _note_answer(call: Call, refusal: Refusal | None, now: datetime.datetime) -> None:

@@ -26,6 +26,7 @@ from django.views.decorators.http import require_http_methods
 from agents.crypto import UndecryptableError
 from calls.edge import printable, record_refusal
 from calls.models import Call, PhoneNumber, PlivoAccount, WebhookEvent
+from calls.states import is_over
 from calls.telephony import signatures
 from calls.telephony.accounts import environment_account, tokens_for
 from calls.telephony.numbers import normalise
@@ -33,6 +34,10 @@ from calls.telephony.numbers import normalise
 MAX_BODY = 128 * 1024  # bytes; Plivo's own are below 4 KB
 MAX_FIELDS = 500
 MAX_NONCE = 64
+# A signature bears no date: a captured request stays as believable as on its first day. Its nonce tells the replay, and
+# is deleted by ``calls.retention`` only when every request about its call is refused.
+SETTLED_AFTER = datetime.timedelta(days=7)  # from a call's beginning; calls last 24 h at most, recordings hours more
+RETRIES_END = datetime.timedelta(minutes=10)  # Plivo's own end after 55 s
 _CLAIMS = ("CallUUID", "To", "ParentAuthID", "AuthID")
 _STREAM_TOKEN = re.compile(r"(/stream/)[0-9a-f]{32}")
 
@@ -42,6 +47,8 @@ REMEDIES = {
     "bad_signature": "If these are Plivo's: PUBLIC_URL must be exactly the address entered at Plivo (scheme, host, "
     "port), and the account's auth token the current one.",
     "wrong_call": "The address belongs to another call than the one that the request names.",
+    "late": "Signed by Plivo, but about a call that ended long ago, or long after its first try: somebody may be "
+    "sending captured requests again.",
     "replayed": "A request was sent again with another content: somebody may be tampering.",
     "undecryptable": "The Plivo account's token cannot be decrypted: put the old key back into ENCRYPTION_KEYS.",
     "malformed": "Not a form as Plivo sends it.",
@@ -130,18 +137,21 @@ def receive(request: HttpRequest, *, kind: Kind, public_id: uuid.UUID | None, no
     """Reads, verifies and stores a request.
 
     Raises:
-        Refused: it is malformed, not signed by an account of ours, or not about the call of its address.
+        Refused: it is malformed, not signed by an account of ours, not about the call of its address, or too late to
+            be Plivo's.
     """
     body, form = read_form(request)
     params = dict([*_query(request), *form])
     # What is looked up, even before it is verified, must not hold what a database refuses.
     claims = {name: printable(params[name], 64) for name in _CLAIMS if name in params}
     params |= claims
-    call, number, account = _owner(kind, claims, public_id)
+    call, number, account = _owner(claims, public_id)
     verify(request, form=form, account=account)
     call_uuid = claims.get("CallUUID", "")
     if public_id is not None and (call is None or (call_uuid and not _is_of(call, call_uuid))):
         raise Refused("wrong_call")
+    if call is not None and is_over(call.status) and call.created_at < now - SETTLED_AFTER:
+        raise Refused("late")
     account = account or _environment_account(claims)
     event, replay = _store(request, kind=kind, body=body, params=params, call=call, now=now)
     return Webhook(kind, params, call, number, account, event, replay, now)
@@ -200,7 +210,7 @@ def verify(request: HttpRequest, *, form: list[tuple[str, str]], account: PlivoA
 
 
 def _owner(
-    kind: Kind, params: dict[str, str], public_id: uuid.UUID | None
+    params: dict[str, str], public_id: uuid.UUID | None
 ) -> tuple[Call | None, PhoneNumber | None, PlivoAccount | None]:
     """Whose request this claims to be: a claim, on which only the choice of tokens rests until it is verified."""
     calls = Call.objects.select_related("plivo_account", "agent", "agent_version")
@@ -208,7 +218,7 @@ def _owner(
         if public_id is not None:
             call = calls.filter(public_id=public_id).first()
             return call, None, call.plivo_account if call else _named_account(params)
-        if kind != "answer" and params.get("CallUUID"):
+        if params.get("CallUUID"):
             call = calls.filter(plivo_call_uuid=params["CallUUID"]).first()
             if call is not None:
                 return call, None, call.plivo_account or _named_account(params)
@@ -252,7 +262,7 @@ def _store(
     """Stores the request; True with it when the same one was applied before.
 
     Raises:
-        Refused: its nonce was used for another request.
+        Refused: its nonce was used for another request, or for this one so long ago that Plivo tries it no more.
     """
     nonce = request.headers.get(signatures.NONCE, "").strip()
     if not nonce:
@@ -275,6 +285,8 @@ def _store(
         event = WebhookEvent.objects.get(nonce=printable(nonce))
         if event.body_sha256 != digest.hexdigest():
             raise Refused("replayed") from None
+        if event.applied_at is None and event.received_at < now - RETRIES_END:
+            raise Refused("late") from None
         return event, event.applied_at is not None
     return event, False
 

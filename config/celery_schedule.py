@@ -34,5 +34,10 @@ CELERY: dict[str, Any] = {
             "schedule": 10.0,
             "options": {"expires": 9},
         },
+        "prune": {
+            "task": "calls.tasks.maintenance.prune",
+            "schedule": 3600.0,
+            "options": {"expires": 3600},
+        },
     },
 }

@@ -57,6 +57,7 @@ VARIABLES = (
     Variable("PROVIDER_CLOCK_SCALE", float, 1.0, "factor on every provider timeout; the quick tests use 0.1"),
     Variable("MAX_LIVE_CALLS", int, 0, "live calls that one stream process takes; 0: by measured loop lag alone"),
     Variable("DRAIN_SECONDS", int, 600, "how long a stopping stream process waits for its live calls"),
+    Variable("WEBHOOK_RETENTION_DAYS", int, 30, "how long received webhooks, with their numbers, can be looked up"),
     Variable("METRICS_TOKEN", str, "", "bearer token that may read /metrics from elsewhere than loopback"),
     Variable("LOG_LEVEL", str, "INFO", "DEBUG, INFO, WARNING or ERROR"),
 )

@@ -4,6 +4,7 @@ from datetime import timedelta
 from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
+from django.templatetags.static import static
 from django.urls import reverse_lazy
 
 from config.celery_schedule import CELERY
@@ -44,6 +45,9 @@ ELEVENLABS_API_KEY: str = env("ELEVENLABS_API_KEY")
 PROVIDER_CLOCK_SCALE: float = env("PROVIDER_CLOCK_SCALE")
 MAX_LIVE_CALLS: int = env("MAX_LIVE_CALLS")
 DRAIN_SECONDS: int = env("DRAIN_SECONDS")
+WEBHOOK_RETENTION_DAYS: int = env("WEBHOOK_RETENTION_DAYS")
+if WEBHOOK_RETENTION_DAYS < 1:
+    raise ImproperlyConfigured("WEBHOOK_RETENTION_DAYS must be at least 1: today's webhooks are still needed")
 METRICS_TOKEN: str = env("METRICS_TOKEN")
 REDIS_URL = redis_url()
 
@@ -161,7 +165,11 @@ UNFOLD = {
     "SITE_TITLE": "Parley",
     "SITE_HEADER": "Parley",
     "SITE_SUBHEADER": "Phone agents",
-    "SITE_SYMBOL": "call",
+    "SITE_ICON": lambda _request: static("agents/icon.svg"),
+    "SITE_FAVICONS": [
+        {"rel": "icon", "href": lambda _request: static("agents/favicon.ico"), "sizes": "32x32"},
+        {"rel": "icon", "href": lambda _request: static("agents/icon.svg"), "type": "image/svg+xml", "sizes": "any"},
+    ],
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
     "SIDEBAR": {

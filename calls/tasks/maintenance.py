@@ -1,9 +1,12 @@
-"""The regular sweep."""
+"""What beat asks for: the sweep every few seconds, the pruning every hour."""
+
+import datetime
 
 from celery import shared_task
+from django.conf import settings
 from django.utils import timezone
 
-from calls import sweeper
+from calls import retention, sweeper
 from calls.tasks import post_call
 
 
@@ -15,3 +18,10 @@ def sweep_calls() -> None:
         post_call.after_call.delay(call_id)
     for recording_id in due.recordings:
         post_call.fetch_recording.delay(recording_id)
+
+
+@shared_task
+def prune() -> None:
+    """Deletes what is no longer needed."""
+    kept = datetime.timedelta(days=settings.WEBHOOK_RETENTION_DAYS)
+    retention.prune(now=timezone.now(), webhooks_kept=kept)

@@ -1,0 +1,76 @@
+"""What is no longer needed goes: stream tokens, refusals, and of webhooks first what they said, then the rows.
+
+Run every hour by ``calls.tasks.maintenance``. A row goes only for a reason that can never cease to hold, a chunk at a
+time, so that rounds may overlap or be cut off anywhere.
+"""
+
+import datetime
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import structlog
+from django.db.models import Q, QuerySet
+
+from calls.intake import SETTLED_AFTER
+from calls.models import EdgeRefusal, StreamToken, WebhookEvent
+from calls.states import FINAL
+
+log = structlog.get_logger(__name__)
+
+CHUNK = 500  # rows of one transaction
+CHUNKS = 200  # of each kind in one round; the next round goes on
+TOKENS_KEPT = datetime.timedelta(days=1)
+REFUSALS_KEPT = datetime.timedelta(days=30)
+
+
+def prune(*, now: datetime.datetime, webhooks_kept: datetime.timedelta) -> Counter[str]:
+    """One round; returns how many rows of each kind were deleted or erased.
+
+    Args:
+        webhooks_kept: how long the numbers, names and ids in a webhook can be looked up.
+    """
+    done: Counter[str] = Counter()
+    done["stream_tokens"] = _delete(_dead_tokens(now))
+    done["refusals"] = _delete(EdgeRefusal.objects.filter(minute__lt=now - REFUSALS_KEPT))
+    old = WebhookEvent.objects.filter(received_at__lt=now - webhooks_kept)
+    done["webhooks"] = _delete(_needless_nonces(old, now))
+    done["webhook_bodies"] = _erase(old)
+    done = +done  # without the zeros
+    if done:
+        log.info("pruned", **done)
+    return done
+
+
+def _dead_tokens(now: datetime.datetime) -> QuerySet[StreamToken]:
+    """Tokens that open nothing any more: of calls that are over, or never used in time."""
+    cut = now - TOKENS_KEPT
+    over = Q(call__status__in=FINAL) & (Q(call__ended_at__lt=cut) | Q(call__ended_at=None))
+    return StreamToken.objects.filter(over | Q(uses=0), expires_at__lt=cut)
+
+
+def _needless_nonces(old: QuerySet[WebhookEvent], now: datetime.datetime) -> QuerySet[WebhookEvent]:
+    """Webhooks whose replay is refused without their nonce, since ``intake`` refuses all that is said of their call.
+
+    One that belongs to no call keeps its nonce for ever: a signature bears no date, and nothing else tells its replay.
+    Those are few: requests whose handling failed, and some that name no call.
+    """
+    return old.filter(call__status__in=FINAL, call__created_at__lt=now - SETTLED_AFTER)
+
+
+def _delete(rows: QuerySet[Any]) -> int:
+    return sum(rows.model.objects.filter(pk__in=chunk).delete()[0] for chunk in _chunks(rows))
+
+
+def _erase(rows: QuerySet[WebhookEvent]) -> int:
+    rows = rows.exclude(params={})
+    return sum(rows.filter(pk__in=chunk).update(params={}) for chunk in _chunks(rows))
+
+
+def _chunks(rows: QuerySet[Any]) -> Iterator[list[int]]:
+    """Ids of rows, CHUNK at a time; each chunk must be dealt with before the next is asked for."""
+    for _ in range(CHUNKS):
+        chunk = list(rows.order_by("pk").values_list("pk", flat=True)[:CHUNK])
+        if not chunk:
+            return
+        yield chunk
