@@ -5,12 +5,12 @@ from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 from django.templatetags.static import static
-from django.urls import reverse_lazy
 
 from config.celery_schedule import CELERY
 from config.databases import database
 from config.env import BASE_DIR, env, redis_url, secret, stream_url, var_dir
 from config.logging import LOGGING  # noqa: F401  (a setting)
+from config.navigation import NAVIGATION
 
 PRODUCTION: bool = env("PRODUCTION")
 DEBUG: bool = env("DEBUG")
@@ -165,6 +165,7 @@ UNFOLD = {
     "SITE_TITLE": "Parley",
     "SITE_HEADER": "Parley",
     "SITE_SUBHEADER": "Phone agents",
+    "SITE_URL": None,  # there is no other site to return to
     "SITE_ICON": lambda _request: static("agents/icon.svg"),
     "SITE_FAVICONS": [
         {"rel": "icon", "href": lambda _request: static("agents/favicon.ico"), "sizes": "32x32"},
@@ -175,61 +176,6 @@ UNFOLD = {
     "SIDEBAR": {
         "show_search": True,
         "show_all_applications": False,
-        "navigation": [
-            {
-                "title": "Calls",
-                "items": [
-                    {"title": "Call log", "icon": "call_log", "link": reverse_lazy("admin:calls_call_changelist")},
-                    {
-                        "title": "Phone numbers",
-                        "icon": "dialpad",
-                        "link": reverse_lazy("admin:calls_phonenumber_changelist"),
-                    },
-                ],
-            },
-            {
-                "title": "Agents",
-                "items": [
-                    {"title": "Agents", "icon": "support_agent", "link": reverse_lazy("admin:agents_agent_changelist")},
-                    {
-                        "title": "Voices",
-                        "icon": "record_voice_over",
-                        "link": reverse_lazy("admin:agents_voice_changelist"),
-                    },
-                ],
-            },
-            {
-                "title": "Connections",
-                "items": [
-                    {
-                        "title": "AI providers",
-                        "icon": "key",
-                        "link": reverse_lazy("admin:agents_provideraccount_changelist"),
-                    },
-                    {
-                        "title": "Plivo accounts",
-                        "icon": "sip",
-                        "link": reverse_lazy("admin:calls_plivoaccount_changelist"),
-                    },
-                    {
-                        "title": "Refused at the edge",
-                        "icon": "gpp_bad",
-                        "link": reverse_lazy("admin:calls_edgerefusal_changelist"),
-                    },
-                    {
-                        "title": "Webhooks received",
-                        "icon": "webhook",
-                        "link": reverse_lazy("admin:calls_webhookevent_changelist"),
-                    },
-                ],
-            },
-            {
-                "title": "People",
-                "items": [
-                    {"title": "Users", "icon": "person", "link": reverse_lazy("admin:auth_user_changelist")},
-                    {"title": "Groups", "icon": "group", "link": reverse_lazy("admin:auth_group_changelist")},
-                ],
-            },
-        ],
+        "navigation": NAVIGATION,
     },
 }

@@ -89,9 +89,10 @@ class ProviderAccountAdmin(SimpleHistoryAdmin, ModelAdmin):
     """Lists and edits accounts; the tests run after the transaction, which must not wait for a provider."""
 
     form = ProviderAccountForm
-    list_display = ("name", "provider", "key", "works", "last_tested", "is_sandbox")
+    list_display = ("name", "provider", "key", "works", "last_tested", "replies")
     list_filter = ("provider", "is_sandbox")
     search_fields = ("name",)
+    nothing_yet = "No accounts yet. Add one for each provider whose key you have, such as OpenAI and ElevenLabs."
     actions = (f"{TEST}_of_selected", f"{FETCH}_of_selected")
     actions_submit_line = (TEST, FETCH)
     readonly_fields = ("works", "last_tested", "finding")
@@ -175,6 +176,11 @@ class ProviderAccountAdmin(SimpleHistoryAdmin, ModelAdmin):
     def works(self, account: ProviderAccount) -> str:
         """What the last test found, as a label."""
         return {True: "works", False: "fails", None: "not tested"}[account.test_ok]
+
+    @display(description="Replies", label={"sandbox": "info"})
+    def replies(self, account: ProviderAccount) -> str:
+        """Whether they come from the provider or from a script."""
+        return "sandbox" if account.is_sandbox else "real"
 
     @display(description="Last tested")
     def last_tested(self, account: ProviderAccount) -> str:

@@ -35,6 +35,7 @@ class AgentAdmin(SimpleHistoryAdmin, ModelAdmin):
     list_display = ("name", "state", "voice_name", "numbers_answered", "recent_calls", "updated_at")
     list_filter = ("mode", "record")
     list_per_page = 25
+    nothing_yet = "No agents yet. Add one: what it is to do, what it says, its voice and its models."
     search_fields = ("name", "purpose")
     ordering = ("name",)
     actions_submit_line = ("publish",)

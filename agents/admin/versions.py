@@ -20,6 +20,7 @@ class AgentVersionAdmin(ModelAdmin):
 
     list_display = ("__str__", "published_at", "published_by", "note")
     list_filter = ("agent",)
+    nothing_yet = "No versions yet. Publishing an agent makes one."
     search_fields = ("agent__name", "note")
     fields = ("agent", "number", "published_at", "published_by", "note")
     readonly_fields = fields

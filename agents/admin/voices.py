@@ -30,6 +30,9 @@ class VoiceAdmin(ModelAdmin):
     form = VoiceForm
     list_display = ("name", "account", "language", "external_id", "synced_at")
     list_filter = ("account",)
+    nothing_yet = (
+        "No voices yet. Open an account under AI providers and press “Fetch voices”, or add a voice by its id."
+    )
     search_fields = ("name", "external_id", "description")
     list_select_related = ("account",)
     warn_unsaved_form = True

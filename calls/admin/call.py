@@ -78,6 +78,7 @@ class CallAdmin(ModelAdmin):
     list_filter_submit = True
     list_per_page = 50
     list_select_related = ("agent", "summary")
+    nothing_yet = "No calls yet. Give a phone number to an agent and ring it, or press “Talk to it” on an agent's page."
     show_full_result_count = False  # counting a million rows is the dearest part of a list
     date_hierarchy = None
     ordering = ("-created_at", "-id")
@@ -171,6 +172,7 @@ class CallAdmin(ModelAdmin):
                 "may_listen": user.has_perm("calls.listen_call"),
                 "may_hang_up": live and bool(call.plivo_call_uuid) and user.has_perm("calls.hang_up_call"),
                 "is_live": live,
+                "show_history": False,  # nobody edits a call
                 "title": f"Call of {self.started(call)}",
             }
         return super().change_view(request, object_id, form_url, context)

@@ -38,6 +38,7 @@ class PhoneNumberAdmin(SimpleHistoryAdmin, ModelAdmin):
         "hangup_url",
         "fallback_url",
     )
+    nothing_yet = "No numbers yet. Add your Plivo account under Plivo accounts, then press “Fetch numbers from Plivo”."
     list_before_template = "admin/calls/phonenumber/fetch.html"
     actions_submit_line = ("connect",)
     warn_unsaved_form = True
@@ -52,11 +53,23 @@ class PhoneNumberAdmin(SimpleHistoryAdmin, ModelAdmin):
         ),
         ("At Plivo", {"fields": ("country", "number_type", "synced_at"), "classes": ("collapse",)}),
     )
+    add_fieldsets = ((None, {"fields": ("number", "alias", "plivo_account", "agent")}),)
+
+    class Media:
+        css = {"all": ["calls/admin.css"]}
 
     def get_readonly_fields(self, request: HttpRequest, obj: PhoneNumber | None = None) -> tuple[str, ...]:
         fields = tuple(super().get_readonly_fields(request, obj))
         # A number that exists keeps its calls and its history: a different number is a different row.
         return (*fields, "number", "plivo_account") if obj else fields
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        """Says what the two typed fields want."""
+        kwargs["help_texts"] = {
+            "number": "With its country code, such as +14155550100; it must be rented at the Plivo account below.",
+            "alias": "A name for colleagues, such as Front door.",
+        }
+        return super().get_form(request, obj, change=change, **kwargs)
 
     @display(description="Connected", label={"Yes": "success", "No": "danger", "Not known": "warning"})
     def show_connected(self, number: PhoneNumber) -> str:

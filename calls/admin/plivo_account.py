@@ -30,6 +30,7 @@ class PlivoAccountForm(forms.ModelForm):
     class Meta:
         model = PlivoAccount
         fields = ("name", "auth_id", "auth_token", "api_url", "is_sandbox")
+        help_texts = {"auth_id": "From the overview of Plivo's console, beside the auth token."}
 
     def clean_auth_token(self) -> str:
         """The typed token, or the stored one; a new account needs one."""
@@ -50,19 +51,31 @@ class PlivoAccountAdmin(SimpleHistoryAdmin, ModelAdmin):
     """Accounts at the carrier; the test runs after the transaction, which must not wait for Plivo."""
 
     form = PlivoAccountForm
-    list_display = ("name", "auth_id", "show_works", "tested_at", "is_sandbox")
+    list_display = ("name", "auth_id", "show_works", "tested_at", "show_network")
+    nothing_yet = "No Plivo account yet. Add one with the auth id and the auth token from Plivo's console."
     search_fields = ("name", "auth_id")
-    readonly_fields = ("show_token", "show_works", "test_message", "tested_at")
+    readonly_fields = ("show_token", "show_works", "finding", "tested_at")
     actions_submit_line = ("test_connection",)
     warn_unsaved_form = True
     fieldsets = (
         (None, {"fields": ("name", "auth_id", "auth_token", "show_token", "api_url", "is_sandbox")}),
-        ("Connection", {"fields": ("show_works", "test_message", "tested_at")}),
+        ("Connection", {"fields": ("show_works", "finding", "tested_at")}),
     )
+    add_fieldsets = ((None, {"fields": ("name", "auth_id", "auth_token", "api_url", "is_sandbox")}),)
 
     @display(description="Stored token")
     def show_token(self, account: PlivoAccount) -> str:
-        return f"ends in {account.token_hint}" if account.token_hint else "none"
+        if account.token_hint:
+            return f"ends in {account.token_hint}"
+        return "stored" if account.auth_token else "none"
+
+    @display(description="Network", label={"Sandbox": "info"})
+    def show_network(self, account: PlivoAccount) -> str:
+        return "Sandbox" if account.is_sandbox else "Plivo"
+
+    @display(description="What the test found")
+    def finding(self, account: PlivoAccount) -> str:
+        return account.test_message or "Press “Test connection”."
 
     @display(description="Works", label={"Yes": "success", "No": "danger", "Not tested": "warning"})
     def show_works(self, account: PlivoAccount) -> str:

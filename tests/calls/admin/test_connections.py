@@ -42,6 +42,19 @@ def test_a_token_goes_in_and_never_comes_out(admin_page):
     assert (account.name, str(account.auth_token)) == ("Renamed", TOKEN)
 
 
+def test_a_stored_token_is_said_to_be_there_even_without_a_hint(admin_page, account):
+    assert admin.site._registry[PlivoAccount].show_token(PlivoAccount(auth_token=TOKEN)) == "stored"
+    assert "Stored token" in admin_page.get(account_page(account)).content.decode()
+    assert "Stored token" not in admin_page.get("/admin/calls/plivoaccount/add/").content.decode()
+
+
+def test_the_list_tells_a_simulated_network_from_plivo(admin_page, account):
+    columns = admin.site._registry[PlivoAccount]
+    assert columns.show_network(account) == "Plivo"
+    account.is_sandbox = True
+    assert columns.show_network(account) == "Sandbox"
+
+
 def test_an_account_needs_a_token_and_a_well_formed_id(admin_page):
     html = admin_page.post("/admin/calls/plivoaccount/add/", form(auth_token="", auth_id="XX1")).content.decode()
     assert "Copy the auth token" in html
@@ -192,14 +205,31 @@ def test_connecting_says_what_went_wrong(admin_page, number, monkeypatch):
     assert "Plivo could not be reached" in html
 
 
-def test_webhooks_show_masked_numbers_to_those_who_may_not_see_them():
-    now = datetime.datetime(2026, 3, 1, tzinfo=datetime.UTC)
-    event = WebhookEvent.objects.create(
-        kind="answer", nonce="n", body_sha256="x", params={"From": "+14155550123", "Event": "StartApp"}, received_at=now
+def webhook() -> WebhookEvent:
+    return WebhookEvent.objects.create(
+        kind="answer",
+        nonce="n",
+        body_sha256="x",
+        params={"From": "+14155550123", "Event": "StartApp"},
+        received_at=datetime.datetime(2026, 3, 1, 9, 8, 7, tzinfo=datetime.UTC),
     )
-    address = reverse("admin:calls_webhookevent_change", args=[event.pk])
+
+
+def test_webhooks_show_masked_numbers_to_those_who_may_not_see_them():
+    address = reverse("admin:calls_webhookevent_change", args=[webhook().pk])
     assert "+14155550123" not in staff("calls.view_webhookevent").get(address).content.decode()
-    assert "+14155550123" in staff("calls.view_webhookevent", "calls.view_numbers").get(address).content.decode()
+    assert "From: +14155550123" in staff("calls.view_webhookevent", "calls.view_numbers").get(address).content.decode()
+
+
+def test_webhooks_are_told_apart_by_the_second(admin_page):
+    webhook()
+    assert "01 Mar 2026, 09:08:07" in admin_page.get("/admin/calls/webhookevent/").content.decode()
+
+
+def test_what_only_machines_write_offers_no_history_of_edits(admin_page, number):
+    assert "/history/" in admin_page.get(number_page(number)).content.decode()
+    address = reverse("admin:calls_webhookevent_change", args=[webhook().pk])
+    assert "/history/" not in admin_page.get(address).content.decode()
 
 
 def test_refusals_show_their_remedy(admin_page):

@@ -1,0 +1,55 @@
+"""What the admin offers, in the order in which somebody looks for it: the sidebar and the start page show this.
+
+``config.settings`` hands it to the theme, which leaves out what a user may not see.
+"""
+
+from typing import Any
+
+from django.http import HttpRequest
+from django.urls import reverse_lazy
+
+
+def _page(title: str, icon: str, model: str, description: str) -> dict[str, Any]:
+    """The list of one model ("app.model"), for those who may view it."""
+    app, name = model.split(".")
+
+    def allowed(request: HttpRequest) -> bool:
+        return request.user.has_perm(f"{app}.view_{name}") or request.user.has_perm(f"{app}.change_{name}")
+
+    link = reverse_lazy(f"admin:{app}_{name}_changelist")
+    return {"title": title, "icon": icon, "link": link, "description": description, "permission": allowed}
+
+
+NAVIGATION: list[dict[str, Any]] = [
+    {
+        "title": "Calls",
+        "items": [
+            _page("Call log", "call_log", "calls.call", "What was said on each call, its recording and its summary."),
+            _page("Phone numbers", "dialpad", "calls.phonenumber", "Which agent answers which number."),
+        ],
+    },
+    {
+        "title": "Agents",
+        "items": [
+            _page("Agents", "support_agent", "agents.agent", "Who answers: instructions, voice, models. Talk to one."),
+            _page("Voices", "record_voice_over", "agents.voice", "What agents sound like."),
+        ],
+    },
+    {
+        "title": "Connections",
+        "items": [
+            _page("AI providers", "key", "agents.provideraccount", "API keys for speech and language models."),
+            _page("Plivo accounts", "sip", "calls.plivoaccount", "The phone company that carries the calls."),
+            _page("Refused at the edge", "gpp_bad", "calls.edgerefusal", "What was turned away, why, and the remedy."),
+            _page("Webhooks received", "webhook", "calls.webhookevent", "What Plivo reported about calls."),
+        ],
+    },
+    {
+        "title": "People",
+        "items": [
+            _page("Users", "person", "auth.user", "Who may log in."),
+            _page("Groups", "group", "auth.group", "Permissions that several people share."),
+            _page("Failed log-ins", "lock_person", "axes.accessattempt", "Delete one to let a locked-out person in."),
+        ],
+    },
+]

@@ -1,0 +1,53 @@
+"""The start page, the sidebar and empty lists: what is there, for whom, and what to do first."""
+
+import pytest
+from django.apps import apps
+from django.contrib import admin
+from django.test import Client
+from django.urls import reverse
+
+from config.navigation import NAVIGATION
+from tests import factories
+
+pytestmark = [pytest.mark.db, pytest.mark.django_db]
+
+PAGES = [item for group in NAVIGATION for item in group["items"]]
+OURS = [model for model in admin.site._registry if model._meta.app_label in {"agents", "calls"}]
+
+
+def list_of(model) -> str:
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+
+
+def staff(*permissions: str) -> Client:
+    client = Client()
+    client.force_login(factories.UserFactory(permissions=list(permissions)))
+    return client
+
+
+def test_the_start_page_says_what_each_page_is_for(admin_page):
+    html = admin_page.get("/admin/").content.decode()
+    for page in PAGES:
+        assert html.count(f'href="{page["link"]}"') == 2, page["title"]  # in the sidebar and on the page
+        assert page["description"] in html
+
+
+def test_the_start_page_and_the_sidebar_offer_what_a_user_may_see_and_nothing_else():
+    html = staff("calls.view_call", "agents.change_agent").get("/admin/").content.decode()
+    offered = {page["title"] for page in PAGES if f'href="{page["link"]}"' in html}
+    assert offered == {"Call log", "Agents"}
+
+
+@pytest.mark.parametrize("model", OURS, ids=lambda model: model.__name__)
+def test_an_empty_list_says_what_to_do(admin_page, model):
+    assert model.objects.count() == 0
+    html = admin_page.get(list_of(model)).content.decode()
+    assert str(admin.site._registry[model].nothing_yet) in html.replace("&#x27;", "'")
+    assert "Nothing matches" not in html
+
+
+def test_a_search_without_a_match_offers_the_way_back(admin_page):
+    factories.AgentFactory(name="Front desk")
+    html = admin_page.get(list_of(apps.get_model("agents", "Agent")), {"q": "nobody"}).content.decode()
+    assert "Nothing matches the search and the filters." in html
+    assert "No agents yet" not in html
