@@ -15,6 +15,7 @@ from agents.drafts import build_spec
 from agents.models import Agent
 from agents.services import published_spec
 from agents.spec import AgentSpec
+from agents.turn_presets import NUMBERS
 
 LABELS: dict[str, str] = {
     "stt": "Speech-to-text", "llm": "Language model", "tts": "Text-to-speech", "account_id": "account",
@@ -94,6 +95,8 @@ def _seconds(name: str, value: Any) -> str:
 
 
 def _label(name: str) -> str:
+    if number := NUMBERS.get(name):
+        return f"{number.label} ({number.unit})"
     return LABELS.get(name) or name.replace("_ms", " (ms)").replace("_", " ").capitalize()
 
 

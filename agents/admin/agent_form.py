@@ -17,6 +17,7 @@ from agents.prompts import BUILT_IN
 from agents.providers.notices import notice
 
 NUMBER_PREFIX = "turn_number_"
+_OPTIONS = "One per line as name = value, in the provider's own names; usually none."
 _BUILT_IN_LIST = ", ".join(f"{{{{{name}}}}} ({meaning})" for name, meaning in BUILT_IN.items())
 
 
@@ -47,9 +48,11 @@ class AgentForm(forms.ModelForm):
         placeholder="reason | text | why they called\nresult | choice: booked, declined | what was agreed",
         help_text="One per line as name | type | description. Types: text, number, boolean, date, or choice: a, b, c.",
     )
-    stt_options = OptionsField(label="Speech-to-text options", rows=2)
-    llm_options = OptionsField(label="Language model options", rows=2, placeholder="reasoning_effort = none")
-    tts_options = OptionsField(label="Text-to-speech options", rows=2)
+    stt_options = OptionsField(label="Speech-to-text options", rows=2, help_text=_OPTIONS)
+    llm_options = OptionsField(
+        label="Language model options", rows=2, placeholder="reasoning_effort = none", help_text=_OPTIONS
+    )
+    tts_options = OptionsField(label="Text-to-speech options", rows=2, help_text=_OPTIONS)
     publish_note = forms.CharField(
         label="Note for colleagues",
         required=False,
@@ -63,6 +66,20 @@ class AgentForm(forms.ModelForm):
         widgets = {
             "system_prompt": UnfoldAdminTextareaWidget(attrs={"rows": 18}),
             "greeting": UnfoldAdminTextareaWidget(attrs={"rows": 2}),
+        }
+        help_texts = {
+            "turn_preset": "How soon a pause ends the caller's turn. The numbers behind it are under “Advanced”.",
+            "interruptible": "The agent stops when the caller speaks over it.",
+            "reprompt_after_s": "Seconds without a word from either side.",
+            "max_call_s": "Seconds, after which the agent says the sentence for it under “What it says” and hangs up.",
+            "wrap_up": "Said when the call has lasted as long as it may (under “Silence and ending”).",
+            "can_end_call": "The agent hangs up by itself once the conversation is over.",
+            "goodbye": "Said before the agent hangs up on a caller who stays silent.",
+            "record": "Caller on the left, agent on the right; played and downloaded on the call's page.",
+            "codec": "How sound travels between Plivo and Parley.",
+            "stt_model": "Turns what the caller says into text.",
+            "llm_model": "Decides what the agent says.",
+            "tts_model": "Turns the agent's words into sound.",
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

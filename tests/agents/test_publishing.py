@@ -4,7 +4,7 @@ from django.core.exceptions import ValidationError
 from agents import changes, drafts, services, starters
 from agents.models import Agent, AgentVersion, ProviderAccount, Voice
 from agents.models.version import ImmutableVersionError
-from agents.spec import AgentSpec, StageSpec
+from agents.spec import AgentSpec, StageSpec, TurnTaking
 from tests import factories
 
 pytestmark = [pytest.mark.db, pytest.mark.django_db]
@@ -147,6 +147,17 @@ def test_lines_that_look_like_a_diff_header_are_shown():
     )
     (change,) = changes.compare(old, new)
     assert [(line.sign, line.text) for line in change.lines] == [("-", "-- x"), ("+", "++ y"), (" ", "end")]
+
+
+def test_the_numbers_of_turn_taking_bear_the_names_of_the_form():
+    old, new = (
+        AgentSpec(
+            name="A", system_prompt="-", stt=STAGE, llm=STAGE, tts=STAGE, turn_taking=TurnTaking(max_wait_ms=each)
+        )
+        for each in (1600, 2000)
+    )
+    (change,) = changes.compare(old, new)
+    assert (change.label, change.before, change.after) == ("Turn-taking: longest wait (ms)", "1600", "2000")
 
 
 def test_a_draft_that_cannot_be_published_counts_as_changed(agent):
