@@ -92,6 +92,7 @@ document.addEventListener("DOMContentLoaded", () => {
         ready = true;
         status.textContent = microphone ? "Connected: speak." : "Connected: type.";
         setConnected(true);
+        by(microphone ? "hang-up" : "text").focus(); // the button that was pressed is gone
       }
     };
     socket.onclose = () => {
@@ -103,8 +104,10 @@ document.addEventListener("DOMContentLoaded", () => {
       for (const role of Object.keys(partials)) dropPartial(role);
       status.textContent = failure || (ready ? "The call has ended." : "The call was refused. Reload the page; you may have been logged out.");
       by("log-link").hidden = !ready;
+      const held = page.contains(document.activeElement);
       setConnected(false);
       setCalling(false);
+      if (held) by("call").focus();
     };
     return { socket };
   }
