@@ -110,6 +110,24 @@ def test_the_page_names_the_version_or_the_draft_that_the_caller_met(admin_page)
     assert "<dd>Never published</dd>" in admin_page.get(page_of(unanswered)).content.decode()
 
 
+def test_a_calls_page_names_its_controls_for_those_who_do_not_see_them(admin_page):
+    html = admin_page.get(page_of(make_call())).content.decode()
+    assert '<audio id="player" aria-label="Recording of this call" controls' in html
+    assert html.count('aria-label="Play from ') == 3
+    for table in ("timings", "usage"):
+        assert f'tabindex="0" role="region" aria-labelledby="{table}"' in html
+
+
+def test_a_calls_times_say_their_zone_and_a_tool_is_named_once(admin_page):
+    call = make_call()
+    Turn.objects.create(call=call, index=3, role="tool", kind="tool", text="end_call", started_ms=3600, ended_ms=3600)
+    html = admin_page.get(page_of(call)).content.decode()
+    assert html.count(" UTC</dd>") == 2
+    assert '<span class="call-tag">greeting</span>' in html
+    assert '<span class="call-tag">tool</span>' not in html
+    assert "/history/" not in html
+
+
 def test_what_a_caller_says_is_text_and_never_markup(admin_page):
     html = admin_page.get(page_of(make_call())).content.decode()
     assert "<script>alert(1)</script>" not in html
