@@ -85,6 +85,9 @@ class CallAdmin(ModelAdmin):
     change_form_template = "admin/calls/call/change_form.html"
     search_help_text = "Number, call id, words of the summary"
 
+    class Media:
+        css = {"all": ["calls/admin.css"]}
+
     def has_add_permission(self, _request: HttpRequest) -> bool:
         return False
 
@@ -164,9 +167,11 @@ class CallAdmin(ModelAdmin):
         if call is not None:
             user = request.user
             live = not is_over(call.status)
+            page = call_page(call)
             shown = str if user.has_perm("calls.view_numbers") else masked
             context |= {
-                "page": call_page(call),
+                "page": page,
+                "has_timings": any(view.stages for view in page.turns),
                 "from_number": shown(call.from_number),
                 "to_number": shown(call.to_number),
                 "may_listen": user.has_perm("calls.listen_call"),

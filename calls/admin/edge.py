@@ -17,6 +17,9 @@ NUMBERS = {"From", "To", "ForwardedFrom", "DialBLegFrom", "DialBLegTo", "CallerN
 class ReadOnlyAdmin(ModelAdmin):
     """Rows that only machines write: nobody's edits make a history."""
 
+    class Media:
+        css = {"all": ["calls/admin.css"]}
+
     def has_add_permission(self, _request: HttpRequest) -> bool:
         return False
 
@@ -85,4 +88,5 @@ class EdgeRefusalAdmin(ReadOnlyAdmin):
 
 
 def _lines(data: dict[str, Any]) -> str:
-    return "\n".join(f"{name}: {value}" for name, value in data.items())
+    shown = {name: ", ".join(map(str, value)) if isinstance(value, list) else value for name, value in data.items()}
+    return "\n".join(f"{name}: {value}" for name, value in shown.items())

@@ -128,6 +128,20 @@ def test_a_calls_times_say_their_zone_and_a_tool_is_named_once(admin_page):
     assert "/history/" not in html
 
 
+@pytest.mark.parametrize(
+    ("changes", "recording", "summary"),
+    [
+        ({"status": "live", "outcome": ""}, "It appears here after the call", "It is made when the call has ended."),
+        ({"status": "ended", "outcome": "failed"}, "This call was not recorded.", "This call has none."),
+    ],
+)
+def test_the_page_of_a_call_without_words_says_what_to_expect(admin_page, changes, recording, summary):
+    html = admin_page.get(page_of(Call.objects.create(direction="inbound", **changes))).content.decode()
+    for expected in (recording, summary, "Nothing was said", "No answer was timed.", "No provider was used."):
+        assert expected in html
+    assert "<table" not in html.partition('id="timings"')[2]
+
+
 def test_what_a_caller_says_is_text_and_never_markup(admin_page):
     html = admin_page.get(page_of(make_call())).content.decode()
     assert "<script>alert(1)</script>" not in html

@@ -234,6 +234,13 @@ def test_what_only_machines_write_offers_no_history_of_edits(admin_page, number)
 
 def test_refusals_show_their_remedy(admin_page):
     now = datetime.datetime(2026, 3, 1, tzinfo=datetime.UTC)
-    refusal = EdgeRefusal.objects.create(edge="stream", reason="signature", minute=now, remedy="Check PUBLIC_URL.")
+    refusal = EdgeRefusal.objects.create(
+        edge="stream",
+        reason="signature",
+        minute=now,
+        remedy="Check PUBLIC_URL.",
+        sample={"tried": ["wss://a", "wss://b"]},
+    )
     assert "Check PUBLIC_URL." in admin_page.get("/admin/calls/edgerefusal/").content.decode()
-    assert admin_page.get(reverse("admin:calls_edgerefusal_change", args=[refusal.pk])).status_code == 200
+    html = admin_page.get(reverse("admin:calls_edgerefusal_change", args=[refusal.pk])).content.decode()
+    assert "tried: wss://a, wss://b" in html
