@@ -15,7 +15,7 @@ from unfold.contrib.filters.admin import RangeDateTimeFilter
 from unfold.decorators import display
 
 from calls import phone, summaries
-from calls.models import Call, Recording
+from calls.models import Call, CallSummary, Recording
 from calls.reports import call_page, masked
 from calls.states import is_over
 from calls.telephony.base import CarrierError
@@ -146,7 +146,12 @@ class CallAdmin(ModelAdmin):
     @display(description="What became of it")
     def what_became_of_it(self, call: Call) -> str:
         summary = getattr(call, "summary", None)
-        return (summary.outcome or summary.get_status_display()) if summary else "-"
+        if summary is None:
+            return "-"
+        # "Failed" alone would read as if the call had.
+        skipped = summary.status == CallSummary.Status.SKIPPED
+        status = summary.get_status_display()
+        return summary.outcome or (status if skipped else f"Summary {status.lower()}")
 
     def get_urls(self) -> list[Any]:
         views = [

@@ -194,6 +194,15 @@ def test_audio_is_offered_only_to_those_who_may_listen():
 
 
 @pytest.mark.parametrize(
+    ("status", "said"), [("failed", "Summary failed"), ("pending", "Summary waiting"), ("skipped", "Nothing was said")]
+)
+def test_a_summary_that_is_not_there_is_not_taken_for_a_call_that_failed(admin_page, status, said):
+    make_call()
+    CallSummary.objects.update(status=status, outcome="")
+    assert f">{said}<" in admin_page.get(LIST).content.decode()
+
+
+@pytest.mark.parametrize(
     ("query", "found"),
     [
         ({"q": "wanted help"}, True),
