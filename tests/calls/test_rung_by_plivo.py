@@ -3,79 +3,36 @@
 What a live stream does with a call is tested with the streams; here the edge must carry the call alone.
 """
 
-import time
-
 import pytest
-from django.db import connection
 
-from calls import edge, phone
+from calls import phone
 from calls.models import Call, EdgeRefusal, WebhookEvent
-from tests import factories
-from tests.calls.sandbox_thread import DEMO_AUTH_ID, DEMO_AUTH_TOKEN, DEMO_NUMBER, sandbox_in_a_thread
+from tests.calls.conftest import SILENT, ended
+from tests.calls.sandbox_thread import DEMO_NUMBER
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.django_db(transaction=True)]
 
-SILENT = {"steps": ["wait_hangup"]}
-
-
-@pytest.fixture(scope="module")
-def plivo():
-    with sandbox_in_a_thread(parts=frozenset({"plivo"}), time_scale=0.02) as box:
-        yield box
-
-
-@pytest.fixture
-def box(plivo, live_server, settings, monkeypatch):
-    plivo.reset()
-    settings.PUBLIC_URL = live_server.url
-    settings.STREAM_URL = "ws://127.0.0.1:1"
-    settings.REDIS_URL = "redis://127.0.0.1:1/0"
-    monkeypatch.setattr(edge, "_counter", edge._Counter())
-    monkeypatch.setattr("celery.current_app.send_task", lambda *_, **__: None)
-    return plivo
-
-
-@pytest.fixture
-def number(box):
-    account = factories.PlivoAccountFactory(auth_id=DEMO_AUTH_ID, auth_token=DEMO_AUTH_TOKEN, api_url=box.url)
-    agent = factories.AgentFactory(apology="Sorry.")  # it takes its time to be spoken
-    agent = factories.AgentVersionFactory(agent=agent).agent
-    agent.refresh_from_db()
-    number = factories.PhoneNumberFactory(number=f"+{DEMO_NUMBER}", plivo_account=account, agent=agent)
-    phone.connect_number(number)
-    return number
-
-
-def ended(call_uuid):
-    """The call's row once its end was reported."""
-    for _ in range(100):
-        call = Call.objects.filter(plivo_call_uuid=call_uuid).first()
-        if call and call.status == "ended":
-            return call
-        connection.close()
-        time.sleep(0.05)
-    raise AssertionError(f"not ended: {call and call.status}")
-
 
 def kinds():
-    return sorted(WebhookEvent.objects.values_list("kind", flat=True))
+    """Of the webhooks that were applied: a locked test database fails some, which Plivo then sends again."""
+    return sorted(WebhookEvent.objects.exclude(applied_at=None).values_list("kind", flat=True))
 
 
-def test_a_call_whose_stream_never_opens_is_tried_four_times_then_let_go_with_an_apology(box, number):
+def test_a_call_whose_stream_never_opens_is_tried_four_times_then_let_go_with_an_apology(box, rented):
     call_uuid = box.inbound_call(DEMO_NUMBER, script=SILENT)
     box.report(call_uuid, wait="ended")
     call = ended(call_uuid)
-    assert (call.streams, call.end_reason, call.agent_version) == (4, "stream_lost", number.agent.published_version)
+    assert (call.streams, call.end_reason, call.agent_version) == (4, "stream_lost", rented.agent.published_version)
     assert call.stream_tokens.count() == 4
     assert kinds().count("after-stream") == 4
     assert not EdgeRefusal.objects.exists()
 
 
-def test_a_running_call_is_found_hung_up_and_then_has_its_record(box, number):
+def test_a_running_call_is_found_hung_up_and_then_has_its_record(box, rented):
     call_uuid = box.inbound_call(DEMO_NUMBER, script=SILENT, faults={"connect_delay_ms": 20_000})
     box.report(call_uuid, wait="answered")
     call = Call.objects.get(plivo_call_uuid=call_uuid)
-    with phone.client_for(number.plivo_account) as client:
+    with phone.client_for(rented.plivo_account) as client:
         assert client.running_call(call_uuid).direction == "inbound"
         assert call_uuid in client.running_call_uuids()
         phone.hang_up(call)
@@ -90,14 +47,14 @@ def test_a_running_call_is_found_hung_up_and_then_has_its_record(box, number):
 
 
 @pytest.mark.parametrize("signature", ["list", "list_spaced"])
-def test_lists_of_signatures_are_believed(box, number, signature):
+def test_lists_of_signatures_are_believed(box, rented, signature):
     call_uuid = box.inbound_call(DEMO_NUMBER, script=SILENT, faults={"webhook_signature": signature})
     box.report(call_uuid, wait="ended")
-    assert ended(call_uuid).agent == number.agent
+    assert ended(call_uuid).agent == rented.agent
 
 
 @pytest.mark.parametrize("signature", ["missing", "wrong", "no_nonce"])
-def test_calls_whose_webhooks_are_not_plivos_leave_no_trace_but_the_refusal(box, number, signature):
+def test_calls_whose_webhooks_are_not_plivos_leave_no_trace_but_the_refusal(box, rented, signature):
     call_uuid = box.inbound_call(DEMO_NUMBER, script=SILENT, faults={"webhook_signature": signature})
     box.report(call_uuid, wait="ended")
     assert not Call.objects.exists()
@@ -114,18 +71,18 @@ def test_calls_whose_webhooks_are_not_plivos_leave_no_trace_but_the_refusal(box,
         {"numbers_with_plus": True},
     ],
 )
-def test_doubled_late_and_disordered_webhooks_give_one_ended_call(box, number, faults):
+def test_doubled_late_and_disordered_webhooks_give_one_ended_call(box, rented, faults):
     call_uuid = box.inbound_call(DEMO_NUMBER, script=SILENT, faults=faults)
     box.report(call_uuid, wait="ended")
     call = ended(call_uuid)
     assert Call.objects.count() == 1
-    assert (call.from_number[0], call.to_number) == ("+", number.number)
-    assert call.agent_version == number.agent.published_version
+    assert (call.from_number[0], call.to_number) == ("+", rented.number)
+    assert call.agent_version == rented.agent.published_version
 
 
-def test_a_number_without_an_agent_apologises_and_hangs_up(box, number):
-    number.agent = None
-    number.save()
+def test_a_number_without_an_agent_apologises_and_hangs_up(box, rented):
+    rented.agent = None
+    rented.save()
     call_uuid = box.inbound_call(DEMO_NUMBER, script=SILENT)
     box.report(call_uuid, wait="ended")
     call = ended(call_uuid)
