@@ -98,8 +98,12 @@ BARS = (
     Bar("sdks", "openai, elevenlabs, plivo SDKs accept the sandbox", suite("tests/sandbox", "-m", "not slow")),
     Bar(
         "canaries",
-        "keys planted: 0 hits",
-        suite("tests", "-k", "canary or never_comes_out or key_never", "-m", "not slow"),
+        "keys planted through every feature: 0 hits in database, logs, Redis, pages, files",
+        every(
+            suite("tests", "-k", "canary or never_comes_out or key_never", "-m", "not slow"),
+            suite("tests/integration/test_canaries.py"),
+        ),
+        long=True,
     ),
     Bar("demo", "exit 0; 4 turns each way, 1 interruption, recording, summary", demo, long=True),
     Bar(

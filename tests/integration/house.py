@@ -14,13 +14,16 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+import uuid
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import httpx
+from websockets.asyncio.client import ClientConnection, connect
 
 from config.supervisor import free_port
+from sandbox.plivo.signatures import handshake_url, signature_headers
 from sandbox.testing import Control, sandbox_process
 
 AUTH_ID = "MATESTHOUSE000000000"
@@ -67,6 +70,8 @@ class House:
             "STREAM_URL": f"ws://127.0.0.1:{self.stream_port}",
             "REDIS_URL": "redis://127.0.0.1:1/0",
             "PLIVO_API_URL": box_url,
+            "OPENAI_BASE_URL": f"{box_url}/v1",
+            "ELEVENLABS_BASE_URL": box_url,
             "DRAIN_SECONDS": "5",
             "LOG_LEVEL": "INFO",
         }  # fmt: skip
@@ -85,6 +90,10 @@ class House:
         """Publishes the agent behind the number with these fields changed."""
         self._python("-c", REPUBLISH, CALLED, json.dumps(fields))
 
+    def redis_url(self) -> str:
+        """Where this installation's Redis is."""
+        return self.manage("shell", "--no-imports", "-c", "from config.env import *; print(redis_url())").split()[0]
+
     def _python(self, *arguments: str, **environment: str) -> str:
         done = subprocess.run(
             [sys.executable, *arguments],
@@ -96,9 +105,13 @@ class House:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
 
-    async def serve(self, role: str, *, server: str = "uvicorn") -> None:
-        """Starts a server and waits until it answers."""
-        port = self.stream_port if role == "stream" else self.web_port
+    async def serve(self, role: str, *, server: str = "uvicorn", port: int = 0) -> None:
+        """Starts a server and waits until it answers.
+
+        Args:
+            port: where it serves; 0: where the installation's addresses point.
+        """
+        port = port or (self.stream_port if role == "stream" else self.web_port)
         command = [sys.executable, "-m", "config.server", "--role", role, "--port", str(port), "--server", server]
         self._start(role, command)
         await self._answers(role, port)
@@ -155,6 +168,32 @@ class House:
         script = {"scenario": "front_desk", "steps": list(steps)}
         return await self.control.inbound_call(CALLED.lstrip("+"), script=script, **call)
 
+    async def announce(self) -> tuple[str, str]:
+        """A call that Plivo announces with a signed webhook, and that nobody carries; its CallUUID and its token."""
+        url, call_uuid = f"{self.environment['PUBLIC_URL']}/plivo/answer/", str(uuid.uuid4())
+        form = {"CallUUID": call_uuid, "From": "15551230001", "To": CALLED.lstrip("+"), "Direction": "inbound"}
+        async with httpx.AsyncClient(trust_env=False) as plivo:
+            reply = (await plivo.post(url, data=form, headers=self._signed("POST", url, form))).raise_for_status()
+        return call_uuid, reply.text.split("/stream/")[1].split("/")[0]
+
+    @contextlib.asynccontextmanager
+    async def knock(
+        self, token: str, *, signed: bool = True, port: int = 0, headers: Mapping[str, str] | None = None
+    ) -> AsyncIterator[ClientConnection]:
+        """A socket at the stream server (or at another ``port``), signed as Plivo signs it."""
+        url = f"{self.environment['STREAM_URL']}/stream/{token}{'/' if token else ''}"
+        signature = self._signed("GET", handshake_url(url, "http"), {}) if signed else {}
+        async with connect(
+            url.replace(str(self.stream_port), str(port or self.stream_port)),
+            additional_headers={**(headers or {}), **signature},
+            compression=None,
+            proxy=None,
+        ) as socket:
+            yield socket
+
+    def _signed(self, method: str, url: str, form: Mapping[str, str]) -> dict[str, str]:
+        return signature_headers(method, url, form, tokens=[self.auth_token], main_tokens=[self.auth_token])
+
     def turns(self, call_uuid: str) -> list[tuple[Any, ...]]:
         """(role, text, heard, started_ms, ended_ms) of each turn."""
         return self.rows(
@@ -168,6 +207,13 @@ class House:
         columns = ("id", "status", "end_reason", "live_at", "streams")
         (row,) = self.rows(f"SELECT {', '.join(columns)} FROM calls_call WHERE plivo_call_uuid = ?", call_uuid)  # noqa: S608
         return dict(zip(columns, row, strict=True))
+
+
+def start(call_uuid: str) -> str:
+    """Plivo's first message."""
+    media = {"encoding": "audio/x-mulaw", "sampleRate": 8000}
+    body = {"callId": call_uuid, "streamId": str(uuid.uuid4()), "accountId": AUTH_ID, "tracks": ["inbound"]}
+    return json.dumps({"sequenceNumber": 0, "event": "start", "start": body | {"mediaFormat": media}})
 
 
 async def until(condition: Callable[[], Any], seconds: float, what: str) -> Any:

@@ -5,20 +5,16 @@
 
 import asyncio
 import contextlib
-import json
 import secrets
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from sandbox.plivo.signatures import handshake_url, signature_headers
-from tests.integration.house import AUTH_ID, CALLED, House, house, until
+from tests.integration.house import House, house, start, until
 
 pytestmark = [pytest.mark.journey, pytest.mark.slow, pytest.mark.timeout(120)]
 
@@ -27,13 +23,6 @@ REFUSED_AT_THE_DOOR = 403
 POLICY = 1008
 TOO_BIG = {"uvicorn": 1009, "daphne": 1006}  # Daphne cuts the connection
 NO_START_S = 3.0
-
-
-def start(call_uuid: str) -> str:
-    """Plivo's first message."""
-    media = {"encoding": "audio/x-mulaw", "sampleRate": 8000}
-    body = {"callId": call_uuid, "streamId": str(uuid.uuid4()), "accountId": AUTH_ID, "tracks": ["inbound"]}
-    return json.dumps({"sequenceNumber": 0, "event": "start", "start": body | {"mediaFormat": media}})
 
 
 @dataclass(frozen=True)
@@ -55,35 +44,10 @@ class Stranger:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-async def ring(built: House) -> tuple[str, str]:
-    """A call as Plivo announces it with a signed webhook, but that no sandbox carries; its CallUUID and its token."""
-    url, call_uuid = f"{built.environment['PUBLIC_URL']}/plivo/answer/", str(uuid.uuid4())
-    form = {"CallUUID": call_uuid, "From": "15551230001", "To": CALLED.lstrip("+"), "Direction": "inbound"}
-    tokens = [built.auth_token]
-    async with httpx.AsyncClient(trust_env=False) as plivo:
-        signatures = signature_headers("POST", url, form, tokens=tokens, main_tokens=tokens)
-        reply = (await plivo.post(url, data=form, headers=signatures)).raise_for_status()
-    return call_uuid, reply.text.split("/stream/")[1].split("/")[0]
-
-
-@contextlib.asynccontextmanager
-async def at_the_door(built: House, token: str, *, signed: bool = True, **headers: str) -> Any:
-    """A socket at the stream server, signed as Plivo signs it."""
-    url = (
-        f"{built.environment['STREAM_URL']}/stream/{token}/" if token else f"{built.environment['STREAM_URL']}/stream/"
-    )
-    if signed:
-        tokens = [built.auth_token]
-        signed_url = handshake_url(url, "http")
-        headers |= signature_headers("GET", signed_url, {}, tokens=tokens, main_tokens=tokens)
-    async with connect(url, additional_headers=headers, compression=None, proxy=None, max_size=None) as socket:
-        yield socket
-
-
 async def visit(built: House, stranger: Stranger) -> int:
     """How the visit ends: HTTP status or close code."""
     try:
-        async with at_the_door(built, stranger.token, signed=stranger.signed, **stranger.headers) as socket:
+        async with built.knock(stranger.token, signed=stranger.signed, headers=stranger.headers) as socket:
             if stranger.says is not None:
                 await socket.send(stranger.says)
             async with asyncio.timeout(NO_START_S + 3):
@@ -108,8 +72,8 @@ async def connections(built: House) -> int:
 @pytest.mark.parametrize("server", ["uvicorn", "daphne"])
 async def test_every_stranger_is_refused_and_opens_nothing_at_a_provider(tmp_path: Path, server: str) -> None:
     async with house(tmp_path, server=server, codec=MULAW) as built:
-        ours, token = await ring(built)
-        theirs, other_token = await ring(built)
+        ours, token = await built.announce()
+        theirs, other_token = await built.announce()
         before = await connections(built)
         assert before == 0
         strangers = [
@@ -138,7 +102,7 @@ async def test_every_stranger_is_refused_and_opens_nothing_at_a_provider(tmp_pat
         await until(recorded, 5, "the refusals are not all in the admin")
 
         # The same door opens for Plivo; a token that was used then opens nothing for another call.
-        async with at_the_door(built, token) as plivo:
+        async with built.knock(token) as plivo:
             await plivo.send(start(ours))
             assert "playAudio" in await asyncio.wait_for(plivo.recv(), 10)
             plivo.transport.abort()
