@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 import redis
 import structlog
 from django.conf import settings
-from django.db.models import Q
+from django.db.models import F, Q
 
+from agents.crypto import UndecryptableError
 from calls import lifecycle, recordings, summaries
 from calls.models import Call, CallSummary, Recording
 from calls.states import Facts, is_over
@@ -23,9 +24,11 @@ from calls.telephony.base import CallRecord, CarrierError
 log = structlog.get_logger(__name__)
 
 BATCH = 200  # calls looked at in one sweep
+ASKING_S = 60  # ... unless Plivo is slow: then the rest waits for the next, and what needs no Plivo is still done
 LIVE_SILENCE = datetime.timedelta(seconds=30)  # a session shows a sign of life every few seconds
 ASK_AGAIN = datetime.timedelta(seconds=60)
 LONGEST_CALL = datetime.timedelta(hours=24)  # Plivo's hard limit
+SUMMARY_MISSED_WITHIN = datetime.timedelta(days=7)  # an end without a summary's row is seen before, or never
 HOST_RETURNS_WITHIN = datetime.timedelta(hours=1)
 REDIS_KEY = "parley:sweep"
 
@@ -42,9 +45,13 @@ class Due:
 def sweep(*, now: datetime.datetime) -> Due:
     """One round; every change in it is guarded, so that rounds may overlap."""
     due = Due()
+    until = time.monotonic() + ASKING_S
     for call in _overdue(now):
-        due.repaired[_look_into(call, now)] += 1
-    due.repaired["summary_created"] += _create_missing_summaries()
+        if time.monotonic() > until:
+            break
+        if _claim(call, now):
+            due.repaired[_look_into(call, now)] += 1
+    due.repaired["summary_created"] += _create_missing_summaries(now)
     due.repaired["recording_given_up"] += _give_up_recordings(now)
     due.repaired = +due.repaired  # without the zeros
     due.summaries = summaries.due_summaries(now)
@@ -76,13 +83,22 @@ def repaired_totals() -> dict[str, int]:
 
 
 def _overdue(now: datetime.datetime) -> list[Call]:
-    over = [status for status in Call.Status.values if is_over(status)]
+    """The longest overdue first, so that calls of an account that cannot be asked never keep others waiting."""
+    under_way = [status for status in Call.Status.values if not is_over(status)]
     silent = Q(status=Call.Status.LIVE, last_seen_at__lt=now - LIVE_SILENCE)
     browser_silent = silent & Q(direction=Call.Direction.BROWSER)
     late = Q(deadline_at__lt=now) & ~Q(status=Call.Status.LIVE, last_seen_at__gte=now - LIVE_SILENCE)
     forgotten = Q(deadline_at=None, created_at__lt=now - LONGEST_CALL)
-    found = Call.objects.exclude(status__in=over).filter(late | forgotten | browser_silent)
-    return list(found.select_related("plivo_account").order_by("created_at")[:BATCH])
+    found = Call.objects.filter(late | forgotten | browser_silent, status__in=under_way)
+    # A token that cannot be decrypted is met when its own account is asked, not by everybody's query.
+    found = found.select_related("plivo_account").defer("plivo_account__auth_token")
+    return list(found.order_by(F("deadline_at").asc(nulls_first=True), "created_at")[:BATCH])
+
+
+def _claim(call: Call, now: datetime.datetime) -> bool:
+    """Guarded: of two sweeps that found the same call, one looks into it; should that one die, another does later."""
+    unchanged = Call.objects.filter(pk=call.pk, status=call.status, deadline_at=call.deadline_at)
+    return bool(unchanged.update(deadline_at=now + ASK_AGAIN))
 
 
 def _look_into(call: Call, now: datetime.datetime) -> str:
@@ -91,41 +107,43 @@ def _look_into(call: Call, now: datetime.datetime) -> str:
         lifecycle.finish(call_id=call.pk, now=now, end_reason=Call.EndReason.SWEPT, ended_at=call.last_seen_at)
         return "ended_unseen"
     too_old = call.created_at < now - LONGEST_CALL
-    facts = None
+    record = None
     try:
         with client_for(call.plivo_account) as plivo:
             if not too_old and plivo.running_call(call.plivo_call_uuid) is not None:
-                Call.objects.filter(pk=call.pk).update(deadline_at=now + ASK_AGAIN)
                 return "still_live"
             record = plivo.call_record(call.plivo_call_uuid)
-        facts = _facts(record) if record is not None else None
-    except CarrierError as error:
-        log.warning("plivo not asked", call=str(call.public_id), failure=error.failure.value)
+    except (CarrierError, UndecryptableError) as error:
+        failure = error.failure.value if isinstance(error, CarrierError) else "undecryptable"
+        log.warning("plivo not asked", call=str(call.public_id), failure=failure)
         if not too_old:
-            Call.objects.filter(pk=call.pk).update(deadline_at=now + ASK_AGAIN)
             return "asked_in_vain"
-    if facts is not None:
-        lifecycle.apply(call_id=call.pk, facts=facts)
-    lifecycle.finish(call_id=call.pk, now=now, end_reason=Call.EndReason.SWEPT, ended_at=call.last_seen_at)
+    if record is None:
+        lifecycle.finish(call_id=call.pk, now=now, end_reason=Call.EndReason.SWEPT, ended_at=call.last_seen_at)
+    else:
+        lifecycle.apply(call_id=call.pk, facts=_facts(record, ended_at=call.last_seen_at or now))
     return "ended_unreported"
 
 
-def _facts(record: CallRecord) -> Facts:
+def _facts(record: CallRecord, *, ended_at: datetime.datetime) -> Facts:
+    """What Plivo's record says; ``ended_at`` where it says no time."""
     return Facts(
         status=Call.Status.ENDED,
+        end_reason=Call.EndReason.SWEPT,
         answered_at=record.answered_at,
-        ended_at=record.ended_at,
-        hangup_cause=record.hangup_cause,
+        ended_at=record.ended_at or ended_at,
+        hangup_cause=record.hangup_cause[:60],
         hangup_code=record.hangup_code,
-        hangup_source=record.hangup_source,
+        hangup_source=record.hangup_source[:40],
         duration_s=record.duration_s,
         bill_duration_s=record.bill_duration_s,
         carrier_cost=record.cost,
     )
 
 
-def _create_missing_summaries() -> int:
-    missing = Call.objects.filter(status=Call.Status.ENDED, summary=None)[:BATCH]
+def _create_missing_summaries(now: datetime.datetime) -> int:
+    recent = Call.objects.filter(status=Call.Status.ENDED, created_at__gte=now - SUMMARY_MISSED_WITHIN)
+    missing = recent.filter(summary=None)[:BATCH]
     made = CallSummary.objects.bulk_create([CallSummary(call=call) for call in missing], ignore_conflicts=True)
     return len(made)
 

@@ -16,6 +16,7 @@ from calls import answers, inbound, lifecycle, recordings
 from calls.intake import Webhook, webhook
 from calls.models import Call
 from calls.states import Facts
+from calls.telephony.base import LARGEST
 from calls.telephony.hangup_causes import STATUS_PREFIX
 from calls.telephony.signatures import MAIN_SIGNATURE, SIGNATURE
 from calls.telephony.xml import CONTENT_TYPE, Document
@@ -24,7 +25,6 @@ log = structlog.get_logger(__name__)
 
 _OVER = frozenset({"completed", "busy", "failed", "timeout", "no-answer", "cancel"})
 _HUNG_UP_BY_THEM = frozenset({"caller", "callee", "call recipient"})
-LARGEST = 90_000  # more than the seconds of Plivo's longest call, 24 h, or any code or cost
 
 
 @webhook("answer")

@@ -6,6 +6,8 @@ from enum import StrEnum
 
 import msgspec
 
+LARGEST = 90_000  # more than the seconds of Plivo's longest call, 24 h, or any code or cost
+
 
 class Failure(StrEnum):
     """Why a request to the carrier failed."""

@@ -16,6 +16,7 @@ from plivo import exceptions as sdk
 from plivo.base import ResponseObject
 
 from calls.telephony.base import (
+    LARGEST,
     AccountDetails,
     Application,
     CallRecord,
@@ -261,11 +262,12 @@ def _whole(text: str) -> int | None:
 
 
 def _decimal(text: str) -> Decimal | None:
+    """A number that a call can have; anything else could not be stored, and would stand in the way of the rest."""
     try:
         value = Decimal(text)
     except InvalidOperation:
         return None
-    return value if value.is_finite() and value >= 0 else None
+    return value if value.is_finite() and 0 <= value < LARGEST else None
 
 
 def _time(text: str) -> datetime.datetime | None:
