@@ -1,15 +1,14 @@
-"""Recordings as rows and files: opened when a stream starts, attached when it ended, Plivo's own fetched afterwards.
+"""Recordings in Storage, and Plivo's own: noted when its callback comes, fetched, checked and stored afterwards.
 
-``streaming`` calls open/attach/fail in its journal's thread, the webhooks call ``note_plivo_recording``, the
-post-call task fetches. A file is READY only when it is whole in Storage, with its length and hash beside it.
+The webhooks call ``note_plivo_recording``, the post-call task fetches; ours are in ``recording_parts``. A file is READY
+only when it is whole in Storage, with its length and hash beside it.
 """
 
 import datetime
 import hashlib
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from decimal import Decimal, InvalidOperation
-from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
 
@@ -32,67 +31,6 @@ class FetchError(Exception):
     def __init__(self, message: str, *, permanent: bool = False) -> None:
         super().__init__(message)
         self.permanent = permanent
-
-
-def open_recording(*, call_id: int, host: str, rate: int) -> None:
-    """Notes that this host is recording the call (``rate`` in Hz); a resumed stream keeps the row."""
-    _, created = Recording.objects.get_or_create(
-        call_id=call_id,
-        source=Recording.Source.PARLEY,
-        defaults={"status": Recording.Status.RUNNING, "host": host, "rate": rate},
-    )
-    if not created:
-        Recording.objects.filter(
-            call_id=call_id, source=Recording.Source.PARLEY, status=Recording.Status.RUNNING
-        ).update(host=host)
-
-
-def attach_recording(
-    *,
-    call_id: int,
-    path: Path,
-    duration_ms: int,
-    rate: int,
-    channels: int,
-    peaks: Sequence[Sequence[float]],
-    repaired: bool,
-) -> None:
-    """Copies a finished WAV file into Storage and marks the recording ready.
-
-    Args:
-        peaks: for each channel, the waveform's heights, 0-1.
-        repaired: the file was put together after a crash.
-
-    Raises:
-        OSError: the file cannot be read or stored; the row stays RUNNING, so that the host can try again.
-    """
-    recording, _ = Recording.objects.get_or_create(
-        call_id=call_id, source=Recording.Source.PARLEY, defaults={"status": Recording.Status.RUNNING, "rate": rate}
-    )
-    previous = recording.file.name
-    with path.open("rb") as source:
-        name, size, digest = _store(recording, source, suffix=".wav")
-    Recording.objects.filter(pk=recording.pk).update(
-        status=Recording.Status.READY,
-        file=name,
-        size=size,
-        sha256=digest,
-        duration_ms=duration_ms,
-        rate=rate,
-        channels=channels,
-        peaks=[list(channel) for channel in peaks],
-        repaired=repaired,
-        error="",
-    )
-    if previous and previous != name:
-        recording.file.storage.delete(previous)
-
-
-def fail_recording(*, call_id: int, error: str) -> None:
-    """Marks a running recording as failed, with the reason for the call's page."""
-    Recording.objects.filter(call_id=call_id, source=Recording.Source.PARLEY, status=Recording.Status.RUNNING).update(
-        status=Recording.Status.FAILED, error=error[:300]
-    )
 
 
 def note_plivo_recording(*, call: Call, recording_id: str, url: str, duration_ms: str, now: datetime.datetime) -> None:
@@ -173,7 +111,7 @@ def _download(recording: Recording, account: PlivoAccount) -> None:
         file.seek(0)
         _check_audio(file.read(4))
         file.seek(0)
-        name, size, digest = _store(recording, file, suffix=suffix)
+        name, size, digest = store(recording, file, suffix=suffix)
     Recording.objects.filter(pk=recording.pk).update(
         status=Recording.Status.READY, file=name, size=size, sha256=digest, error="", next_attempt_at=None
     )
@@ -206,7 +144,7 @@ def _copy(chunks: Iterator[bytes], target: IO[bytes]) -> int:
     return received
 
 
-def _store(recording: Recording, source: IO[bytes], *, suffix: str) -> tuple[str, int, str]:
+def store(recording: Recording, source: IO[bytes], *, suffix: str) -> tuple[str, int, str]:
     """Saves under an opaque name by date; returns (name, bytes, SHA-256 hex)."""
     digest = hashlib.sha256()
     size = 0

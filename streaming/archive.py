@@ -1,8 +1,8 @@
 """Recordings of live calls, from the first sample to Storage: owned by ``resources``, used by each session.
 
 A stream writes raw tracks into a folder of this host, one per call, so that a call whose stream was lost goes on in the
-same recording. Once the call is over its folder becomes a WAV in Storage; folders that a crash has left are found in
-the same way.
+same recording. Once the call is over its folder becomes a WAV in Storage, joined with what other hosts had of the call;
+folders that a crash has left are found in the same way. Why something is missing is told to the vault at once.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ import fcntl
 import os
 import socket
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
@@ -21,11 +22,12 @@ import structlog
 from django.db import Error
 
 from agents.providers.base import AudioFormat
-from calls import recordings
+from calls import recording_parts
 from calls.models import Call
 from calls.states import is_over
 from streaming.audio.recorder import Recorder, Recording
-from streaming.audio.recording_files import Finished, RecordingError, assemble, discard, left_behind, read_header
+from streaming.audio.recording_files import HEADER, RecordingError, discard, left_behind
+from streaming.audio.recording_wav import Take
 from streaming.threads import Overloaded, Worker
 
 log = structlog.get_logger(__name__)
@@ -34,54 +36,51 @@ LOOK_EVERY_S = 2.0
 TRY_AGAIN_S = 30.0
 GIVEN_UP_S = 24 * 3600.0  # a call whose end nobody ever learned of still gets its recording
 LOOK_WITHIN_S = 900.0  # a long recording on a slow store
-OWNER = "owner.lock"  # locked by the process that records
-CLOSED = "closed"  # the stream ended in an orderly way: nothing needs repair
 
 
 class Vault(Protocol):
     """What the archive needs of ``calls``: blocking functions on the database and Storage."""
 
-    def open(self, *, call_id: int, rate: int) -> None:
-        """Notes that the call is being recorded here."""
+    def open(self, *, call_id: int, host: str, rate: int) -> None:
+        """Notes that the call is being recorded on this host."""
 
     def over(self, call_id: int) -> bool:
         """Whether no further stream of the call can come."""
         ...
 
-    def keep(self, call_id: int, finished: Finished) -> None:
-        """Stores a finished recording."""
+    def keep(self, call_id: int, take: Take) -> None:
+        """Joins a part to what is stored of the call; a part that is there already changes nothing."""
 
-    def fail(self, call_id: int, error: str) -> None:
-        """Notes why there is none."""
+    def fail(self, call_id: int, *, host: str, error: str, held: bool) -> None:
+        """Notes why something is missing, and whether the host still holds something else of the call."""
 
 
 class CallsVault:
     """The real one."""
 
-    def open(self, *, call_id: int, rate: int) -> None:
+    def open(self, *, call_id: int, host: str, rate: int) -> None:
         """See ``Vault``."""
-        recordings.open_recording(call_id=call_id, host=socket.gethostname(), rate=rate)
+        recording_parts.open_recording(call_id=call_id, host=host, rate=rate)
 
     def over(self, call_id: int) -> bool:
         """See ``Vault``."""
         row = Call.objects.filter(pk=call_id).values_list("status", "stream_ended_at").first()
         return row is None or is_over(row[0]) or row[1] is not None
 
-    def keep(self, call_id: int, finished: Finished) -> None:
+    def keep(self, call_id: int, take: Take) -> None:
         """See ``Vault``."""
-        recordings.attach_recording(
+        recording_parts.attach_recording(
             call_id=call_id,
-            path=finished.path,
-            duration_ms=finished.duration_ms,
-            rate=finished.rate,
-            channels=finished.channels,
-            peaks=finished.peaks,
-            repaired=finished.repaired,
+            host=take.header.host,
+            started_ms=take.header.started_ms,
+            join=take.wav,
+            repaired=take.repaired,
+            error=take.error,
         )
 
-    def fail(self, call_id: int, error: str) -> None:
+    def fail(self, call_id: int, *, host: str, error: str, held: bool) -> None:
         """See ``Vault``."""
-        recordings.fail_recording(call_id=call_id, error=error)
+        recording_parts.fail_recording(call_id=call_id, host=host, error=error, held=held)
 
 
 class LiveRecording:
@@ -110,10 +109,14 @@ class Archive:
     Args:
         folder: of this host, shared by its processes.
         clock: the time of day.
+        host: name of this host; the system's own where none is given.
     """
 
-    def __init__(self, *, folder: Path, clock: Callable[[], datetime.datetime], vault: Vault | None = None) -> None:
+    def __init__(
+        self, *, folder: Path, clock: Callable[[], datetime.datetime], vault: Vault | None = None, host: str = ""
+    ) -> None:
         self._folder = folder
+        self._host = host or socket.gethostname()
         self._clock = clock
         self._vault: Vault = vault if vault is not None else CallsVault()
         self._worker = Worker("stream-archive", limit=1000)
@@ -121,7 +124,9 @@ class Archive:
         self._task: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._noting: set[asyncio.Future[None]] = set()
-        self._locks: dict[str, int] = {}  # by call; used in the writer thread alone
+        self._failures: deque[Recording] = deque()  # not yet told; filled by the writer thread
+        self._locks: dict[Recording, int] = {}  # used in the writer thread alone
+        self._stored: set[str] = set()  # folders that could not be deleted; used in the archive's thread alone
         self._not_before: dict[str, float] = {}  # used in the archive's thread alone
 
     async def open(self) -> None:
@@ -131,7 +136,7 @@ class Archive:
 
     def _new_recorder(self) -> Recorder:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return Recorder(self._folder)
+        return Recorder(self._folder, host=self._host, on_failure=self._failures.append)
 
     async def close(self) -> None:
         """Writes what waits; recordings of calls that are over are stored first, as far as time allows."""
@@ -152,19 +157,21 @@ class Archive:
             raise RuntimeError("the archive is not open")
         name = str(call_id)
         recording = recorder.open(name, fmt, wall_ms=round(self._clock().timestamp() * 1000))
-        recorder.submit(lambda: self._own(name))
+        recorder.submit(lambda: self._own(recording))
         self._note_open(call_id, fmt.rate)
 
         def leave() -> None:
             recording.leave()
             loop = asyncio.get_running_loop()
-            recorder.submit(lambda: self._disown(name))
+            recorder.submit(lambda: self._disown(recording))
             recorder.submit(lambda: _call_on(loop, self._wake.set))
 
         return LiveRecording(recording, leave)
 
     def _note_open(self, call_id: int, rate: int) -> None:
-        noting = asyncio.ensure_future(self._worker.run(30.0, self._vault.open, call_id=call_id, rate=rate))
+        # Behind a long store it waits as long as that takes: it must come before what the archive says of the call.
+        noted = self._worker.run(LOOK_WITHIN_S, self._vault.open, call_id=call_id, host=self._host, rate=rate)
+        noting = asyncio.ensure_future(noted)
         self._noting.add(noting)
         noting.add_done_callback(self._noted)
 
@@ -193,73 +200,88 @@ class Archive:
 
     # --- in the writer thread ----------------------------------------------------------------------------------------
 
-    def _own(self, name: str) -> None:
-        """Tells the other processes of this host that the folder is being written."""
+    def _own(self, recording: Recording) -> None:
+        """Tells the processes of this host, this one too, that the folder is being written."""
+        if recording.failed:
+            return
         try:
-            lock = os.open(self._folder / name / OWNER, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            (self._folder / name / CLOSED).unlink(missing_ok=True)
+            lock = os.open(self._folder / recording.call, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            self._locks[recording] = lock
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError as error:
             log.error("recording_not_owned", error=type(error).__name__)
-        else:
-            self._release(name)
-            self._locks[name] = lock
 
-    def _disown(self, name: str) -> None:
-        with contextlib.suppress(OSError):
-            (self._folder / name / CLOSED).touch(mode=0o600)
-        self._release(name)
-
-    def _release(self, name: str) -> None:
-        lock = self._locks.pop(name, None)
+    def _disown(self, recording: Recording) -> None:
+        lock = self._locks.pop(recording, None)
         if lock is not None:
             os.close(lock)
 
     # --- in the archive's thread -------------------------------------------------------------------------------------
 
     def settle(self) -> None:
-        """Stores the recordings of all calls that are over and that nobody is writing any more (blocking)."""
+        """Tells what has failed, and stores the recordings of all calls that are over and written no more (blocking).
+
+        What cannot be told or stored now comes again.
+        """
+        self._tell_failures()
         for folder in left_behind(self._folder):
-            if time.monotonic() < self._not_before.get(folder.name, 0.0):
-                continue
-            with _sole_owner(folder) as ours:
-                if ours:
-                    self._settle(folder)
+            if time.monotonic() >= self._not_before.get(folder.name, 0.0):
+                self._settle(folder)
+
+    def _tell_failures(self) -> None:
+        try:
+            while self._failures:
+                recording = self._failures[0]
+                held = (self._folder / recording.call / HEADER).exists()
+                self._vault.fail(int(recording.call), host=self._host, error=recording.failed, held=held)
+                self._failures.popleft()
+        except (OSError, Error) as error:
+            log.error("recording_failure_not_told", error=type(error).__name__)
 
     def _settle(self, folder: Path) -> None:
-        call_id = int(folder.name)
+        """One folder; whatever is wrong with it, the others' turn comes."""
         try:
-            if not self._vault.over(call_id) and self._age(folder) < GIVEN_UP_S:
+            if not self._vault.over(int(folder.name)) and self._age_s(folder) < GIVEN_UP_S:
                 return
-            finished = assemble(folder, repaired=not (folder / CLOSED).exists())
-            self._vault.keep(call_id, finished)
-        except RecordingError as error:
-            self._vault.fail(call_id, str(error))
-        except (OSError, Error) as error:
-            log.error("recording_not_stored", error=type(error).__name__)
+            with _sole_owner(folder) as ours:
+                if ours:
+                    self._store(folder)
+        except Exception as error:
+            expected = isinstance(error, OSError | Error)
+            log.error("recording_not_stored", error=type(error).__name__, exc_info=not expected)
             self._not_before[folder.name] = time.monotonic() + TRY_AGAIN_S
-            return
-        discard(folder)
-        self._not_before.pop(folder.name, None)
+        else:
+            self._not_before.pop(folder.name, None)
 
-    def _age(self, folder: Path) -> float:
-        return self._clock().timestamp() - read_header(folder).started_ms / 1000
+    def _store(self, folder: Path) -> None:
+        call_id = int(folder.name)
+        if folder.name not in self._stored:
+            try:
+                self._vault.keep(call_id, Take.of(folder))
+            except RecordingError as error:
+                self._vault.fail(call_id, host=self._host, error=str(error), held=False)
+        self._stored.add(folder.name)
+        discard(folder)
+        self._stored.discard(folder.name)
+
+    def _age_s(self, folder: Path) -> float:
+        return self._clock().timestamp() - (folder / HEADER).stat().st_mtime
 
 
 @contextlib.contextmanager
 def _sole_owner(folder: Path) -> Iterator[bool]:
-    """Holds the folder's lock; False when a process is recording into it."""
+    """Holds the folder's lock; False when a process is recording into it, or another has just stored and removed it."""
     try:
-        lock = os.open(folder / OWNER, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except FileNotFoundError:
-        yield False  # another process has just stored and removed it
+        yield False
         return
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         yield False
     else:
-        yield True
+        yield (folder / HEADER).exists()
     finally:
         os.close(lock)
 

@@ -32,7 +32,11 @@ class Recording(models.Model):
     sha256 = models.CharField(max_length=64, blank=True)
     peaks = models.JSONField(default=list, help_text="Per channel, 0-1, for the player's waveform.")
     repaired = models.BooleanField(default=False, help_text="Put together after a crash.")
-    host = models.CharField(max_length=120, blank=True, help_text="Stream host that holds the raw tracks meanwhile.")
+    parts = models.JSONField(
+        default=dict,
+        help_text="Per stream host: whether it still holds tracks of the call (held), "
+        "and why some are missing (error).",
+    )
     plivo_recording_id = models.CharField(max_length=64, blank=True)
     plivo_url = models.URLField(max_length=500, blank=True)
     attempts = models.PositiveSmallIntegerField(default=0)

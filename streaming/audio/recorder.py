@@ -1,11 +1,12 @@
 """Records calls on the stream host: the session gives it audio, one thread per process brings it to the disk.
 
-``streaming.archive`` opens a ``Recording`` per stream and never waits for it, and later has ``recording_files`` put it
-together. A recording that fails never disturbs its call: it says why in ``failed``.
+``streaming.archive`` opens a ``Recording`` per stream and never waits for it, and later has ``recording_wav`` put it
+together. A recording that fails never disturbs its call: it says why in ``failed``, and its folder says it too.
 """
 
 import queue
 import re
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -16,7 +17,18 @@ import structlog
 
 from agents.providers.base import AudioFormat
 from streaming.audio.recording_clock import AgentClock, CallerClock
-from streaming.audio.recording_files import HEADER, TRACKS, Header, RecordingError, TrackFile, read_header, write_header
+from streaming.audio.recording_files import (
+    HEADER,
+    TRACKS,
+    Header,
+    Mark,
+    RecordingError,
+    TrackFile,
+    discard,
+    read_header,
+    set_mark,
+    write_header,
+)
 
 CALLER, AGENT = 0, 1
 # Audio goes to the writer in stretches of this length: a hand-over costs more than a frame.
@@ -36,7 +48,7 @@ class Recording:
     """One stream of a call being recorded; all methods return at once. Made by ``Recorder.open``.
 
     Attributes:
-        failed: why nothing more is recorded, empty while all is well; set by the writer thread.
+        failed: why something is missing, empty while all is well; set by the writer thread, which writes no more then.
         dropped_bytes: given up because the writer could not keep up; silence stands in their place.
     """
 
@@ -48,6 +60,7 @@ class Recording:
         self._recorder = recorder
         self._bytes = 1 if fmt.encoding == "mulaw" else 2
         self._stretch_bytes = STRETCH_MS * fmt.bytes_per_ms
+        self._bytes_per_ms = fmt.bytes_per_ms
         self._agent_clock = AgentClock(fmt.rate)
         self._stretches: list[_Stretch | None] = [None, None]
         self._over = False
@@ -76,17 +89,16 @@ class Recording:
     def leave(self) -> None:
         """The stream is over: writes the rest and closes the files; a later ``open`` continues them.
 
-        What the writer is given after this finds the files complete: ``recording_files.assemble`` may be called.
+        What the writer is given after this finds the files complete: ``recording_wav.Take.of`` may be called.
         """
         self._hand_over_all()
         self._over = True
         self._recorder.submit(lambda: self._recorder.leave(self))
 
-    def fail(self, reason: str) -> None:
-        """Ends the recording for a reason; called by the writer."""
-        if not self.failed:
-            self.failed = reason
-            log.error("recording_failed", call=self.call, reason=reason)
+    @property
+    def dropped_ms(self) -> int:
+        """Audio given up, of both tracks together."""
+        return self.dropped_bytes // self._bytes_per_ms
 
     def _put(self, track: int, position: int, audio: bytes) -> None:
         stretch = self._stretches[track]
@@ -127,12 +139,23 @@ class Recorder:
 
     Args:
         root: folder with one subfolder for each call being recorded.
+        host: name of this host, kept with the tracks; the system's own where none is given.
+        on_failure: called once in the writer thread for each recording that has ``failed``.
         limit_bytes: audio that may wait for the disk; more is dropped and counted, by recording and here.
     """
 
-    def __init__(self, root: Path, *, limit_bytes: int = 16 << 20) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        host: str = "",
+        on_failure: Callable[[Recording], None] | None = None,
+        limit_bytes: int = 16 << 20,
+    ) -> None:
         self.root = root
         self.dropped_bytes = 0
+        self._host = host or socket.gethostname()
+        self._on_failure = on_failure
         self._limit = limit_bytes
         self._waiting = 0
         self._lock = threading.Lock()
@@ -156,7 +179,7 @@ class Recorder:
             message = "the call's name does not do for a folder"
             raise ValueError(message)
         recording = Recording(self, call, fmt)
-        header = Header(call=call, encoding=fmt.encoding, rate=fmt.rate, started_ms=wall_ms)
+        header = Header(call=call, encoding=fmt.encoding, rate=fmt.rate, started_ms=wall_ms, host=self._host)
         self.submit(lambda: self._start(recording, header))
         return recording
 
@@ -207,7 +230,7 @@ class Recorder:
                 self._sync()
                 sync_at = time.monotonic() + SYNC_S
         for recording in list(self._open):
-            self.leave(recording)
+            self._close_files(recording)
 
     def _start(self, recording: Recording, header: Header) -> None:
         folder = self.folder(recording.call)
@@ -218,16 +241,18 @@ class Recorder:
             if (folder / HEADER).exists():
                 earlier = read_header(folder)
                 if earlier.format != header.format:
-                    recording.fail("the call came back in another codec")
-                    return
+                    raise RecordingError("the call came back in another codec")
                 base = max(0, header.started_ms - earlier.started_ms) * header.rate // 1000
                 header = earlier
+                set_mark(folder, Mark.RUNNING)
             else:
                 write_header(folder, header)
             tracks += (TrackFile(folder / name, header) for name in TRACKS)
             self._open[recording] = _Files(header, tracks, max(base, tracks[CALLER].length))
         except (OSError, RecordingError) as error:
-            self._fail(recording, error)
+            for track in tracks:
+                track.close()
+            self._fail(recording, _sentence(error))
 
     def write(self, recording: Recording, track: int, position: int, audio: bytes) -> None:
         """Writes a stretch of audio, position counted from the stream's first sample."""
@@ -238,18 +263,24 @@ class Recorder:
             try:
                 files.tracks[track].write(files.base + position, audio)
             except OSError as error:
-                self._fail(recording, error)
+                self._fail(recording, _sentence(error))
 
     def leave(self, recording: Recording) -> None:
         """Closes the files of a recording, its audio safe on the disk."""
-        files = self._open.pop(recording, None)
-        if files is None:
+        if recording not in self._open:
             return
-        for track in files.tracks:
+        self._close_files(recording)
+        if recording.dropped_bytes and not recording.failed:
+            self._fail(recording, f"the disk was too slow: {recording.dropped_ms} ms of audio are missing")
+        if not recording.failed and all(other.call != recording.call for other in self._open):
+            self._mark(recording, Mark.CLOSED)
+
+    def _close_files(self, recording: Recording) -> None:
+        for track in self._open.pop(recording).tracks:
             try:
                 track.sync()
             except OSError as error:
-                recording.fail(_sentence(error))
+                self._fail(recording, _sentence(error))
             track.close()
 
     def _sync(self) -> None:
@@ -258,17 +289,36 @@ class Recorder:
                 for track in files.tracks:
                     track.sync()
             except OSError as error:
-                self._fail(recording, error)
+                self._fail(recording, _sentence(error))
 
-    def _fail(self, recording: Recording, error: OSError | RecordingError) -> None:
-        recording.fail(_sentence(error))
+    def _fail(self, recording: Recording, reason: str) -> None:
+        """Ends the recording for a reason; what was written stays."""
         files = self._open.pop(recording, None)
         if files is not None:
             for track in files.tracks:
                 track.close()
+        if recording.failed:
+            return
+        recording.failed = reason
+        log.error("recording_failed", call=recording.call, reason=reason)
+        self._mark(recording, Mark.BROKEN)
+        if self._on_failure is not None:
+            self._on_failure(recording)
+
+    def _mark(self, recording: Recording, mark: Mark) -> None:
+        folder = self.folder(recording.call)
+        try:
+            if (folder / HEADER).exists():
+                set_mark(folder, mark, recording.failed)
+            else:
+                discard(folder)  # nothing of the call could be written
+        except OSError as error:
+            log.error("recording_not_marked", call=recording.call, error=type(error).__name__)
 
 
 def _sentence(error: OSError | RecordingError) -> str:
     if isinstance(error, OSError):
-        return f"the disk refused the recording: {error.strerror or type(error).__name__}"
+        return (
+            f"the disk refused the recording ({error.strerror or type(error).__name__}); make room on it or repair it"
+        )
     return str(error)

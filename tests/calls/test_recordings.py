@@ -1,7 +1,6 @@
-"""Recordings as rows and files: ours, and Plivo's fetched from a server that may be anything."""
+"""Plivo's recordings, fetched from a server that may be anything."""
 
 import datetime
-import hashlib
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -66,38 +65,6 @@ def noted(call, url):
 
 def url_of(media, path="/r1.wav"):
     return f"http://127.0.0.1:{media.server_port}{path}"
-
-
-def test_ours_is_copied_hashed_and_ready(call, tmp_path):
-    recordings.open_recording(call_id=call.pk, host="h", rate=8000)
-    path = tmp_path / "x.wav"
-    path.write_bytes(wav())
-    recordings.attach_recording(
-        call_id=call.pk, path=path, duration_ms=500, rate=8000, channels=2, peaks=[[0.5], [0.25]], repaired=False
-    )
-    row = Recording.objects.get()
-    assert (row.status, row.size, row.duration_ms) == ("ready", len(wav()), 500)
-    assert row.sha256 == hashlib.sha256(wav()).hexdigest()
-    assert row.file.read() == wav()
-
-
-def test_a_second_attachment_replaces_the_first_file(call, tmp_path):
-    path = tmp_path / "x.wav"
-    for seconds in (0.5, 1.0):
-        path.write_bytes(wav(seconds))
-        recordings.attach_recording(
-            call_id=call.pk, path=path, duration_ms=1, rate=8000, channels=2, peaks=[], repaired=True
-        )
-    row = Recording.objects.get()
-    assert row.file.read() == wav(1.0)
-    assert len(row.file.storage.listdir(row.file.name.rsplit("/", 1)[0])[1]) == 1
-
-
-def test_a_failure_keeps_its_reason_but_never_spoils_a_ready_file(call):
-    recordings.open_recording(call_id=call.pk, host="h", rate=8000)
-    recordings.fail_recording(call_id=call.pk, error="disk full")
-    recordings.fail_recording(call_id=call.pk, error="another")
-    assert Recording.objects.get().error == "disk full"
 
 
 def test_the_callback_of_a_beginning_recording_is_no_file(call):

@@ -150,7 +150,7 @@ def test_an_ended_call_without_a_summary_row_gets_one(plivo):
 
 def test_a_recording_whose_host_never_came_back_is_named_as_lost(plivo):
     call = overdue(status="ended", ended_at=NOW - datetime.timedelta(hours=2))
-    Recording.objects.create(call=call, source="parley", status="running", host="h")
+    Recording.objects.create(call=call, source="parley", status="running", parts={"h": {"held": True, "error": ""}})
     sweeper.sweep(now=NOW)
     assert Recording.objects.get().status == "failed"
 

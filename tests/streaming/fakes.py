@@ -32,7 +32,7 @@ from agents.providers.base import (
 from agents.providers.errors import ErrorKind, ProviderError
 from agents.spec import AgentSpec, StageSpec, TurnTaking
 from calls.context import CallContext
-from streaming.audio.recording_files import Finished
+from streaming.audio.recording_wav import Take
 from streaming.audio.vad import VadHub
 from streaming.resources import Resources
 
@@ -372,20 +372,23 @@ class FakeVault:
     def __init__(self) -> None:
         self.opened: list[int] = []
         self.ended: set[int] = set()
-        self.kept: dict[int, tuple[Finished, bytes]] = {}
+        self.kept: dict[int, tuple[Take, bytes]] = {}
         self.failed: dict[int, str] = {}
+        self.held: dict[int, bool] = {}
 
-    def open(self, *, call_id: int, rate: int) -> None:
+    def open(self, *, call_id: int, host: str, rate: int) -> None:
         self.opened.append(call_id)
 
     def over(self, call_id: int) -> bool:
         return call_id in self.ended
 
-    def keep(self, call_id: int, finished: Finished) -> None:
-        self.kept[call_id] = (finished, finished.path.read_bytes())
+    def keep(self, call_id: int, take: Take) -> None:
+        with take.wav(None, 0).open() as file:
+            self.kept[call_id] = (take, file.read())
 
-    def fail(self, call_id: int, error: str) -> None:
+    def fail(self, call_id: int, *, host: str, error: str, held: bool) -> None:
         self.failed[call_id] = error
+        self.held[call_id] = held
 
 
 class LoudnessDetector:

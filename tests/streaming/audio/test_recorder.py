@@ -1,6 +1,10 @@
 """Recordings on a real disk: what goes in comes out in its place, and failures harm nothing."""
 
+import errno
+import io
 import os
+import subprocess
+import sys
 import threading
 import wave
 from collections.abc import Iterator
@@ -11,9 +15,10 @@ import numpy as np
 import pytest
 
 from agents.providers.base import L16_8K, L16_16K, MULAW_8K, AudioFormat
-from streaming.audio import codecs, recording_files
+from streaming.audio import codecs, recording_files, recording_wav
 from streaming.audio.recorder import Recorder, Recording
-from streaming.audio.recording_files import Finished, RecordingError, assemble, discard, left_behind
+from streaming.audio.recording_files import Mark, RecordingError, discard, left_behind, why_broken
+from streaming.audio.recording_wav import Take
 
 pytestmark = pytest.mark.pure
 
@@ -32,10 +37,20 @@ def loud(code: int, count: int = FRAME) -> bytes:
     return bytes([code]) * count
 
 
-def channels(path: Path) -> np.ndarray:
-    with wave.open(str(path)) as file:
-        assert (file.getnchannels(), file.getsampwidth()) == (2, 2)
-        return np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, 2)
+class Done:
+    """What becomes of a folder: its WAV, read as anybody would."""
+
+    def __init__(self, folder: Path) -> None:
+        self.take = Take.of(folder)
+        made = self.take.wav(None, 0)
+        self.peaks = made.peaks()
+        self.duration_ms = made.duration_ms
+        with made.open() as file:
+            self.data = file.read()
+        with wave.open(io.BytesIO(self.data)) as file:
+            assert (file.getnchannels(), file.getsampwidth()) == (2, 2)
+            self.rate = file.getframerate()
+            self.stereo = np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, 2)
 
 
 def value(code: int) -> int:
@@ -53,10 +68,9 @@ def test_the_caller_is_left_the_agent_right_each_in_its_place(recorder: Recorder
     recording.agent(200, loud(0x20, 800))
     talk(recording, 26, 50)  # five were lost
     done = finished(recorder, recording)
-    stereo = channels(done.path)
-    assert done == Finished(
-        call=CALL, path=done.path, duration_ms=1000, rate=8000, channels=2, size=44 + 8000 * 4, peaks=done.peaks
-    )
+    stereo = done.stereo
+    assert (done.duration_ms, done.rate, len(done.data)) == (1000, 8000, 44 + 8000 * 4)
+    assert (done.take.repaired, done.take.error) == (False, "")
     left, right = stereo[:, 0], stereo[:, 1]
     assert set(left[: 20 * FRAME].tolist()) == {value(0x10)}
     assert set(left[20 * FRAME : 25 * FRAME].tolist()) == {0}
@@ -81,7 +95,7 @@ def test_overlapping_agent_audio_later_wins_and_nothing_shifts(recorder: Recorde
     recording.agent(0, loud(0x20, 800))
     recording.agent(50, loud(0x30, 800))
     recording.agent(1000, loud(0x40, 8))
-    right = channels(finished(recorder, recording).path)[:, 1]
+    right = finished(recorder, recording).stereo[:, 1]
     assert right.size == 8008
     assert right[[0, 399, 400, 1199, 1200, 7999, 8000]].tolist() == [
         value(code) for code in (0x20, 0x20, 0x30, 0x30, 0xFF, 0xFF, 0x40)
@@ -92,7 +106,7 @@ def test_audio_before_the_beginning_is_cut_off(recorder: Recorder) -> None:
     recording = recorder.open(CALL, MULAW_8K, wall_ms=0)
     recording.caller(loud(0x10), 1, 0, now_ms=520)  # the stream began at 500 on the call's clock
     recording.agent(450, loud(0x20, 800))
-    assert np.flatnonzero(channels(finished(recorder, recording).path)[:, 1]).tolist() == list(range(400))
+    assert np.flatnonzero(finished(recorder, recording).stereo[:, 1]).tolist() == list(range(400))
 
 
 @pytest.mark.parametrize("fmt", [L16_8K, L16_16K])
@@ -103,7 +117,7 @@ def test_linear_codecs_are_kept_as_they_are(recorder: Recorder, fmt: AudioFormat
         recording.caller(codecs.samples_to_l16(samples + chunk * 1000), chunk, None, now_ms=chunk * 20)
     done = finished(recorder, recording)
     assert done.rate == fmt.rate
-    assert channels(done.path)[:, 0].tolist() == np.concatenate([samples + n * 1000 for n in (1, 2, 3)]).tolist()
+    assert done.stereo[:, 0].tolist() == np.concatenate([samples + n * 1000 for n in (1, 2, 3)]).tolist()
 
 
 def test_a_resumed_stream_continues_the_same_recording_by_the_wall_clock(recorder: Recorder) -> None:
@@ -114,7 +128,7 @@ def test_a_resumed_stream_continues_the_same_recording_by_the_wall_clock(recorde
     for chunk in range(1, 51):  # numbered afresh; the call's clock goes on
         second.caller(loud(0x20), chunk, 9_000_000 + chunk * 20, now_ms=3000 + chunk * 20)
     second.agent(3500, loud(0x30))
-    stereo = channels(finished(recorder, second).path)
+    stereo = finished(recorder, second).stereo
     assert stereo.shape[0] == 4000 * 8
     assert set(stereo[:8000, 0].tolist()) == {value(0x10)}
     assert set(stereo[8000:24000, 0].tolist()) == {0}
@@ -127,9 +141,9 @@ def test_a_call_that_comes_back_in_another_codec_keeps_what_it_has(recorder: Rec
     talk(first, 1, 10)
     first.leave()
     second = recorder.open(CALL, L16_16K, wall_ms=1000)
-    with pytest.raises(RecordingError, match="another codec"):
-        finished(recorder, second)
-    assert assemble(recorder.folder(CALL)).duration_ms == 200
+    done = finished(recorder, second)
+    assert done.duration_ms == 200
+    assert done.take.error == "the call came back in another codec"
 
 
 def test_what_a_crash_left_is_put_together_and_says_so(recorder: Recorder) -> None:
@@ -143,10 +157,11 @@ def test_what_a_crash_left_is_put_together_and_says_so(recorder: Recorder) -> No
     with (folder / "caller.raw").open("r+b") as file:
         file.truncate(32_000 - 321)  # torn in the middle of a sample
     (folder / "agent.raw").unlink()
-    done = assemble(folder, repaired=True)
-    assert done.repaired
-    assert channels(done.path).shape == (15_839, 2)
-    assert assemble(folder).size == done.size, "twice does no harm"
+    (folder / Mark.CLOSED).rename(folder / Mark.RUNNING)
+    done = Done(folder)
+    assert done.take.repaired
+    assert done.stereo.shape == (15_839, 2)
+    assert Done(folder).data == done.data, "twice does no harm"
     discard(folder)
     discard(folder)
     assert left_behind(recorder.root) == []
@@ -154,10 +169,10 @@ def test_what_a_crash_left_is_put_together_and_says_so(recorder: Recorder) -> No
 
 def test_a_folder_without_a_usable_header_is_refused_with_a_reason(tmp_path: Path) -> None:
     with pytest.raises(RecordingError, match="no recording in"):
-        assemble(tmp_path)
+        Take.of(tmp_path)
     (tmp_path / "recording.json").write_text('{"call": 7}')
     with pytest.raises(RecordingError, match="damaged"):
-        assemble(tmp_path)
+        Take.of(tmp_path)
 
 
 def test_a_call_in_which_nothing_was_recorded_says_so(recorder: Recorder) -> None:
@@ -181,11 +196,94 @@ def test_a_full_disk_fails_the_recording_and_nothing_else(recorder: Recorder, mo
     talk(recording, 1, 100)
     talk(other, 1, 100)
     settle(recorder)
-    assert recording.failed == "the disk refused the recording: No space left on device"
+    assert "No space left on device" in recording.failed
     talk(recording, 101, 200)
     with pytest.raises(RecordingError, match="No space left"):
         finished(recorder, recording)
     assert finished(recorder, other).duration_ms == 2000
+
+
+def test_what_a_disk_took_before_it_was_full_is_kept_and_says_why_the_rest_is_missing(tmp_path: Path) -> None:
+    # The limit is the kernel's own, so another process has to live with it: 4 s of each track, 10 s are spoken.
+    script = """
+import resource, sys
+from pathlib import Path
+from agents.providers.base import MULAW_8K
+from streaming.audio.recorder import Recorder
+resource.setrlimit(resource.RLIMIT_FSIZE, (32_000, 32_000))
+recorder = Recorder(Path(sys.argv[1]))
+recording = recorder.open("7", MULAW_8K, wall_ms=0)
+for chunk in range(1, 501):
+    recording.caller(bytes([0x10]) * 160, chunk, None, now_ms=chunk * 20)
+    recording.agent(chunk * 20 - 20, bytes([0x20]) * 160)
+sys.exit(0 if recorder.close() else 1)
+"""
+    subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True, capture_output=True)
+    done = Done(tmp_path / "7")
+    assert "File too large" in done.take.error
+    assert not done.take.repaired, "no crash"
+    assert 3500 <= done.duration_ms <= 4000
+    assert set(done.stereo[: 3500 * 8].flatten().tolist()) == {value(0x10), value(0x20)}
+
+
+def test_a_disk_without_any_room_can_still_be_told_on(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    recording = recorder.open(CALL, MULAW_8K, wall_ms=0)
+    talk(recording, 1, 50)
+    settle(recorder)
+    monkeypatch.setattr(os, "pwrite", full)
+    monkeypatch.setattr(recording_files, "_write_over", full)
+    talk(recording, 51, 100)
+    done = finished(recorder, recording)
+    assert (done.duration_ms, done.take.error) == (1000, "the disk refused the recording")
+
+
+def test_a_stream_that_goes_on_after_a_failure_does_not_hide_it(recorder: Recorder) -> None:
+    first = recorder.open(CALL, MULAW_8K, wall_ms=0)
+    talk(first, 1, 50)
+    settle(recorder)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "pwrite", full)
+        talk(first, 51, 100)
+        settle(recorder)
+    first.leave()
+    second = recorder.open(CALL, MULAW_8K, wall_ms=3000)
+    talk(second, 1, 50, code=0x30)
+    done = finished(recorder, second)
+    assert done.duration_ms == 4000
+    assert "No space left on device" in done.take.error
+
+
+def test_a_recording_that_never_got_a_header_leaves_nothing_behind(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        recording = recorder.open(CALL, MULAW_8K, wall_ms=0)
+        settle(recorder)
+    assert "No space left on device" in recording.failed
+    assert list(tmp_path.iterdir()) == []
+    assert recorder.close()
+
+
+def test_a_stream_that_leaves_late_keeps_its_last_words(recorder: Recorder) -> None:
+    first = recorder.open(CALL, MULAW_8K, wall_ms=0)
+    talk(first, 1, 40)  # the last 300 ms of it are still in memory
+    second = recorder.open(CALL, MULAW_8K, wall_ms=2000)
+    settle(recorder)
+    first.leave()
+    talk(second, 1, 50, code=0x30)
+    left = finished(recorder, second).stereo[:, 0]
+    assert set(left[: 800 * 8].tolist()) == {value(0x10)}
+    assert set(left[800 * 8 : 2000 * 8].tolist()) == {0}
+    assert set(left[2000 * 8 :].tolist()) == {value(0x30)}
+
+
+def test_only_the_last_stream_of_a_call_closes_its_recording(recorder: Recorder) -> None:
+    first, second = (recorder.open(CALL, MULAW_8K, wall_ms=0) for _ in range(2))
+    talk(second, 1, 50)
+    first.leave()
+    settle(recorder)
+    assert Done(recorder.folder(CALL)).take.repaired, "as it would be found after a crash now"
+    assert not finished(recorder, second).take.repaired
 
 
 def test_a_folder_that_cannot_be_made_fails_the_recording(tmp_path: Path) -> None:
@@ -193,9 +291,9 @@ def test_a_folder_that_cannot_be_made_fails_the_recording(tmp_path: Path) -> Non
     recorder = Recorder(tmp_path / "live")
     recording = recorder.open(CALL, MULAW_8K, wall_ms=0)
     talk(recording, 1, 100)
-    with pytest.raises(RecordingError, match="the disk refused"):
-        finished(recorder, recording)
+    recording.leave()
     assert recorder.close()
+    assert "the disk refused" in recording.failed
 
 
 def test_when_the_disk_is_slow_audio_is_dropped_and_counted_but_never_shifted(tmp_path: Path) -> None:
@@ -207,8 +305,9 @@ def test_when_the_disk_is_slow_audio_is_dropped_and_counted_but_never_shifted(tm
     gate.set()
     settle(recorder)
     talk(recording, 101, 150, code=0x30)
-    left = channels(finished(recorder, recording).path)[:, 0]
+    left = finished(recorder, recording).stereo[:, 0]
     assert recording.dropped_bytes == recorder.dropped_bytes == 8000
+    assert why_broken(recorder.folder(CALL)) == "the disk was too slow: 1000 ms of audio are missing"
     assert set(left[:8000].tolist()) == {value(0x10)}
     assert set(left[8000:16000].tolist()) == {0}
     assert set(left[16000:].tolist()) == {value(0x30)}
@@ -221,7 +320,7 @@ def test_running_recordings_survive_the_end_of_the_process(tmp_path: Path) -> No
     talk(recording, 1, 50)
     settle(recorder)
     assert recorder.close()
-    assert assemble(recorder.folder(CALL)).duration_ms == 1000
+    assert Done(recorder.folder(CALL)).duration_ms == 1000
 
 
 def test_audio_is_on_the_disk_within_about_a_second_of_a_crash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -253,14 +352,14 @@ def test_a_fault_in_one_job_does_not_end_the_thread(recorder: Recorder) -> None:
 
 
 def test_a_long_recording_is_put_together_block_by_block(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recording_files, "_BLOCK", 1000)
+    monkeypatch.setattr(recording_wav, "_BLOCK", 1000)
     recording = recorder.open(CALL, MULAW_8K, wall_ms=0)
     audio = bytes(np.random.default_rng(1).integers(0, 256, 160 * 700, dtype=np.uint8))
     for chunk in range(700):
         recording.caller(audio[chunk * 160 : chunk * 160 + 160], chunk, None, now_ms=chunk * 20)
     recording.agent(13_000, loud(0x00, 8003))
     done = finished(recorder, recording)
-    stereo = channels(done.path)
+    stereo = done.stereo
     assert stereo[: len(audio), 0].tolist() == codecs.mulaw_to_samples(audio).tolist()
     bucket = -(-stereo.shape[0] // 800)
     for channel in (0, 1):
@@ -277,13 +376,15 @@ def test_a_name_that_is_no_folder_is_refused(recorder: Recorder, name: str) -> N
         recorder.open(name, MULAW_8K, wall_ms=0)
 
 
-def finished(recorder: Recorder, recording: Recording) -> Finished:
+def finished(recorder: Recorder, recording: Recording) -> Done:
     """What becomes of a recording whose stream is over."""
     recording.leave()
     settle(recorder)
-    if recording.failed:
-        raise RecordingError(recording.failed)
-    return assemble(recorder.folder(recording.call))
+    return Done(recorder.folder(recording.call))
+
+
+def full(*_: object) -> int:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def settle(recorder: Recorder) -> None:
