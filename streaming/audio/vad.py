@@ -4,13 +4,17 @@
 ``VadHub.tick`` on the event loop, soon after frames have come and at most every 10 ms.
 """
 
+import math
 from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
+import structlog
 
 from streaming.audio import codecs
-from streaming.audio.detectors import CONTEXT, RATE, WINDOW, Detector, best_detector
+from streaming.audio.detectors import CONTEXT, RATE, WINDOW, Detector, EnergyDetector, best_detector
+
+log = structlog.get_logger(__name__)
 
 # After a stall the oldest windows are given up rather than delaying everybody: what is a second old decides nothing.
 BACKLOG_WINDOWS = RATE // WINDOW
@@ -51,6 +55,7 @@ class VadLane:
 
     Attributes:
         dropped_windows: windows of 32 ms given up because the process had stalled.
+        senseless_windows: windows that the detector answered with no number; they count as silence.
     """
 
     def __init__(
@@ -60,6 +65,7 @@ class VadLane:
         self.on_window = on_window
         self.closed = False
         self.dropped_windows = 0
+        self.senseless_windows = 0
         self._hub = hub
         self._decode = codecs.mulaw_to_float if encoding == "mulaw" else codecs.l16_to_float
         self._decimate = Decimator() if rate == 2 * RATE else None
@@ -143,9 +149,11 @@ class VadHub:
         if rate not in {RATE, 2 * RATE}:
             message = f"voice activity detection takes 8000 or 16000 Hz, not {rate}"
             raise ValueError(message)
-        slot = self._free.pop() if self._free else len(self._lanes)
+        slot = self._free[-1] if self._free else len(self._lanes)
         self.detector.reset(slot)
         lane = VadLane(self, slot, on_window, rate=rate, encoding=encoding)
+        # Taken only now: a slot lost to a failed attempt would make the next one that of another call.
+        del self._free[-1:]
         self._lanes[slot] = lane
         return lane
 
@@ -192,8 +200,43 @@ class VadHub:
         windows = self._batch[: len(lanes)]
         for row, lane in zip(windows, lanes, strict=True):
             lane.take(row)
-        probabilities: list[float] = self.detector.probabilities(windows, [lane.slot for lane in lanes]).tolist()
+        answers = self._ask(windows, [lane.slot for lane in lanes])
+        probabilities = [self._sensible(lane, answer) for lane, answer in zip(lanes, answers.tolist(), strict=True)]
         for lane, probability in zip(lanes, probabilities, strict=True):
             if lane.note(probability):
                 self.detector.reset(lane.slot)
         return probabilities
+
+    def _ask(self, windows: codecs.Floats, slots: list[int]) -> codecs.Floats:
+        """The detector's answers, whatever it takes: one that fails even so makes way for the fallback."""
+        try:
+            return self.detector.probabilities(windows, slots)
+        except Exception:
+            log.exception("voice_detector_failed", calls=len(slots))
+        try:
+            return np.concatenate([self._ask_alone(windows[n : n + 1], slot) for n, slot in enumerate(slots)])
+        except Exception:
+            log.exception("voice_detector_replaced")
+        self.detector = EnergyDetector()
+        for slot in self._lanes:
+            self.detector.reset(slot)
+        return self.detector.probabilities(windows, slots)
+
+    def _ask_alone(self, window: codecs.Floats, slot: int) -> codecs.Floats:
+        """One call's window, so that only the call at fault loses what the detector knows of it."""
+        try:
+            return self.detector.probabilities(window, [slot])
+        except Exception:
+            log.exception("voice_detector_failed_alone")
+        self.detector.reset(slot)
+        return self.detector.probabilities(window, [slot])
+
+    def _sensible(self, lane: VadLane, probability: float) -> float:
+        """NaN would stay in the state of its call and make the agent deaf to it for good."""
+        if math.isfinite(probability):
+            return probability
+        if not lane.senseless_windows:
+            log.error("voice_detector_answered_no_number")
+        lane.senseless_windows += 1
+        self.detector.reset(lane.slot)
+        return 0.0

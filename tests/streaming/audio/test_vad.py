@@ -230,6 +230,133 @@ def test_one_calls_fault_does_not_cost_the_others_their_windows() -> None:
     assert len(heard) == 2
 
 
+class Faulty(Recorder):
+    """A detector that speaks of each slot by its number, and has its whims.
+
+    Attributes:
+        broken: slots that fail, until they are reset where ``healed_by_reset``.
+        senseless: slots that are answered with no number until they are reset.
+    """
+
+    def __init__(self, *, broken: set[int] = frozenset(), healed_by_reset: bool = True) -> None:
+        super().__init__()
+        self.broken = set(broken)
+        self.senseless: set[int] = set()
+        self.healed_by_reset = healed_by_reset
+
+    def reset(self, slot: int) -> None:
+        super().reset(slot)
+        self.senseless.discard(slot)
+        if self.healed_by_reset:
+            self.broken.discard(slot)
+
+    def probabilities(self, windows: np.ndarray, slots: list[int]) -> np.ndarray:
+        if self.broken & set(slots):
+            message = "a state that cannot be worked with"
+            raise RuntimeError(message)
+        return np.array([np.nan if slot in self.senseless else (slot + 1) / 10 for slot in slots], np.float32)
+
+
+def told(hub: VadHub, calls: int) -> list[list[float]]:
+    """Lanes whose windows are in the lists that come back."""
+    heard: list[list[float]] = [[] for _ in range(calls)]
+    for each in heard:
+        hub.attach(8000, each.append)
+    return heard
+
+
+def speak(hub: VadHub) -> None:
+    for lane in hub._lanes.values():
+        lane.feed(bytes(256))
+    hub.tick()
+
+
+def test_a_call_on_which_the_detector_fails_costs_no_call_a_window() -> None:
+    detector = Faulty()
+    hub = VadHub(detector)
+    heard = told(hub, 3)
+    detector.broken = {1}
+    speak(hub)
+    speak(hub)
+    assert heard == [pytest.approx([p, p]) for p in (0.1, 0.2, 0.3)]
+    assert [slot for slot, _ in detector.resets] == [0, 1, 2, 1], "only the call at fault began afresh"
+    assert hub.detector is detector
+
+
+def test_a_detector_that_fails_for_good_makes_way_for_the_fallback_at_once() -> None:
+    detector = Faulty(healed_by_reset=False)
+    hub = VadHub(detector)
+    heard = told(hub, 2)
+    detector.broken = {0, 1}
+    speak(hub)
+    speak(hub)
+    assert isinstance(hub.detector, EnergyDetector)
+    assert [len(each) for each in heard] == [2, 2]
+    late = told(hub, 1)
+    speak(hub)
+    assert len(late[0]) == 1
+
+
+def test_no_number_is_silence_to_its_call_alone_and_does_not_last() -> None:
+    detector = Faulty()
+    hub = VadHub(detector)
+    heard = told(hub, 2)
+    detector.senseless = {0}
+    speak(hub)
+    speak(hub)
+    assert heard == [pytest.approx([0.0, 0.1]), pytest.approx([0.2, 0.2])]
+    assert [lane.senseless_windows for lane in hub._lanes.values()] == [1, 0]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_senseless_samples_of_one_call_leave_it_and_the_others_with_working_ears(hub: VadHub, bad: float) -> None:
+    line = codecs.mulaw_to_float(codecs.samples_to_mulaw(on_a_line(prompt("vm-intro"), before_ms=1000)))
+    heard: list[list[float]] = [[], []]
+    lanes = [hub.attach(8000, each.append) for each in heard]
+    lanes[0].feed(np.full(512, bad, np.float32))
+    hub.tick()
+    for start in range(0, line.size, FRAME):
+        for lane in lanes:
+            lane.feed(line[start : start + FRAME])
+        hub.tick()
+    assert np.isfinite(heard[0]).all()
+    assert max(heard[0]) >= 0.5, "it hears again"
+    assert max(heard[1]) >= 0.5
+
+
+def test_a_call_that_could_not_be_attached_takes_no_other_calls_place() -> None:
+    detector = Faulty()
+    hub = VadHub(detector)
+    lanes = [hub.attach(8000, lambda _: None) for _ in range(3)]
+    lanes[1].close()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(detector, "reset", lambda _: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            hub.attach(8000, lambda _: None)
+    assert hub.attach(8000, lambda _: None).slot == 1
+    assert hub.attach(8000, lambda _: None).slot == 3
+
+
+def test_a_place_that_changes_hands_while_the_hub_tells_is_not_told_of_the_one_before() -> None:
+    detector = Faulty()
+    hub = VadHub(detector)
+    heard: list[float] = []
+
+    def first(_: float) -> None:
+        lanes[1].close()
+        lanes.append(hub.attach(8000, heard.append))
+
+    lanes = [hub.attach(8000, first), hub.attach(8000, lambda _: heard.append(-1))]
+    for lane in lanes:
+        lane.feed(bytes(256))
+    hub.tick()
+    assert lanes[2].slot == lanes[1].slot
+    assert heard == []
+    lanes[2].feed(bytes(256))
+    hub.tick()
+    assert heard == pytest.approx([0.2])
+
+
 def test_16_khz_is_judged_as_8_khz_is(silero: VadHub) -> None:
     line = on_a_line(prompt("vm-intro"))
     narrow = listen(silero, line)
