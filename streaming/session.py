@@ -304,13 +304,13 @@ class CallSession:
                 if due <= now:
                     self._speaker.poll(now)
                     self._drain()
+            self._arm()
         except Exception:
             # One call's fault stays its own: the event may have come from a callback that serves them all.
             log.exception("session_failed", call=self.context.public_id)
             self.end(Ending(None, normal=False, code=SERVICE_RESTART))
         finally:
             self._pumping = False
-        self._arm()
 
     def _drain(self) -> None:
         while self._inbox:
