@@ -82,6 +82,8 @@ def test_plivos_recording_of_a_call_is_asked_for_announced_fetched_and_stored(bo
     assert abs(length_ms - row.duration_ms) <= 40
     assert length_ms > 1500
 
+    late = {"recording_id": told["RecordingID"], "url": told["RecordUrl"], "duration_ms": str(row.duration_ms)}
+    recordings.note_plivo_recording(call=call, now=timezone.now(), **late)  # told again when the file is there
     maintenance.sweep_calls()
     assert Recording.objects.values("attempts", "status").get() == {"attempts": 1, "status": "ready"}
     assert not EdgeRefusal.objects.exists()
