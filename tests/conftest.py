@@ -1,5 +1,8 @@
 """Settings that every test shares: fixed keys, cheap hashing, files under pytest's own folder, no outside services."""
 
+import atexit
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,8 @@ from tests import factories
 
 # Two Fernet keys, newest first: a test that rotates keys takes one away.
 ENCRYPTION_KEYS = ["bmV3LWtleS1mb3ItdGVzdHMtb25seS0wMTIzNDU2Nzg=", "b2xkLWtleS1mb3ItdGVzdHMtb25seS0wMTIzNDU2Nzg="]
+
+MEMORY_DISK = Path("/dev/shm")  # noqa: S108  (a folder of its own is made there)
 
 
 def pytest_configure() -> None:
@@ -24,6 +29,13 @@ def pytest_configure() -> None:
     }
     django_settings.OPENAI_API_KEY = django_settings.ELEVENLABS_API_KEY = ""
     django_settings.PLIVO_AUTH_ID = django_settings.PLIVO_AUTH_TOKEN = ""
+    database = django_settings.DATABASES["default"]
+    if database["ENGINE"].endswith("sqlite3"):
+        # A file, so that each thread has a connection of its own as in production: Django lets a live server's threads
+        # share that of the test when the database is in memory, and one's failed transaction is then everybody's.
+        folder = tempfile.mkdtemp(prefix="parley-test-", dir=MEMORY_DISK if MEMORY_DISK.is_dir() else None)
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        database.setdefault("TEST", {})["NAME"] = f"{folder}/test.sqlite3"
 
 
 @pytest.fixture(autouse=True)
