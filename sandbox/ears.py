@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Protocol
 
 from sandbox import provider_wire, recogniser
@@ -16,6 +17,7 @@ from sandbox.recogniser import Heard, HeardWord, Listener, SpeechGate
 
 _WORD_MS = 300
 _FRAME_MS = 20
+_ASKING = frozenset({"can", "could", "do", "does", "how", "is", "what", "when", "where", "who", "why"})
 # Two decoders at once on a small machine; a 100 ms piece of audio takes one about 5 ms.
 _WORKERS = ThreadPoolExecutor(max_workers=2, thread_name_prefix="recogniser")
 
@@ -41,6 +43,18 @@ class Ear(Protocol):
         ...
 
 
+def written(heard: Heard) -> Heard:
+    """The words as the services write them: capitals, and a closing mark where the sentence is whole."""
+    if not heard.words:
+        return heard
+    texts = ["I" if word.text == "i" else word.text for word in heard.words]
+    texts[0] = texts[0][:1].upper() + texts[0][1:]
+    if heard.whole:
+        texts[-1] += "?" if heard.words[0].text in _ASKING else "."
+    words = tuple(replace(word, text=text) for word, text in zip(heard.words, texts, strict=True))
+    return replace(heard, text=" ".join(texts), words=words)
+
+
 class DecodingEar:
     """Hears with pocketsphinx, in a worker thread."""
 
@@ -62,7 +76,7 @@ class DecodingEar:
 
     async def commit(self) -> Heard:
         """See Ear."""
-        return await asyncio.get_running_loop().run_in_executor(_WORKERS, self._listener.commit)
+        return written(await asyncio.get_running_loop().run_in_executor(_WORKERS, self._listener.commit))
 
     async def close(self) -> None:
         """See Ear."""

@@ -57,11 +57,15 @@ class HeardWord:
 
 @dataclass(frozen=True)
 class Heard:
-    """What a stretch of audio was taken for; an empty ``text`` means nothing, or nothing that the grammar knows."""
+    """What a stretch of audio was taken for; an empty ``text`` means nothing, or nothing that the grammar knows.
+
+    ``whole``: the words are a sentence of the grammar, not the beginning of one.
+    """
 
     text: str
     words: tuple[HeardWord, ...]
     probability: float
+    whole: bool = False
 
 
 NOTHING = Heard("", (), 0.0)
@@ -236,11 +240,12 @@ class Listener:
             if not segment.word.startswith(("<", "["))
         )
         probability = float(hypothesis.prob)
-        whole = in_grammar(self._name, hypothesis.hypstr) or len(words) >= _SHORTEST_FRAGMENT
+        whole = in_grammar(self._name, hypothesis.hypstr)
+        known = whole or len(words) >= _SHORTEST_FRAGMENT
         pace = len(hypothesis.hypstr.replace(" ", "")) / (self.gate.speech_frames * _FRAME / _RATE)
-        if not whole or probability < _MIN_PROBABILITY or not _LETTERS_PER_SECOND[0] <= pace <= _LETTERS_PER_SECOND[1]:
+        if not known or probability < _MIN_PROBABILITY or not _LETTERS_PER_SECOND[0] <= pace <= _LETTERS_PER_SECOND[1]:
             return Heard("", (), probability)
-        return Heard(hypothesis.hypstr, words, probability)
+        return Heard(hypothesis.hypstr, words, probability, whole)
 
     def close(self) -> None:
         """Give the decoder back."""

@@ -85,7 +85,7 @@ async def test_real_speech_is_understood_in_each_of_the_phone_s_formats(
         assert (await scribe.next_of("partial_transcript"))["text"]
         await scribe.connection.commit()
         final = await scribe.next_of("committed_transcript")
-    assert final["text"] == "hello i would like to book an appointment"
+    assert final["text"] == "Hello I would like to book an appointment."
 
 
 async def test_silence_is_committed_as_nothing(client_of: Callable[[str], AsyncElevenLabs]) -> None:

@@ -56,7 +56,7 @@ async def test_a_dropped_answer_is_an_error_and_not_a_short_clip(box: Sandbox, c
 async def test_a_file_is_written_down(demo: AsyncOpenAI) -> None:
     wav = audio.wav_bytes(spoken("front_desk", "en-us+f2", "price"), 8000)
     heard = await demo.audio.transcriptions.create(model="gpt-transcribe", file=("a.wav", wav, "audio/wav"))
-    assert heard.text == "what does a checkup cost"
+    assert heard.text == "What does a checkup cost?"
 
 
 async def test_what_is_no_wav_is_refused(client: AsyncOpenAI) -> None:

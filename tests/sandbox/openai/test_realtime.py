@@ -53,7 +53,7 @@ async def test_real_speech_is_understood(demo: AsyncOpenAI, form: Any, encoding:
     async with connected(demo, format=form) as connection:
         await say(connection, data, rate * (1 if encoding == "mulaw" else 2) // 1000)
         await connection.input_audio_buffer.commit()
-        assert (await next_of(connection, FINAL)).transcript == "wait sorry i meant wednesday"
+        assert (await next_of(connection, FINAL)).transcript == "Wait sorry I meant wednesday."
 
 
 async def test_items_are_chained_and_finals_carry_their_item(box: Sandbox, client: AsyncOpenAI) -> None:
