@@ -202,6 +202,7 @@ class Process:
             due = loop.time() + LAG_EVERY_S
             await asyncio.sleep(LAG_EVERY_S)
             self._lags.append(max(0.0, loop.time() - due))
+            self.resources.loop_lag_ms = self._lags[-1] * 1000
             metrics.LIVE_CALLS.set(len(self._sessions))
             metrics.LOOP_LAG.set(self._lag())
 

@@ -16,6 +16,7 @@ from agents.providers.base import AudioFormat, Clocks, LanguageModel, ProviderCo
 from agents.providers.errors import ProviderError
 from agents.providers.pools import Pools
 from streaming.archive import Archive, Vault
+from streaming.audio.turn_model import TurnModel, open_turn_model
 from streaming.audio.vad import VadHub
 from streaming.journal import Journal, Store
 from streaming.phrases import PhraseCache, phrase_key, prepare
@@ -93,6 +94,10 @@ class Resources:
         vault: where finished recordings go; ``calls.recordings`` where none is given.
         clocks: of the provider calls, scaled.
         clock: the time of day.
+        turn_model: makes the model that judges how a turn ends, or None; called off the loop.
+
+    Attributes:
+        loop_lag_ms: how late the event loop ran when it was last measured.
     """
 
     def __init__(
@@ -105,6 +110,7 @@ class Resources:
         clock: Callable[[], datetime.datetime],
         vad: VadHub | None = None,
         vault: Vault | None = None,
+        turn_model: Callable[[], TurnModel | None] = open_turn_model,
     ) -> None:
         self.providers = providers
         self.clocks = clocks
@@ -114,6 +120,9 @@ class Resources:
         self.journal = Journal(store=store, folder=var_dir / "journal", clock=clock)
         self.phrases = PhraseCache(folder=var_dir / "phrases", worker=self._files)
         self.recordings = Archive(folder=var_dir / "live", clock=clock, vault=vault)
+        self.turn_model: TurnModel | None = None
+        self.loop_lag_ms = 0.0
+        self._make_turn_model = turn_model
         self._vad = vad
         self._loop = asyncio.get_running_loop()
         self._vad_timer: asyncio.TimerHandle | None = None
@@ -132,6 +141,7 @@ class Resources:
         """Opens everything; what an earlier process of this host has left is written and repaired on the way."""
         if self._vad is None:
             self._vad = await asyncio.to_thread(VadHub)
+        self.turn_model = await asyncio.to_thread(self._make_turn_model)
         await self.providers.open()
         self.journal.open()
         await self.recordings.open()
@@ -150,6 +160,8 @@ class Resources:
         await self.providers.close()
         await self.edge.close()
         await self._files.close()
+        if self.turn_model is not None:
+            await asyncio.to_thread(self.turn_model.close)
 
     def background(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """Runs work that must outlive the socket it came from; its failure is logged."""

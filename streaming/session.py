@@ -25,6 +25,7 @@ from streaming.conversation.events import (
     Event,
     FinishVoice,
     HungUp,
+    JudgeTurn,
     Note,
     PauseVoice,
     ReleaseVoice,
@@ -48,6 +49,7 @@ from streaming.records import CallRecords
 from streaming.resources import Resources
 from streaming.speaker import Speaker
 from streaming.thinker import Thinker
+from streaming.turn_judge import TurnJudge
 
 log = structlog.get_logger(__name__)
 
@@ -117,9 +119,17 @@ class CallSession:
         )
         self._lane = resources.vad.attach(fmt.rate, self._on_window, encoding=fmt.encoding)
         self._recording = resources.recordings.begin(call_id=context.call_id, fmt=fmt) if context.spec.record else None
-        self._thinker = self._speaker = None
+        self._thinker = self._speaker = self._judge = None
         if not talks:
             return
+        if resources.turn_model is not None:
+            self._judge = TurnJudge(
+                resources.turn_model,
+                fmt=fmt,
+                lag_ms=lambda: resources.loop_lag_ms,
+                feed=self.feed,
+                spawn=self._spawn,
+            )
         self._thinker = Thinker(
             make=lambda: resources.providers.language_model(context.llm),
             config=context.llm,
@@ -252,6 +262,8 @@ class CallSession:
             self._recording.caller(audio, timestamp=timestamp, chunk=chunk, now_ms=now)
             self._record(now)
         self._listener.audio(audio)
+        if self._judge is not None:
+            self._judge.audio(audio)
         self._lane.feed(audio)
         self._resources.vad_soon()
 
@@ -348,6 +360,10 @@ class CallSession:
     def _commit(self, action: Commit) -> None:
         self._listener.commit(action.commit)
 
+    def _judge_turn(self, _action: JudgeTurn) -> None:
+        if self._judge is not None and self._group is not None:
+            self._judge.ask()
+
     def _start_reply(self, action: StartReply) -> None:
         if self._thinker is not None and self._group is not None:
             self._thinker.start(action)
@@ -400,6 +416,7 @@ class CallSession:
 
 _HANDLERS: dict[type, Callable[[CallSession, Any], None]] = {
     Commit: CallSession._commit,
+    JudgeTurn: CallSession._judge_turn,
     StartReply: CallSession._start_reply,
     CancelGeneration: CallSession._cancel,
     Speak: CallSession._speak,

@@ -1,7 +1,7 @@
 """smart-turn v3.2: does the caller's last speech sound finished? Asked only where the transcript leaves it open.
 
-``streaming.listener`` keeps a ``RecentAudio`` per call and asks ``TurnModel.predict`` at a pause. One inference thread
-per process; the answer is optional everywhere: there may be no model, no time, or no certainty.
+``streaming.turn_judge`` keeps a ``RecentAudio`` per call and asks ``TurnModel.predict`` at a pause. One inference
+thread per process; the answer is optional everywhere: there may be no model, no time, or no certainty.
 """
 
 import asyncio

@@ -20,6 +20,8 @@ PAUSE_ROOM = 1.25
 # A national number with its area code; E.164 allows 15.
 PHONE_DIGITS = 10
 
+OPEN = "open_words"
+
 _SENTENCE_END = re.compile(rf"[{SENTENCE_ENDS}]['\"”»)]*$")
 _TRAILING_OFF = re.compile(rf"(\.\.\.|…|-|[{CLAUSE_ENDS}])['\"”»]*$")
 _SENTENCES = re.compile(rf"(?<=[{SENTENCE_ENDS}])\s+")
@@ -87,6 +89,11 @@ class Endpointing:
             ms, rule = longest, "longest_silence"
         return Wait(max(ms, numbers.min_wait_ms), rule)
 
+    def undecided(self, text: str) -> bool:
+        """Whether these words leave it open, if the caller has finished; no words yet leave everything open."""
+        words = normalise(text).split()
+        return not words or self._by_words(text, words, None)[1] == OPEN
+
     def _by_words(self, text: str, words: list[str], probability: float | None) -> tuple[int, str]:
         numbers = self._numbers
         stripped = text.strip()
@@ -97,7 +104,7 @@ class Endpointing:
         room = numbers.max_wait_ms - numbers.min_wait_ms
         if probability is not None:
             return numbers.min_wait_ms + int(room * (1.0 - probability)), "turn_model"
-        return numbers.min_wait_ms + int(room * UNDECIDED_SHARE), "open_words"
+        return numbers.min_wait_ms + int(room * UNDECIDED_SHARE), OPEN
 
     def _giving(self, text: str, words: list[str]) -> str:
         """What value is being given and is not complete yet, or ""."""

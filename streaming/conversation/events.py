@@ -50,7 +50,7 @@ class TranscriptFinal(msgspec.Struct, frozen=True, gc=False):
 
 
 class TurnProbability(msgspec.Struct, frozen=True, gc=False):
-    """A turn model's probability (0-1) that the caller, who is silent now, has finished; optional."""
+    """A turn model's probability (0-1) that the caller, who is silent now, has finished; the answer to JudgeTurn."""
 
     probability: float
 
@@ -207,6 +207,10 @@ class Commit(msgspec.Struct, frozen=True, gc=False):
     commit: int
 
 
+class JudgeTurn(msgspec.Struct, frozen=True, gc=False):
+    """Ask a turn model, where there is one, if the caller sounds finished; answered by TurnProbability or never."""
+
+
 class StartReply(msgspec.Struct, frozen=True):
     """Ask the language model for a reply to ``messages``.
 
@@ -314,6 +318,7 @@ class ShowPartial(msgspec.Struct, frozen=True, gc=False):
 
 Action = (
     Commit
+    | JudgeTurn
     | StartReply
     | CancelGeneration
     | Speak

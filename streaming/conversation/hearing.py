@@ -10,7 +10,7 @@ import msgspec
 
 from streaming.conversation.desk import Desk
 from streaming.conversation.endpointing import Endpointing, Wait
-from streaming.conversation.events import Commit, ShowPartial, TurnKind, WriteTurn
+from streaming.conversation.events import Commit, JudgeTurn, ShowPartial, TurnKind, WriteTurn
 from streaming.conversation.languages import normalise
 from streaming.conversation.speakable import can_be_spoken
 from streaming.conversation.timers import Timer
@@ -163,11 +163,13 @@ class Hearing:
     # --- text --------------------------------------------------------------------------------------------------------
 
     def commit(self) -> None:
-        """Asks for the final text of what was said."""
+        """Asks for the final text of what was said; meanwhile a turn model may listen to how it sounded."""
         self._uncommitted = False
         self._committed += 1
         self._committed_ms = self._desk.now
         self._desk.do(Commit(self._committed))
+        if self.endpointing.undecided(self.text):
+            self._desk.do(JudgeTurn())
         self._desk.timers.set(Timer.FINAL, self._desk.now + self._numbers.stt_final_ms)
 
     def hurry(self) -> None:

@@ -401,7 +401,31 @@ class LoudnessDetector:
         return (np.abs(windows).mean(axis=1) > 0.05).astype(np.float32)
 
 
-def resources(world: FakeProviders, store: FakeStore, var_dir: Path, vault: FakeVault | None = None) -> Resources:
+class FakeTurnModel:
+    """Says ``answer`` to every question and keeps what it was asked."""
+
+    def __init__(self, answer: float | None) -> None:
+        self.answer = answer
+        self.asked: list[tuple[int, int]] = []  # samples and their rate
+        self.closed = False
+
+    async def predict(self, audio: Any, *, rate: int, loop_lag_ms: float) -> float | None:
+        self.asked.append((audio.size, rate))
+        assert loop_lag_ms >= 0
+        await asyncio.sleep(0.02)
+        return self.answer
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def resources(
+    world: FakeProviders,
+    store: FakeStore,
+    var_dir: Path,
+    vault: FakeVault | None = None,
+    turn_model: FakeTurnModel | None = None,
+) -> Resources:
     """Resources with scripted providers; to be opened by the test."""
     return Resources(
         providers=world,
@@ -411,4 +435,5 @@ def resources(world: FakeProviders, store: FakeStore, var_dir: Path, vault: Fake
         clock=now,
         vad=VadHub(LoudnessDetector()),
         vault=vault or FakeVault(),
+        turn_model=lambda: turn_model,
     )

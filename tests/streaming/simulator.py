@@ -23,6 +23,7 @@ SPEECH, SILENCE = 0.95, 0.02
 LINE_MS = 30  # one way to the carrier
 
 # --- the caller's script ---------------------------------------------------------------------------------------------
+TURN_MODEL_MS = 70
 
 
 @dataclass
@@ -179,6 +180,7 @@ class Simulation:
         turns: what was written, in order.
         requests: what the model was asked.
         ended: why the agent hung up, None when it did not.
+        turn_model: what the turn model answers whenever it is asked; None: there is none.
     """
 
     def __init__(
@@ -192,6 +194,7 @@ class Simulation:
         carrier: Carrier | None = None,
         tools: dict[str, tuple[int, str]] | None = None,
         resumed: bool = False,
+        turn_model: float | None = None,
     ) -> None:
         self.conversation = Conversation(plan)
         self.pacer = Pacer(MULAW_8K)
@@ -202,6 +205,7 @@ class Simulation:
         self.carrier = carrier or Carrier()
         self.tools = tools or {}
         self.resumed = resumed
+        self.turn_model = turn_model
         self.now = 0
         self.log: list[tuple[int, Event | Action]] = []
         self.requests: list[events.StartReply] = []
@@ -387,6 +391,9 @@ class Simulation:
                 if number not in self.ears.lost:
                     delay = self.ears.late.get(number, self.ears.final_ms)
                     self._later(delay, lambda: self._final(number, now))
+            case events.JudgeTurn():
+                if (probability := self.turn_model) is not None:
+                    self._later(TURN_MODEL_MS, lambda: self._give(events.TurnProbability(probability)))
             case events.StartReply():
                 self.requests.append(action)
                 self._think(action)

@@ -11,8 +11,19 @@ from agents.providers.base import L16_8K, L16_16K, L16_24K, MULAW_8K, AudioForma
 from agents.providers.errors import ErrorKind, ProviderError
 from agents.spec import Reprompt
 from streaming import session as session_module
+from streaming.live import Process
 from streaming.session import Ending
-from tests.streaming.fakes import FakeProviders, FakeStore, FakeVault, context, spec, until
+from tests.streaming.conftest import Carried
+from tests.streaming.fakes import (
+    FakeProviders,
+    FakeStore,
+    FakeTurnModel,
+    FakeVault,
+    context,
+    resources,
+    spec,
+    until,
+)
 from tests.streaming.phone import Phone
 
 pytestmark = pytest.mark.db
@@ -187,6 +198,32 @@ async def test_a_recogniser_that_cannot_be_had_ends_the_call_politely(
     await call.ended(12)
     assert len(world.stts) == 1
     assert store.ended[0][1:] == ("provider_failure", True)
+
+
+@pytest.mark.parametrize(("answer", "rule"), [(0.95, "turn_model"), (None, "open_words")])
+async def test_a_turn_model_hears_the_pause_where_the_words_leave_it_open(
+    world: FakeProviders, store: FakeStore, tmp_path, answer: float | None, rule: str
+) -> None:
+    model = FakeTurnModel(answer)
+    process = Process(resources(world, store, tmp_path, turn_model=model), max_calls=0)
+    await process.open()
+    world.heard = ["a table tomorrow evening"]
+    world.replies = ["Certainly. For when?"]
+    call = Carried(process, context(), Phone())
+    call.phone.start()
+    call.phone.incoming.get_nowait()
+    await call.phone.until(lambda: call.phone.heard_ms > 200 and not call.phone.playing)
+    await exchange(call, world)
+    call.phone.hang_up()
+    await call.ended()
+    await call.phone.stop()
+    await process.close()
+    (turn,) = [row for row in store.turns if row["role"] == "caller"]
+    assert turn["end_reason"] == rule
+    assert len(model.asked) == 1
+    assert model.asked[0][1] == 8000
+    assert 400 * 8 < model.asked[0][0] <= 8000 * 8
+    assert model.closed
 
 
 async def test_a_line_that_falls_silent_is_lost_and_the_call_goes_on_elsewhere(

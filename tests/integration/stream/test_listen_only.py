@@ -46,8 +46,8 @@ async def test_a_listening_agent_writes_down_the_caller_and_says_nothing(tmp_pat
 
         turns = built.turns(call_uuid)
         assert [(role, text) for role, text, *_ in turns] == [
-            ("caller", "hello i would like to book an appointment"),
-            ("caller", "tuesday morning please"),
+            ("caller", "Hello I would like to book an appointment."),
+            ("caller", "Tuesday morning please."),
         ]
         said = [line for line in report["caller"]["log"] if line["action"] == "say"]
         for (*_, started_ms, ended_ms), line in zip(turns, said, strict=True):

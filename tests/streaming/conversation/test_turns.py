@@ -3,7 +3,7 @@
 import pytest
 
 from streaming.conversation import events
-from streaming.conversation.events import SpeechWindow, TranscriptFinal, TurnProbability
+from streaming.conversation.events import SpeechWindow, TranscriptFinal
 from streaming.conversation.machine import Conversation
 from tests.streaming.conversation.scenario import plan
 from tests.streaming.simulator import Answer, Do, Ears, HangUp, Noise, Press, Say, Simulation, Wait, brain
@@ -266,12 +266,26 @@ def test_a_turn_models_probability_settles_what_the_words_leave_open():
     waits = {}
     for probability in (None, 0.95, 0.1):
         script = [Say("I would like a table tomorrow evening", at=1000)]
-        if probability is not None:
-            script.append(Do(TurnProbability(probability), pause=150))
-        call = Simulation(plan(opening=()), script=script).run(until_ms=9_000)
+        call = Simulation(plan(opening=()), script=script, turn_model=probability).run(until_ms=9_000)
         turn = call.turns[0]
         waits[probability] = turn.decided_ms - turn.speech_end_ms
     assert waits[0.95] < waits[None] < waits[0.1]
+    assert waits[0.95] < 500  # as soon as the final text is there
+
+
+@pytest.mark.parametrize(("text", "asked"), [("I want a table.", 0), ("I want a table for", 0), ("a table tonight", 1)])
+def test_a_turn_model_is_asked_once_and_only_where_the_words_leave_it_open(text, asked):
+    call = Simulation(plan(opening=()), script=[Say(text, at=1000)], turn_model=0.5).run(until_ms=9_000)
+    assert sum(isinstance(item, events.JudgeTurn) for _, item in call.log) == asked
+
+
+def test_a_turn_model_is_asked_while_no_words_have_come_yet():
+    ears = Ears(partial_ms=None)
+    call = Simulation(plan(opening=()), script=[Say("a table tonight", at=1000)], ears=ears, turn_model=0.9)
+    call.run(until_ms=9_000)
+    asked = [at for at, item in call.log if isinstance(item, events.JudgeTurn)]
+    committed = [at for at, item in call.log if isinstance(item, events.Commit)]
+    assert asked == committed
 
 
 def test_a_line_that_falls_silent_in_the_middle_of_a_word_still_ends_the_turn():
