@@ -6,22 +6,16 @@ Called by the webhooks, by ``live_calls`` and by the sweeper. ``states.merge`` d
 import datetime
 from typing import Any
 
-import structlog
-from celery import current_app
 from django.db import IntegrityError, transaction
-from kombu.exceptions import OperationalError
 
+from calls.hints import hint
 from calls.models import Call, CallEvent, CallSummary
 from calls.states import FIELDS, Facts, State, is_over, merge
-
-log = structlog.get_logger(__name__)
 
 # How long a call may be silent in each state before the sweeper asks Plivo about it.
 ANSWERED_GRACE = datetime.timedelta(seconds=90)
 LIVE_GRACE = datetime.timedelta(seconds=60)
 AFTER_STREAM_GRACE = datetime.timedelta(seconds=30)
-
-HINT_OPTIONS = {"max_retries": 0, "socket_connect_timeout": 1, "socket_timeout": 2, "retry_on_timeout": False}
 
 
 def create_inbound(*, plivo_call_uuid: str, facts: Facts, now: datetime.datetime, **fields: Any) -> tuple[Call, bool]:
@@ -110,15 +104,4 @@ def note(*, call: Call, kind: str, now: datetime.datetime, data: dict[str, Any] 
 
 def _after_end(call_id: int) -> None:
     CallSummary.objects.get_or_create(call_id=call_id)
-    transaction.on_commit(lambda: _hint("calls.tasks.post_call.after_call", call_id))
-
-
-def _hint(task: str, *args: int | str) -> None:
-    """Asks a worker to look now. The broker may be away: the sweeper finds the same row within seconds."""
-    try:
-        # Of its own, and gone after the message: celery's pooled connection tries again for 6 s before it gives up,
-        # which a webhook has not got.
-        with current_app.connection_for_write(transport_options=HINT_OPTIONS) as connection:
-            current_app.send_task(task, args=args, connection=connection, retry=False)
-    except OperationalError as error:
-        log.warning("task_hint_lost", task=task, error=type(error).__name__)
+    transaction.on_commit(lambda: hint("calls.tasks.post_call.after_call", call_id))

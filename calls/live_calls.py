@@ -170,12 +170,11 @@ def history(turns: Iterable[Turn]) -> tuple[Message, ...]:
     return tuple(messages)
 
 
-def _context(call: Call, spec: AgentSpec, *, resumed: bool, now: datetime.datetime) -> CallContext:
-    assert call.live_at is not None  # noqa: S101  (the only caller has looked)
-    turns = list(Turn.objects.filter(call=call).order_by("index"))
-    is_sandbox = call.is_sandbox or _any_sandbox(spec)
-    if is_sandbox != call.is_sandbox:
-        Call.objects.filter(pk=call.pk).update(is_sandbox=is_sandbox)
+def variables(call: Call, spec: AgentSpec, *, now: datetime.datetime) -> dict[str, str]:
+    """What fills the agent's texts on this call: its own values over the agent's defaults, what is built in over both.
+
+    Built-in values that are empty (a caller without a name) leave the others alone.
+    """
     values = built_ins(
         caller_number=call.from_number,
         called_number=call.to_number,
@@ -183,8 +182,28 @@ def _context(call: Call, spec: AgentSpec, *, resumed: bool, now: datetime.dateti
         agent_name=spec.name,
         now=timezone.localtime(now),
     )
-    listens = spec.mode == "listen_only"
     own = {str(name): str(value) for name, value in call.variables.items()}
+    return {**values, **spec.variables, **own, **{name: value for name, value in values.items() if value}}
+
+
+def voice_config(spec: AgentSpec) -> ProviderConfig:
+    """The account, model and voice with which an agent speaks.
+
+    Raises:
+        agents.services.AccountError: the account cannot be used.
+    """
+    return services.stage_config(
+        spec.tts, language=spec.language, voice_id=spec.voice_id, voice_settings=spec.voice_settings
+    )
+
+
+def _context(call: Call, spec: AgentSpec, *, resumed: bool, now: datetime.datetime) -> CallContext:
+    assert call.live_at is not None  # noqa: S101  (the only caller has looked)
+    turns = list(Turn.objects.filter(call=call).order_by("index"))
+    is_sandbox = call.is_sandbox or _any_sandbox(spec)
+    if is_sandbox != call.is_sandbox:
+        Call.objects.filter(pk=call.pk).update(is_sandbox=is_sandbox)
+    listens = spec.mode == "listen_only"
     return CallContext(
         call_id=call.pk,
         public_id=str(call.public_id),
@@ -193,19 +212,13 @@ def _context(call: Call, spec: AgentSpec, *, resumed: bool, now: datetime.dateti
         version_id=str(call.agent_version_id or call.agent_id),
         stt=services.stage_config(spec.stt, language=spec.language),
         llm=_unused(spec.llm) if listens else services.stage_config(spec.llm, language=spec.language),
-        tts=_unused(spec.tts) if listens else _voice_config(spec),
-        variables={**values, **spec.variables, **own, **{name: value for name, value in values.items() if value}},
+        tts=_unused(spec.tts) if listens else voice_config(spec),
+        variables=variables(call, spec, now=now),
         live_at=call.live_at,
         resumed=resumed,
         history=history(turns),
         next_turn_index=turns[-1].index + 1 if turns else 0,
         is_sandbox=is_sandbox,
-    )
-
-
-def _voice_config(spec: AgentSpec) -> ProviderConfig:
-    return services.stage_config(
-        spec.tts, language=spec.language, voice_id=spec.voice_id, voice_settings=spec.voice_settings
     )
 
 

@@ -13,6 +13,7 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
 from calls import answers, inbound, lifecycle, recordings
+from calls.hints import hint
 from calls.intake import Webhook, webhook
 from calls.models import Call
 from calls.states import Facts
@@ -62,6 +63,8 @@ def after_stream(request: Webhook) -> HttpResponse:
 def ring(request: Webhook) -> HttpResponse:
     """A call that we placed rings at the other end."""
     _apply(request, Facts(status=Call.Status.RINGING, ringing_at=request.now))
+    if not request.replay:
+        hint("streaming.tasks.prepare_opening", _call(request).pk)  # while it rings there is time to speak it
     return HttpResponse()
 
 

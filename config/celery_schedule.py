@@ -15,7 +15,10 @@ CELERY: dict[str, Any] = {
     "CELERY_TASK_SOFT_TIME_LIMIT": 240,
     "CELERY_TASK_TIME_LIMIT": 270,
     "CELERY_TASK_DEFAULT_QUEUE": "maintenance",
-    "CELERY_TASK_ROUTES": {"calls.tasks.post_call.*": {"queue": "post_call"}},
+    "CELERY_TASK_ROUTES": {
+        "calls.tasks.post_call.*": {"queue": "post_call"},
+        "streaming.tasks.prepare_opening": {"queue": "dial"},  # it must be there before the call is picked up
+    },
     "CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP": True,
     # kombu's defaults look for a dead worker's messages about every 100 s, after an hour.
     "CELERY_BROKER_TRANSPORT_OPTIONS": {

@@ -36,6 +36,7 @@ VARIABLES = (
     Variable("PRODUCTION", bool, False, "true refuses to start with any development convenience or missing key"),
     Variable("DEBUG", bool, False, "Django's debug pages; refused in production"),
     Variable("VAR_DIR", str, "var", "folder for the database, keys, recordings and sockets of this installation"),
+    Variable("PHRASES_DIR", str, "", "folder of prepared speech, shared by all hosts; empty: phrases under VAR_DIR"),
     Variable("DATABASE_URL", str, "", "postgres://user:password@host/name; empty: SQLite under VAR_DIR"),
     Variable("REDIS_URL", str, "", "redis://host:6379/0; empty: a private redis-server started by `make run`"),
     Variable("PUBLIC_URL", str, "http://127.0.0.1:8000", "address at which Plivo and browsers reach the web role"),

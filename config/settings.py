@@ -1,6 +1,7 @@
 """Django's settings, all derived from ``config/env.py``; nothing here reads the environment by itself."""
 
 from datetime import timedelta
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
@@ -22,6 +23,7 @@ if STREAM_SIGNATURE not in {"required", "token"}:
     raise ImproperlyConfigured("STREAM_SIGNATURE must be 'required' or 'token'")
 
 VAR_DIR = var_dir()
+PHRASES_DIR = Path(env("PHRASES_DIR") or VAR_DIR / "phrases")
 SECRET_KEY = secret("SECRET_KEY")
 ENCRYPTION_KEYS: list[str] = secret("ENCRYPTION_KEYS").split(",")
 SUPPRESSION_KEY = secret("SUPPRESSION_KEY")

@@ -106,7 +106,7 @@ def role_processes(*, web_port: int, stream_port: int, combined: bool, environme
             Process("web", [*server, "--role", "web", "--port", str(web_port)], environment),
             Process("stream", [*server, "--role", "stream", "--port", str(stream_port)], environment, drain),
         ]
-    worker = [*celery, "worker", level, "-Q", "post_call,maintenance", "--concurrency", "2", "--without-mingle"]
+    worker = [*celery, "worker", level, "-Q", "dial,post_call,maintenance", "--concurrency", "2", "--without-mingle"]
     schedule = str(var_dir() / "celerybeat-schedule")
     return [
         *doors,

@@ -19,7 +19,7 @@ class StreamingConfig(AppConfig):
 
 
 def _published(*, instance: Any, created: bool, **_: Any) -> None:
-    from streaming.tasks import hint_published  # noqa: PLC0415
+    from calls.hints import hint  # noqa: PLC0415
 
     if created:
-        transaction.on_commit(lambda: hint_published(str(instance.pk)))
+        transaction.on_commit(lambda: hint("streaming.tasks.prepare_phrases", str(instance.pk)))

@@ -233,6 +233,7 @@ def _new_process() -> Process:
         providers=RegistryProviders(clocks),
         store=live_calls,
         var_dir=settings.VAR_DIR,
+        phrases_dir=settings.PHRASES_DIR,
         clocks=clocks,
         clock=timezone.now,
     )

@@ -1,6 +1,6 @@
 """Fixed texts kept as audio: greeting, reprompts, goodbye, apology; so that they need no provider and no time.
 
-Files lie under ``VAR_DIR/phrases``, keyed by everything that decides how they sound. The speaker looks phrases up and
+Files lie under ``PHRASES_DIR``, keyed by everything that decides how they sound. The speaker looks phrases up and
 hands in new ones; ``prepare`` fills the cache ahead of the first call.
 """
 

@@ -89,7 +89,8 @@ class Resources:
     """One per process; made and opened on the loop that serves the calls.
 
     Args:
-        var_dir: parent of the phrase, journal and recording folders.
+        var_dir: of this host; parent of the journal and recording folders.
+        phrases_dir: shared with the workers; under ``var_dir`` where none is given.
         store: where the journal writes.
         vault: where finished recordings go; ``calls.recordings`` where none is given.
         clocks: of the provider calls, scaled.
@@ -106,6 +107,7 @@ class Resources:
         providers: Providers,
         store: Store,
         var_dir: Path,
+        phrases_dir: Path | None = None,
         clocks: Clocks,
         clock: Callable[[], datetime.datetime],
         vad: VadHub | None = None,
@@ -118,7 +120,7 @@ class Resources:
         self.edge = Worker("stream-edge", limit=EDGE_LIMIT)
         self._files = Worker("stream-files", limit=EDGE_LIMIT)
         self.journal = Journal(store=store, folder=var_dir / "journal", clock=clock)
-        self.phrases = PhraseCache(folder=var_dir / "phrases", worker=self._files)
+        self.phrases = PhraseCache(folder=phrases_dir or var_dir / "phrases", worker=self._files)
         self.recordings = Archive(folder=var_dir / "live", clock=clock, vault=vault)
         self.turn_model: TurnModel | None = None
         self.loop_lag_ms = 0.0

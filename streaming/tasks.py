@@ -1,24 +1,29 @@
-"""Work ahead of the calls, in a Celery worker: a published agent's fixed phrases become audio in the shared folder.
+"""Work ahead of the calls, in a Celery worker: fixed phrases become audio in the folder that the stream hosts read.
 
-Asked for by ``apps`` when a version is published; a call that comes first speaks them itself and keeps them as well.
+Asked for by ``apps`` when a version is published and by the ring webhook; a call that comes first speaks them itself
+and keeps them as well.
 """
 
 import asyncio
+from collections.abc import Sequence
 
 import structlog
-from celery import current_app, shared_task
+from celery import shared_task
 from django.conf import settings
-from kombu.exceptions import OperationalError
+from django.utils import timezone
 
 from agents import prompts, services
 from agents.models import AgentVersion
 from agents.providers import registry
-from agents.providers.base import Clocks, ProviderConfig, UsageReport
+from agents.providers.base import AudioFormat, Clocks, ProviderConfig, UsageReport
 from agents.providers.errors import ProviderError
 from agents.providers.pools import Pools
 from agents.spec import AgentSpec
-from calls.lifecycle import HINT_OPTIONS
+from calls import live_calls
+from calls.models import Call
+from calls.states import is_over
 from streaming.phrases import PhraseCache, prepare
+from streaming.planning import opening
 from streaming.protocol import CODECS
 from streaming.threads import Worker
 
@@ -33,46 +38,48 @@ def constant_phrases(spec: AgentSpec) -> tuple[str, ...]:
     return tuple(dict.fromkeys(text for text in spoken if text))
 
 
-def hint_published(version_id: str) -> None:
-    """Asks a worker to prepare a version's phrases; without a broker the first call does it."""
-    try:
-        with current_app.connection_for_write(transport_options=HINT_OPTIONS) as connection:
-            current_app.send_task(prepare_phrases.name, args=(version_id,), connection=connection, retry=False)
-    except OperationalError as error:
-        log.warning("phrases_hint_lost", error=type(error).__name__)
-
-
 @shared_task(name="streaming.tasks.prepare_phrases", ignore_result=True)
 def prepare_phrases(version_id: str) -> None:
-    """Speaks and keeps the phrases of one version; a failing voice is logged, the calls meet it themselves."""
+    """Speaks and keeps the phrases of one version."""
     version = AgentVersion.objects.filter(pk=version_id).first()
-    if version is None or version.spec.mode != "conversation":
+    if version is not None:
+        _speak(version.spec, constant_phrases(version.spec), version=version_id)
+
+
+@shared_task(name="streaming.tasks.prepare_opening", ignore_result=True)
+def prepare_opening(call_id: int) -> None:
+    """Speaks and keeps what a ringing call begins with, its variables filled in."""
+    call = Call.objects.select_related("agent_version").filter(pk=call_id).first()
+    if call is None or call.spec is None or is_over(call.status):
         return
-    spec = version.spec
+    texts = opening(call.spec, live_calls.variables(call, call.spec, now=timezone.now()))
+    _speak(call.spec, texts, call=str(call.public_id))
+
+
+def _speak(spec: AgentSpec, texts: Sequence[str], **about: str) -> None:
+    """A failing voice is logged: the calls meet it themselves, and have their own ways to deal with it."""
+    if spec.mode != "conversation":
+        return
     try:
-        config = services.stage_config(
-            spec.tts, language=spec.language, voice_id=spec.voice_id, voice_settings=spec.voice_settings
-        )
-        made = asyncio.run(_prepare(spec, config))
+        made = asyncio.run(_prepare(texts, fmt=CODECS[spec.codec], config=live_calls.voice_config(spec)))
     except (services.AccountError, ProviderError) as error:
-        log.warning("phrases_not_prepared", version=version_id, error=str(error))
+        log.warning("phrases_not_prepared", error=str(error), **about)
         return
-    log.info("phrases_prepared", version=version_id, made=made)
+    log.info("phrases_prepared", made=made, **about)
 
 
-async def _prepare(spec: AgentSpec, config: ProviderConfig) -> int:
-    fmt = CODECS[spec.codec]
+async def _prepare(texts: Sequence[str], *, fmt: AudioFormat, config: ProviderConfig) -> int:
     clocks = Clocks().scaled(settings.PROVIDER_CLOCK_SCALE)
     worker = Worker("phrases", limit=100)
     try:
         async with Pools() as pools:
             return await prepare(
-                constant_phrases(spec),
+                texts,
                 make=lambda: registry.text_to_speech(config, pools=pools, clocks=clocks, codec=fmt),
                 config=config,
                 fmt=fmt,
                 clocks=clocks,
-                cache=PhraseCache(folder=settings.VAR_DIR / "phrases", worker=worker),
+                cache=PhraseCache(folder=settings.PHRASES_DIR, worker=worker),
                 account=_account,
             )
     finally:

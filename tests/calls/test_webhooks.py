@@ -384,6 +384,14 @@ def test_the_end_asks_for_the_work_after_the_call_once(plivo, call, monkeypatch,
     assert sent == [("calls.tasks.post_call.after_call", (call.pk,))]
 
 
+def test_a_ring_has_the_opening_spoken_while_there_is_time_once(plivo, call, monkeypatch):
+    sent = []
+    monkeypatch.setattr("celery.current_app.send_task", lambda name, args, **_: sent.append((name, args)))
+    plivo.send(address(call, "ring"), Event="Ring", CallStatus="ringing", CallUUID=call.plivo_call_uuid)
+    plivo.again()
+    assert sent == [("streaming.tasks.prepare_opening", (call.pk,))]
+
+
 def test_the_hang_up_of_an_inbound_call_is_found_by_its_uuid(plivo, number):
     plivo.ring(number.number)
     assert plivo.hang_up().status_code == 200

@@ -10,6 +10,7 @@ import pytest
 from agents.providers.base import L16_8K, MULAW_8K, ProviderConfig, WordTiming
 from agents.providers.errors import ErrorKind, ProviderError
 from agents.spec import Reprompt
+from calls import live_calls
 from streaming import phrases, tasks
 from streaming.phrases import Phrase, PhraseCache, phrase_key, prepare
 from streaming.threads import Worker
@@ -136,25 +137,61 @@ def test_texts_that_only_a_call_can_fill_are_left_to_the_call() -> None:
 
 @pytest.mark.django_db
 def test_publishing_asks_for_the_phrases(monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks) -> None:
-    asked: list[str] = []
-    monkeypatch.setattr(tasks, "hint_published", asked.append)
+    asked: list[tuple[str, str]] = []
+    monkeypatch.setattr("calls.hints.hint", lambda task, version: asked.append((task, version)))
     with django_capture_on_commit_callbacks(execute=True):
         version = factories.AgentVersionFactory()
-    assert asked == [str(version.pk)]
+    assert asked == [(tasks.prepare_phrases.name, str(version.pk))]
 
 
-@pytest.mark.django_db
-def test_the_task_speaks_a_versions_phrases_into_the_shared_folder(
-    settings, tmp_path: Path, world: FakeProviders, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings.VAR_DIR = tmp_path
+@pytest.fixture
+def voice_at_work(settings, tmp_path: Path, world: FakeProviders, monkeypatch: pytest.MonkeyPatch) -> FakeProviders:
+    """The tasks speak with the scripted voice."""
+    settings.PHRASES_DIR = tmp_path / "phrases"
     monkeypatch.setattr(
         tasks.registry,
         "text_to_speech",
         lambda config, *, pools, clocks, codec: world.text_to_speech(config, codec=codec),
     )
+    return world
+
+
+@pytest.mark.django_db
+def test_the_task_speaks_what_a_ringing_call_begins_with(voice_at_work: FakeProviders, tmp_path: Path) -> None:
+    agent = factories.AgentFactory(
+        greeting="Hello {{first_name}}, this is {{business}}.",
+        variables={"business": "Rowan Dental", "first_name": ""},
+        recording_notice="Recorded.",
+    )
+    version = factories.AgentVersionFactory(agent=agent)
+    call = factories.CallFactory(
+        agent_version=version, status="ringing", answered_at=None, variables={"first_name": "Anna"}
+    )
+    tasks.prepare_opening(call.pk)
+    tasks.prepare_opening(call.pk)
+    assert "Hello Anna, this is Rowan Dental." in voice_at_work.spoken
+    assert voice_at_work.spoken.count("Recorded.") == 1
+    config = live_calls.voice_config(version.spec)
+    key = phrase_key("Hello Anna, this is Rowan Dental.", config=config, fmt=MULAW_8K)
+    assert (tmp_path / "phrases" / f"{key}.phrase").exists()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("why", ["over", "gone", "listens"])
+def test_an_opening_that_nobody_will_hear_is_not_spoken(voice_at_work: FakeProviders, why: str) -> None:
+    agent = factories.AgentFactory(mode="listen_only" if why == "listens" else "conversation")
+    version = factories.AgentVersionFactory(agent=agent)
+    call = factories.CallFactory(agent_version=version, status="ended" if why == "over" else "ringing")
+    tasks.prepare_opening(call.pk + (why == "gone"))
+    assert voice_at_work.spoken == []
+
+
+@pytest.mark.django_db
+def test_the_task_speaks_a_versions_phrases_into_the_shared_folder(
+    voice_at_work: FakeProviders, tmp_path: Path
+) -> None:
     version = factories.AgentVersionFactory()
     tasks.prepare_phrases(str(version.pk))
-    assert "Hello, this is Rowan Dental." in world.spoken
-    assert len(list((tmp_path / "phrases").glob("*.phrase"))) == len(world.spoken)
+    assert "Hello, this is Rowan Dental." in voice_at_work.spoken
+    assert len(list((tmp_path / "phrases").glob("*.phrase"))) == len(voice_at_work.spoken)
     tasks.prepare_phrases("00000000-0000-0000-0000-000000000000")
