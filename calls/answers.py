@@ -13,10 +13,11 @@ import datetime
 from django.db.models import F
 from django.utils import timezone
 
-from agents.prompts import built_ins, render
+from agents.prompts import render
 from agents.spec import AgentSpec
 from calls import lifecycle
 from calls.addresses import call_url, stream_url
+from calls.live_calls import variables
 from calls.models import Call
 from calls.states import Facts, is_over
 from calls.telephony.stream_tokens import issue
@@ -132,12 +133,4 @@ def _give_up(call: Call) -> Document:
 
 
 def _filled(text: str, call: Call, spec: AgentSpec, now: datetime.datetime) -> str:
-    values = built_ins(
-        caller_number=call.from_number,
-        called_number=call.to_number,
-        caller_name=call.caller_name,
-        agent_name=spec.name,
-        now=timezone.localtime(now),
-    )
-    own = {str(name): str(value) for name, value in call.variables.items()}
-    return render(text, {**values, **spec.variables, **own})
+    return render(text, variables(call, spec, now=now))
