@@ -37,6 +37,11 @@ CELERY: dict[str, Any] = {
             "schedule": 10.0,
             "options": {"expires": 9},
         },
+        "checkpoint": {
+            "task": "calls.tasks.maintenance.checkpoint",
+            "schedule": 30.0,
+            "options": {"expires": 29},
+        },
         "prune": {
             "task": "calls.tasks.maintenance.prune",
             "schedule": 3600.0,

@@ -7,10 +7,12 @@ import environ
 
 # synchronous=FULL: a committed opt-out or SENDING must survive a power cut. IMMEDIATE: a claim never fails half-way
 # through its transaction because another writer came between its read and its write.
+# wal_autocheckpoint (64 MB) is the last resort: one task checkpoints, see docs/decisions/0002-one-checkpointer.md.
 SQLITE_OPTIONS = {
     "transaction_mode": "IMMEDIATE",
     "timeout": 20,
-    "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout=20000",
+    "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout=20000; "
+    "PRAGMA wal_autocheckpoint=16000",
 }
 
 
