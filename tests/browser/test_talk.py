@@ -10,7 +10,7 @@ from playwright.async_api import Page, expect
 from sandbox import audio
 from sandbox.clips import clip_path
 from tests.browser.conftest import Browse
-from tests.integration.house import CALLED, House, house
+from tests.integration.house import CALLED, House, house, until
 
 pytestmark = [pytest.mark.browser, pytest.mark.journey, pytest.mark.timeout(180), pytest.mark.xdist_group("journeys")]
 
@@ -72,7 +72,8 @@ async def test_a_visitor_speaks_types_presses_keys_and_finds_the_call_in_the_log
             await expect(page.get_by_role("button", name="Call", exact=True)).to_be_focused()
 
             ((call_id,),) = built.rows("SELECT id FROM calls_call WHERE direction = 'browser'")
-            await page.wait_for_timeout(4000)  # the stream process looks for finished recordings every 2 s
+            stored = "SELECT 1 FROM calls_recording WHERE status = 'ready' AND call_id = ?"
+            await until(lambda: built.rows(stored, call_id), 20, "no recording")
             await page.goto(f"/admin/calls/call/{call_id}/change/")
             player = page.locator("#player")
             await expect(player).to_have_count(1)
