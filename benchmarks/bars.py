@@ -48,7 +48,8 @@ def suite(*arguments: str, wrapper: Sequence[str] = ()) -> Callable[[], tuple[st
     def measure() -> tuple[str, bool]:
         status, output = run([*wrapper, PYTHON, "-m", "pytest", "-q", "--no-header", *arguments])
         closing = re.findall(r"^.*\b(?:passed|failed|error).*$", output, re.MULTILINE)
-        return closing[-1].strip("= ") if closing else "no test ran", status == 0
+        failed = re.findall(r"^(?:FAILED|ERROR) (\S+)", output, re.MULTILINE)
+        return " ".join([closing[-1].strip("= ") if closing else "no test ran", *failed]), status == 0
 
     return measure
 
@@ -91,7 +92,7 @@ BARS = (
     Bar(
         "strangers",
         "every stranger's socket refused, 0 provider connections",
-        suite("tests/streaming/test_door.py"),
+        suite("tests/streaming/test_door.py", "tests/integration/stream/test_strangers.py"),
     ),
     Bar("webhooks", "forged, altered, unsigned, replayed: 403, nothing changed", suite("tests/calls/test_webhooks.py")),
     Bar("lifecycle", "any order, doubling, loss of events: the same row", suite("tests/calls/test_states.py")),
