@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 from django.db import Error
@@ -124,19 +124,23 @@ class Archive:
         self._task: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._noting: set[asyncio.Future[None]] = set()
-        self._failures: deque[Recording] = deque()  # not yet told; filled by the writer thread
+        self._untold: deque[Recording] = deque()  # failures to be told again; used in the archive's thread alone
         self._locks: dict[Recording, int] = {}  # used in the writer thread alone
         self._stored: set[str] = set()  # folders that could not be deleted; used in the archive's thread alone
         self._not_before: dict[str, float] = {}  # used in the archive's thread alone
 
     async def open(self) -> None:
         """Starts the writer, and looks for what an earlier process has left."""
-        self._recorder = await asyncio.to_thread(self._new_recorder)
+        self._recorder = await asyncio.to_thread(self._new_recorder, asyncio.get_running_loop())
         self._task = asyncio.create_task(self._look_for_ever(), name="archive")
 
-    def _new_recorder(self) -> Recorder:
+    def _new_recorder(self, loop: asyncio.AbstractEventLoop) -> Recorder:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return Recorder(self._folder, host=self._host, on_failure=self._failures.append)
+
+        def failed(recording: Recording) -> None:
+            _call_on(loop, lambda: self._in_order(self._tell, recording))
+
+        return Recorder(self._folder, host=self._host, on_failure=failed)
 
     async def close(self) -> None:
         """Writes what waits; recordings of calls that are over are stored first, as far as time allows."""
@@ -156,9 +160,10 @@ class Archive:
         if recorder is None:
             raise RuntimeError("the archive is not open")
         name = str(call_id)
+        # First, so that it comes before anything else that the archive says of the call.
+        self._in_order(self._vault.open, call_id=call_id, host=self._host, rate=fmt.rate)
         recording = recorder.open(name, fmt, wall_ms=round(self._clock().timestamp() * 1000))
         recorder.submit(lambda: self._own(recording))
-        self._note_open(call_id, fmt.rate)
 
         def leave() -> None:
             recording.leave()
@@ -168,10 +173,9 @@ class Archive:
 
         return LiveRecording(recording, leave)
 
-    def _note_open(self, call_id: int, rate: int) -> None:
-        # Behind a long store it waits as long as that takes: it must come before what the archive says of the call.
-        noted = self._worker.run(LOOK_WITHIN_S, self._vault.open, call_id=call_id, host=self._host, rate=rate)
-        noting = asyncio.ensure_future(noted)
+    def _in_order(self, note: Callable[..., None], *args: Any, **kwargs: Any) -> None:
+        """Has the archive's thread note something; behind a long store it waits as long as that takes."""
+        noting = asyncio.ensure_future(self._worker.run(LOOK_WITHIN_S, note, *args, **kwargs))
         self._noting.add(noting)
         noting.add_done_callback(self._noted)
 
@@ -219,23 +223,23 @@ class Archive:
     # --- in the archive's thread -------------------------------------------------------------------------------------
 
     def settle(self) -> None:
-        """Tells what has failed, and stores the recordings of all calls that are over and written no more (blocking).
+        """Tells failures that could not be told, and stores the recordings of all calls that are over and written no more (blocking).
 
         What cannot be told or stored now comes again.
         """
-        self._tell_failures()
+        for _ in range(len(self._untold)):
+            self._tell(self._untold.popleft())
         for folder in left_behind(self._folder):
             if time.monotonic() >= self._not_before.get(folder.name, 0.0):
                 self._settle(folder)
 
-    def _tell_failures(self) -> None:
+    def _tell(self, recording: Recording) -> None:
+        """Says why a recording broke off."""
         try:
-            while self._failures:
-                recording = self._failures[0]
-                held = (self._folder / recording.call / HEADER).exists()
-                self._vault.fail(int(recording.call), host=self._host, error=recording.failed, held=held)
-                self._failures.popleft()
+            held = (self._folder / recording.call / HEADER).exists()
+            self._vault.fail(int(recording.call), host=self._host, error=recording.failed, held=held)
         except (OSError, Error) as error:
+            self._untold.append(recording)
             log.error("recording_failure_not_told", error=type(error).__name__)
 
     def _settle(self, folder: Path) -> None:

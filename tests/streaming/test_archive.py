@@ -9,7 +9,7 @@ import wave
 from pathlib import Path
 
 import pytest
-from django.db import Error
+from django.db import Error, OperationalError
 
 from agents.providers.base import MULAW_8K
 from streaming import archive as archive_module
@@ -236,6 +236,27 @@ async def test_a_folder_that_cannot_be_deleted_is_stored_once(
     await archive.close()
 
 
+async def test_a_failure_that_the_database_did_not_take_is_told_again(
+    tmp_path: Path, vault: FakeVault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tell, tries = vault.fail, []
+
+    def fail(call_id: int, **what) -> None:
+        tries.append(call_id)
+        if len(tries) == 1:
+            raise OperationalError("the database is away")
+        tell(call_id, **what)
+
+    vault.fail = fail
+    archive = await opened(tmp_path, vault)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "mkdir", full)
+        record(archive, 400)
+        await until(lambda: 7 in vault.failed)
+    assert tries == [7, 7]
+    await archive.close()
+
+
 async def test_of_two_streams_of_a_call_the_second_keeps_its_folder_when_the_first_leaves(
     tmp_path: Path, vault: FakeVault
 ) -> None:
@@ -273,4 +294,4 @@ def forget(archive: Archive) -> None:
     for lock in archive._locks.values():
         os.close(lock)
     archive._locks.clear()
-    archive._failures.clear()
+    archive._untold.clear()
