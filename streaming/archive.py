@@ -223,7 +223,7 @@ class Archive:
     # --- in the archive's thread -------------------------------------------------------------------------------------
 
     def settle(self) -> None:
-        """Tells failures that could not be told, and stores the recordings of all calls that are over and written no more (blocking).
+        """Stores the recordings of all calls that are over and written no more, and tells untold failures (blocking).
 
         What cannot be told or stored now comes again.
         """
