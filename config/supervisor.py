@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from config.env import BASE_DIR, env, redis_socket, var_dir
+from config.output import Output, tell
 
 RESTART_DELAYS = (0.2, 0.5, 1.0, 2.0, 5.0)  # s; a call waits for a restarted stream process, so the first are short
 STABLE_AFTER = 30.0  # s without a crash, after which the delays begin anew
@@ -154,27 +155,28 @@ class Supervisor:
         )
 
     async def _keep(self, process: Process) -> None:
+        """Copies the process's output and starts it again whenever it ends; ends itself only when all are to stop."""
+        output = Output(process.name, var_dir() / "logs" / f"{process.name}.log", quiet=self._quiet)
         crashes, started = 0, time.monotonic()
         while True:
             assert process.handle is not None and process.handle.stdout is not None  # noqa: S101, PT018
-            with (var_dir() / "logs" / f"{process.name}.log").open("ab", buffering=0) as log:
-                while line := await process.handle.stdout.readline():
-                    log.write(line)
-                    if not self._quiet:
-                        sys.stdout.write(f"{process.name:>7} | {line.decode(errors='replace')}")
-                        sys.stdout.flush()
+            await output.copy(process.handle.stdout)
             status = await process.handle.wait()
             if self.stopping.is_set():
                 return
             crashes = 0 if time.monotonic() - started > STABLE_AFTER else crashes + 1
             delay = RESTART_DELAYS[min(crashes, len(RESTART_DELAYS) - 1)]
-            print(f"{process.name} ended with status {status}; starting it again in {delay} s", flush=True)
+            tell(f"{process.name} ended with status {status}; starting it again in {delay} s".encode())
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.stopping.wait(), delay)
             if self.stopping.is_set():
                 return
             started = time.monotonic()
-            await self._spawn(process)
+            try:
+                await self._spawn(process)
+            except (OSError, subprocess.SubprocessError) as error:
+                # The handle is still that of the ended process, so the loop comes here again after the next delay.
+                tell(f"{process.name} could not be started: {error}".encode())
 
     async def _terminate(self, process: Process) -> None:
         handle = process.handle
@@ -185,7 +187,7 @@ class Supervisor:
         try:
             await asyncio.wait_for(handle.wait(), process.stop_seconds)
         except TimeoutError:
-            print(f"{process.name} did not stop within {process.stop_seconds} s: killed", flush=True)
+            tell(f"{process.name} did not stop within {process.stop_seconds} s: killed".encode())
             with contextlib.suppress(ProcessLookupError):
                 handle.kill()
 
