@@ -26,5 +26,6 @@ def database(url: str, var_dir: Path) -> dict[str, Any]:
     config = environ.Env.db_url_config(url or f"sqlite:///{var_dir / 'parley.sqlite3'}")
     if config["ENGINE"].endswith("sqlite3"):
         return config | {"OPTIONS": SQLITE_OPTIONS}
+    # Under ASGI each request has a thread of its own, so a connection that outlives its request is used by no other.
     # A stalled server must not hold a webhook or the journal for ever.
-    return config | {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True, "OPTIONS": {"connect_timeout": 5}}
+    return config | {"CONN_MAX_AGE": 0, "OPTIONS": {"connect_timeout": 5, **config.get("OPTIONS", {})}}
