@@ -1,13 +1,19 @@
-"""Health and metrics: /healthz (the process lives), /readyz (it can take work), /metrics (Prometheus)."""
+"""Health and metrics: /healthz (the process lives), /readyz (it can take work), /metrics (Prometheus).
+
+Answered by a middleware in front of all others and not by URLs: a probe asks a process by its address and over plain
+HTTP, which the checks of Host and scheme rightly refuse to everything else.
+"""
 
 import ipaddress
 import secrets
 import time
+from collections.abc import Callable
 
 import redis
 from django.conf import settings
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http.response import HttpResponseBase
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from calls.sweeper import last_sweep
@@ -75,3 +81,21 @@ def _has_token(request: HttpRequest) -> bool:
     expected = settings.METRICS_TOKEN
     given = request.headers.get("Authorization", "").removeprefix("Bearer ")
     return bool(expected) and secrets.compare_digest(given.encode(), expected.encode())
+
+
+VIEWS: dict[str, Callable[[HttpRequest], HttpResponse]] = {
+    "/healthz": healthz,
+    "/readyz": readyz,
+    "/metrics": metrics,
+}
+
+
+class HealthMiddleware:
+    """Answers the addresses of ``VIEWS`` and passes everything else on."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        view = VIEWS.get(request.path_info, self._get_response)
+        return view(request)

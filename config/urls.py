@@ -1,4 +1,4 @@
-"""URLs of the web role; a stream process answers only the three health addresses."""
+"""URLs of the web role; the health addresses, which every role answers, are ``config/health.py``'s."""
 
 from django.contrib import admin
 from django.templatetags.static import static
@@ -7,7 +7,6 @@ from django.utils.functional import lazy
 from django.views.generic import RedirectView
 
 from calls.recording_views import recording_audio
-from config import health
 from streaming import pages
 
 # Looked up at the request: the name carries a hash that `collectstatic`, which imports this module, has yet to make.
@@ -20,7 +19,4 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("recordings/<uuid:recording_id>/", recording_audio, name="recording_audio"),
     path("plivo/", include("calls.urls")),
-    path("healthz", health.healthz, name="healthz"),
-    path("readyz", health.readyz, name="readyz"),
-    path("metrics", health.metrics, name="metrics"),
 ]
