@@ -150,11 +150,13 @@ class Resources:
 
     async def close(self) -> None:
         """Waits for what is under way and closes everything; bounded."""
-        if self._background:
-            _, late = await asyncio.wait(set(self._background), timeout=CLOSE_S)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+        end = self._loop.time() + CLOSE_S
+        while self._background and (left := end - self._loop.time()) > 0:  # what ends may have begun something more
+            await asyncio.wait(set(self._background), timeout=left)
+        late = set(self._background)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
         if self._vad_timer is not None:
             self._vad_timer.cancel()
         await self.recordings.close()
