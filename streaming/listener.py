@@ -1,14 +1,16 @@
 """The agent's ear: the caller's audio goes to the voice detector and to speech-to-text, texts come back as events.
 
 Owned by one ``session.CallSession``, which hands in every frame and every commit; nothing here waits for a provider
-except the two tasks of the recognition session, and a broken session is replaced without losing words.
+except the tasks of the recognition session, and a session that breaks or owes an answer for too long is replaced
+without losing words.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
 
+import msgspec
 import structlog
 
 from agents.providers.base import AudioFormat, Clocks, Final, Partial, SpeechToText
@@ -28,6 +30,13 @@ CLOSE_S = 2.0
 T = TypeVar("T")
 
 
+class _Asked(msgspec.Struct, frozen=True):
+    """A commit that the recogniser has yet to answer: the conversation's number of it, and when (s) it was sent."""
+
+    number: int
+    at: float
+
+
 class Listener:
     """Feeds one recogniser, and the next one when it breaks.
 
@@ -37,6 +46,7 @@ class Listener:
         clocks: scaled; every wait for the recogniser ends by them.
         feed: the conversation's ear.
         note: the call's timeline.
+        behind: runs what nobody waits for: the closing of a session, which a provider in trouble makes last.
     """
 
     def __init__(
@@ -48,6 +58,7 @@ class Listener:
         feed: Callable[[Event], None],
         note: Callable[[Note], None],
         usage: UsageBook,
+        behind: Callable[[Coroutine[Any, Any, None], str], object],
     ) -> None:
         self._make = make
         self._fmt = fmt
@@ -55,12 +66,16 @@ class Listener:
         self._feed = feed
         self._note = note
         self._usage = usage
+        self._behind = behind
+        self._loop = asyncio.get_running_loop()
         self._piece = bytearray()
         self._piece_size = fmt.bytes_per_ms * PIECE_MS
         self._queue: deque[bytes | int] = deque()  # audio, and the numbers of commits in between
         self._queued = 0  # bytes of audio in the queue
         self._filled = asyncio.Event()
-        self._numbers: dict[int, int] = {}  # the session's number of a commit to the conversation's
+        self._asked: dict[int, _Asked] = {}  # by the session's number of the commit, oldest first
+        self._owed = 0  # the newest commit taken from the queue, until its final comes; 0: none
+        self._carry = b""  # audio that broken sessions left without a final
         self._heard_something = False
         self.dropped_ms = 0
 
@@ -97,11 +112,9 @@ class Listener:
     async def run(self) -> None:
         """Recognises for as long as the call lasts, or until no recogniser can be had any more."""
         failures = 0
-        carry = b""
-        pending: list[int] = []
         while True:
             self._heard_something = False
-            stt, error = await self._attempt(carry, pending)
+            error = await self._attempt()
             failures = 1 if self._heard_something else failures + 1
             fatal = not error.retryable or failures > RETRIES
             log.warning("recogniser_failed", kind=error.kind.value, provider=error.provider, fatal=fatal)
@@ -109,39 +122,40 @@ class Listener:
             self._feed(TranscriberFailed(error.kind, fatal))
             if fatal:
                 return
-            carry = stt.unconfirmed() if stt is not None else b""
-            pending = list(self._numbers.values())[-1:]
-            self._numbers.clear()
             if not self._heard_something:
                 await asyncio.sleep(RETRY_AFTER_S * failures)
 
-    async def _attempt(self, carry: bytes, pending: list[int]) -> tuple[SpeechToText | None, ProviderError]:
-        """One recognition session from its making to its end."""
+    async def _attempt(self) -> ProviderError:
+        """One recognition session from its making to its end; returns why it broke."""
         try:
             stt = self._make()
         except ProviderError as error:
-            return None, error
+            return error
         entry = self._usage.entry("turn")
         try:
-            return stt, await self._recognise(stt, carry, pending, entry)
+            return await self._recognise(stt, entry)
         finally:
-            await close_within(stt.close())
+            self._carry += stt.unconfirmed()
+            self._asked.clear()
             self._usage.write(entry, stt.usage())
+            self._behind(close_within(stt.close()), "stt-close")
 
-    async def _recognise(self, stt: SpeechToText, carry: bytes, pending: list[int], entry: UsageEntry) -> ProviderError:
+    async def _recognise(self, stt: SpeechToText, entry: UsageEntry) -> ProviderError:
         """Runs one recognition session; returns why it broke."""
         converter = Converter(self._fmt, stt.input_format)
         try:
             await self._within(self._clocks.connect + self._clocks.first, stt, stt.connect())
-            if carry:
+            if self._carry:
+                carry, self._carry = self._carry, b""  # from here on the session keeps it
                 await self._within(self._clocks.stall, stt, stt.send(carry))
-            for number in pending:
-                self._numbers[await self._within(self._clocks.stall, stt, stt.commit())] = number
+            if self._owed:
+                await self._commit(stt, self._owed)
         except ProviderError as error:
             return error
         failures: list[ProviderError] = []
         try:
             async with asyncio.TaskGroup() as group:
+                group.create_task(self._watch(stt), name="stt-watch")
                 group.create_task(self._send(stt, converter), name="stt-send")
                 group.create_task(self._receive(stt), name="stt-receive")
                 group.create_task(self._account(stt, entry), name="stt-usage")
@@ -157,9 +171,28 @@ class Listener:
                     self._queued -= len(item)
                     await self._within(self._clocks.stall, stt, stt.send(converter.convert(item)))
                 else:
-                    self._numbers[await self._within(self._clocks.stall, stt, stt.commit())] = item
+                    await self._commit(stt, item)
             self._filled.clear()
             await self._filled.wait()
+
+    async def _commit(self, stt: SpeechToText, number: int) -> None:
+        self._owed = number  # before the provider has it: a session that breaks over it leaves it to the next
+        asked = await self._within(self._clocks.stall, stt, stt.commit())
+        self._asked[asked] = _Asked(number, self._loop.time())
+
+    async def _watch(self, stt: SpeechToText) -> None:
+        """Gives up a session that stays connected and does not answer; without a commit it may be silent for ever."""
+        while True:
+            oldest = next(iter(self._asked.values()), None)
+            left = self._clocks.stall if oldest is None else oldest.at + self._clocks.stall - self._loop.time()
+            if left <= 0:
+                raise ProviderError(
+                    ErrorKind.STALLED,
+                    provider=stt.config.provider,
+                    stage="stt",
+                    detail=f"a commit was not answered within {self._clocks.stall:g} s",
+                )
+            await asyncio.sleep(left)
 
     async def _receive(self, stt: SpeechToText) -> None:
         async for event in stt.events():
@@ -168,9 +201,12 @@ class Listener:
                 case Partial(text):
                     self._feed(TranscriptPartial(text))
                 case Final(text, commit):
-                    number = self._numbers.pop(commit, 0)
-                    for older in [known for known in self._numbers if known < commit]:
-                        del self._numbers[older]  # its final will not come any more
+                    asked = self._asked.pop(commit, None)
+                    for older in [known for known in self._asked if known < commit]:
+                        del self._asked[older]  # its final will not come any more
+                    number = 0 if asked is None else asked.number
+                    if number == self._owed:
+                        self._owed = 0
                     self._feed(TranscriptFinal(text, number))
         raise ProviderError(ErrorKind.DROPPED, provider=stt.config.provider, stage="stt", detail="the session ended")
 

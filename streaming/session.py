@@ -1,7 +1,8 @@
 """One live call: the driver that lets the conversation core listen, think and speak on a line.
 
 Made by the consumers once a stream has proved itself. Every event enters the core through ``feed``, in order; every
-action leaves it through ``_carry_out``. All tasks of the call belong to one TaskGroup, and none outlives ``run``.
+action leaves it through ``_carry_out``. All tasks of the call belong to one TaskGroup, and none outlives ``run`` but
+those that close provider sessions: a caller does not wait for a provider to hang up.
 """
 
 import asyncio
@@ -56,6 +57,7 @@ log = structlog.get_logger(__name__)
 STALL_S = 5.0  # a line sends 50 frames a second; none for so long means that it is gone
 FRESH_S = 1.0  # a second socket displaces the first only if that has been silent for so long
 END_WRITTEN_S = 3.0
+LEAVE_S = 0.1  # how long the end of a call waits for its recogniser
 NORMAL_CLOSURE = 1000
 SERVICE_RESTART = 1012
 
@@ -116,6 +118,7 @@ class CallSession:
             feed=self.feed,
             note=self._records.note,
             usage=self._records.usage,
+            behind=resources.background,
         )
         self._lane = resources.vad.attach(fmt.rate, self._on_window, encoding=fmt.encoding)
         self._recording = resources.recordings.begin(call_id=context.call_id, fmt=fmt) if context.spec.record else None
@@ -157,7 +160,10 @@ class CallSession:
     # --- the call's life ---------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Carries the call until it ends; returns when everything of it is closed. Raises nothing but cancellation."""
+        """Carries the call until it ends; returns when its records are written and its line is closed.
+
+        Raises nothing but cancellation.
+        """
         ending = Ending(None, normal=False, code=SERVICE_RESTART)
         try:
             ending = await self._live()
@@ -175,7 +181,7 @@ class CallSession:
             self._spawn(self._line.read(self), "line-read")
             self._spawn(self._line.write(), "line-write")
             self._spawn(self._watch(), "line-watch")
-            self._spawn(self._listener.run(), "listener")
+            self._spawn(self._listen(), "listener")
             if self._thinker is not None and self._speaker is not None:
                 self._speaker.open()
                 self._spawn(self._thinker.warm(), "model-warm")
@@ -185,6 +191,16 @@ class CallSession:
             for task in list(self._tasks):
                 task.cancel()
         return ending
+
+    async def _listen(self) -> None:
+        """Listens for as long as the call lasts; a recogniser that is slow to leave is left behind the call's end."""
+        ears = self._resources.background(self._listener.run(), f"ears call={self.context.call_id}")
+        try:
+            await asyncio.shield(ears)
+        finally:
+            ears.cancel()
+            # So that its account is written before the end; one that is still connecting may take longer.
+            await asyncio.wait([ears], timeout=LEAVE_S)
 
     async def _wind_up(self, ending: Ending) -> None:
         """Everything after the last sound: the records first, then the socket, then the providers."""
@@ -204,7 +220,7 @@ class CallSession:
             log.error("stream_end_not_written_in_time", call=self.context.public_id)
         await self._line.close(ending.code)
         if self._speaker is not None:
-            await close_within(self._speaker.close())
+            self._resources.background(close_within(self._speaker.close()), "voice-close")
         if self._recording is not None:
             self._recording.leave()
         self._keep_phrases()

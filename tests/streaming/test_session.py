@@ -1,6 +1,7 @@
 """The live call's driver with scripted providers and a phone that plays what it hears, on a real event loop."""
 
 import asyncio
+import contextlib
 import io
 import wave
 
@@ -17,6 +18,8 @@ from tests.streaming.conftest import Carried
 from tests.streaming.fakes import (
     FakeProviders,
     FakeStore,
+    FakeStt,
+    FakeTts,
     FakeTurnModel,
     FakeVault,
     context,
@@ -313,6 +316,50 @@ async def test_the_end_is_in_the_database_before_the_socket_closes(ring, store: 
     await call.ended()
     assert store.ended
     assert closed_after_end == [True]
+
+
+async def test_a_provider_that_is_slow_to_leave_keeps_no_caller_on_a_dead_line(
+    ring, world: FakeProviders, store: FakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave = asyncio.Event()
+
+    async def close(self: FakeStt | FakeTts) -> None:
+        await leave.wait()
+        self.closed = True
+
+    monkeypatch.setattr(FakeStt, "close", close)
+    monkeypatch.setattr(FakeTts, "close", close)
+    call = ring(context(agent=spec(reprompt=Reprompt(texts=("Hm?",), after_ms=200))))
+    await call.phone.until(lambda: ("agent", "goodbye", "Goodbye.") in turns(store))
+    await call.ended(1)
+    assert store.ended == [(1, "silence", True)]
+    assert call.phone.closed == 1000
+    assert not world.stts[0].closed
+    await until(lambda: {row["stage"] for row in store.usage.values()} == {"stt", "tts"})
+    leave.set()
+    await until(lambda: world.stts[0].closed and world.ttss[0].closed)
+
+
+async def test_a_recogniser_that_is_still_connecting_does_not_hold_up_the_end(
+    ring, store: FakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave = asyncio.Event()
+
+    async def connect(self: FakeStt) -> None:
+        try:
+            await asyncio.sleep(30)
+        finally:
+            while not leave.is_set():  # an adapter closes what it has half opened
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.wait_for(leave.wait(), 3)
+
+    monkeypatch.setattr(FakeStt, "connect", connect)
+    call = ring(context())
+    await call.phone.until(lambda: call.phone.heard_ms >= 200)
+    call.phone.hang_up()
+    await call.ended(1)
+    assert store.ended == [(1, None, False)]
+    leave.set()
 
 
 async def test_one_calls_fault_stays_its_own(ring, store: FakeStore, monkeypatch: pytest.MonkeyPatch) -> None:

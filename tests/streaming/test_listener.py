@@ -1,0 +1,173 @@
+"""The agent's ear over recognisers that fall silent, break between two messages or are slow to leave."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from agents.providers.base import MULAW_8K
+from agents.providers.errors import ErrorKind, ProviderError
+from streaming.conversation.events import Event, Note, TranscriptFinal
+from streaming.listener import Listener
+from streaming.usage import UsageBook
+from tests.streaming.fakes import CLOCKS, FakeProviders, FakeStt, silence, tone, until
+
+pytestmark = pytest.mark.pure
+
+
+class Mute(FakeStt):
+    """Stays connected, takes everything and answers nothing."""
+
+    async def commit(self) -> int:
+        self._commits += 1
+        return self._commits
+
+
+class BreaksOverCommit(FakeStt):
+    """Loses its connection with the commit on its way."""
+
+    async def commit(self) -> int:
+        raise ProviderError(ErrorKind.DROPPED, provider="fake", stage="stt")
+
+
+class Heard:
+    """A listener at work, and what it told."""
+
+    def __init__(self, world: FakeProviders, kinds: list[type[FakeStt]]) -> None:
+        self.world = world
+        self.kinds = kinds
+        self.finals: list[TranscriptFinal] = []
+        self.notes: list[Note] = []
+        self.usage: dict[str, dict[str, Any]] = {}
+        self.closing: set[asyncio.Task[None]] = set()
+        self.listener = Listener(
+            make=self._make,
+            fmt=MULAW_8K,
+            clocks=CLOCKS,
+            feed=self._feed,
+            note=self.notes.append,
+            usage=UsageBook(write=lambda row: self.usage.update({row["key"]: row}), now_ms=lambda: 0),
+            behind=lambda work, name: self.closing.add(asyncio.create_task(work, name=name)),
+        )
+        self.task = asyncio.create_task(self.listener.run())
+
+    def _make(self) -> FakeStt:
+        kind = self.kinds.pop(0) if self.kinds else FakeStt
+        self.world.stts.append(kind(self.world, MULAW_8K))
+        return self.world.stts[-1]
+
+    def _feed(self, event: Event) -> None:
+        if isinstance(event, TranscriptFinal):
+            self.finals.append(event)
+
+
+@pytest.fixture
+async def listen(world: FakeProviders) -> AsyncIterator[Callable[..., Heard]]:
+    """``listen(Mute, FakeStt)``: a listener whose sessions are of these kinds, in turn; then plain ones."""
+    all_heard: list[Heard] = []
+
+    def begin(*kinds: type[FakeStt]) -> Heard:
+        all_heard.append(Heard(world, list(kinds)))
+        return all_heard[-1]
+
+    yield begin
+    for heard in all_heard:
+        heard.task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await heard.task
+        await asyncio.gather(*heard.closing)
+
+
+async def test_a_recogniser_that_answers_no_commit_is_replaced_by_one_that_hears_the_same_words(
+    listen, world: FakeProviders
+) -> None:
+    world.heard = ["A table for two."]
+    heard = listen(Mute)
+    heard.listener.audio(said := tone(400))
+    heard.listener.commit(1)
+    await asyncio.sleep(CLOCKS.stall * 0.7)
+    assert len(world.stts) == 1, "a slow answer is no stall"
+    await until(lambda: heard.finals, CLOCKS.stall * 4)
+    assert heard.finals == [TranscriptFinal("A table for two.", 1)]
+    assert bytes(world.stts[1].received) == said
+    assert [note.data["kind"] for note in heard.notes] == ["stalled"]
+    assert not heard.notes[0].data["fatal"]
+
+
+async def test_recognisers_that_never_answer_are_given_up_in_the_end(listen, world: FakeProviders) -> None:
+    heard = listen(Mute, Mute, Mute, Mute)
+    heard.listener.audio(tone(400))
+    heard.listener.commit(1)
+    await asyncio.wait_for(heard.task, 8)
+    assert len(world.stts) == 4
+    assert heard.notes[-1].data == heard.notes[0].data | {"fatal": True}
+
+
+async def test_a_silent_caller_is_no_stall_however_long(listen, world: FakeProviders) -> None:
+    world.heard = ["Yes."]
+    heard = listen()
+    heard.listener.audio(tone(400))
+    heard.listener.commit(1)
+    for _ in range(12):
+        heard.listener.audio(silence(100))
+        await asyncio.sleep(CLOCKS.stall / 4)
+    assert heard.finals == [TranscriptFinal("Yes.", 1)]
+    assert len(world.stts) == 1
+    assert not heard.notes
+
+
+async def test_a_commit_whose_session_breaks_over_it_is_made_again_however_long_the_next_takes(
+    listen, world: FakeProviders
+) -> None:
+    world.heard = ["Tuesday at nine."]
+    heard = listen(BreaksOverCommit)
+    await until(lambda: world.opened)
+    world.stt_errors = [ProviderError(ErrorKind.REFUSED, provider="fake", stage="stt")]
+    heard.listener.audio(said := tone(400))
+    heard.listener.commit(1)
+    await until(lambda: heard.finals)
+    assert len(world.stts) == 3, "the second could not be connected"
+    assert heard.finals == [TranscriptFinal("Tuesday at nine.", 1)]
+    assert bytes(world.stts[2].received) == said
+
+
+async def test_an_answered_commit_is_not_made_again_after_a_break(listen, world: FakeProviders) -> None:
+    world.heard = ["Yes.", "No."]
+    heard = listen()
+    heard.listener.audio(tone(400))
+    heard.listener.commit(1)
+    await until(lambda: heard.finals)
+    world.stt_breaks_after = 1
+    heard.listener.audio(again := tone(160))
+    await until(lambda: len(world.stts) == 2 and world.stts[1].received)
+    await asyncio.sleep(0.1)
+    assert heard.finals == [TranscriptFinal("Yes.", 1)]
+    assert bytes(world.stts[1].received) == again
+
+
+@pytest.mark.parametrize("ends", ["break", "hang-up"])
+async def test_nobody_waits_for_a_recogniser_that_is_slow_to_leave(listen, world: FakeProviders, ends: str) -> None:
+    leave = asyncio.Event()
+
+    class SlowToLeave(FakeStt):
+        async def close(self) -> None:
+            await leave.wait()
+            await super().close()
+
+    heard = listen(SlowToLeave)
+    heard.listener.audio(tone(400))
+    await until(lambda: world.stts and world.stts[0].received)
+    if ends == "break":
+        world.stt_breaks_after = 1
+        heard.listener.audio(tone(80))
+        await until(lambda: len(world.stts) == 2, 1)
+    else:
+        heard.task.cancel()
+        await asyncio.wait([heard.task], timeout=0.5)
+        assert heard.task.done()
+    assert [row["audio_ms"] for row in heard.usage.values()] == [480 if ends == "break" else 400]
+    assert not world.stts[0].closed
+    leave.set()
+    await until(lambda: world.stts[0].closed)
