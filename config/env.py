@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import environ
 from cryptography.fernet import Fernet
@@ -20,6 +21,28 @@ from django.core.exceptions import ImproperlyConfigured
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 UNIX_SOCKET_PATH_LIMIT = 100  # bytes; Linux allows 108 with the terminating NUL
+BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+
+
+def boolean(text: str) -> bool:
+    """A switch. Strict, since a misspelt ``true`` that meant false would start without production's checks.
+
+    Raises:
+        ValueError: it is neither a word for true nor one for false.
+    """
+    try:
+        return BOOLEANS[text.lower()]
+    except KeyError:
+        raise ValueError(text) from None
+
+
+def comma_separated(text: str) -> list[str]:
+    """The parts between commas, without blanks around them and without empty ones."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+# What a variable's text must be, for the message about one that is not.
+KINDS: dict[Callable[[str], Any], str] = {boolean: "true or false", int: "a whole number", float: "a number"}
 
 
 @dataclass(frozen=True)
@@ -27,26 +50,30 @@ class Variable:
     """One environment variable: how it is read, what it is without being set, and what it is for."""
 
     name: str
-    cast: Callable[[Any], Any]
+    cast: Callable[[str], Any]
     default: Any
     help: str
 
 
 VARIABLES = (
-    Variable("PRODUCTION", bool, False, "true refuses to start with any development convenience or missing key"),
-    Variable("DEBUG", bool, False, "Django's debug pages; refused in production"),
+    Variable("PRODUCTION", boolean, False, "true refuses to start with any development convenience or missing key"),
+    Variable("DEBUG", boolean, False, "Django's debug pages; refused in production"),
     Variable("VAR_DIR", str, "var", "folder for the database, keys, recordings and sockets of this installation"),
     Variable("PHRASES_DIR", str, "", "folder of prepared speech, shared by all hosts; empty: phrases under VAR_DIR"),
     Variable("DATABASE_URL", str, "", "postgres://user:password@host/name; empty: SQLite under VAR_DIR"),
     Variable("REDIS_URL", str, "", "redis://host:6379/0; empty: a private redis-server started by `make run`"),
     Variable("PUBLIC_URL", str, "http://127.0.0.1:8000", "address at which Plivo and browsers reach the web role"),
     Variable("STREAM_URL", str, "", "address at which Plivo reaches the stream role; empty: PUBLIC_URL as ws(s)"),
-    Variable("ALLOWED_HOSTS", list, [], "more host names to answer to, comma separated; PUBLIC_URL's is always in"),
-    Variable("TRUST_PROXY", bool, False, "true behind a proxy that sets and strips X-Forwarded-Proto and -For"),
+    Variable(
+        "ALLOWED_HOSTS", comma_separated, [], "more host names to answer to, comma separated; PUBLIC_URL's is always in"
+    ),
+    Variable("TRUST_PROXY", boolean, False, "true behind a proxy that sets and strips X-Forwarded-Proto and -For"),
     Variable("SECRET_KEY", str, "", "Django's signing key; empty: made on first run under VAR_DIR"),
-    Variable("ENCRYPTION_KEYS", list, [], "Fernet keys for stored secrets, newest first; empty: made on first run"),
+    Variable(
+        "ENCRYPTION_KEYS", comma_separated, [], "Fernet keys for stored secrets, newest first; empty: made on first run"
+    ),
     Variable("SUPPRESSION_KEY", str, "", "key of the do-not-call hashes, never changed; empty: made on first run"),
-    Variable("ALLOW_UNSIGNED", bool, False, "true admits unsigned webhooks and sockets, for local development only"),
+    Variable("ALLOW_UNSIGNED", boolean, False, "true admits unsigned webhooks and sockets, for local development only"),
     Variable("STREAM_SIGNATURE", str, "required", "required: signed handshakes only; token: rest on the token alone"),
     Variable("PLIVO_API_URL", str, "https://api.plivo.com", "Plivo's REST API, or the sandbox"),
     Variable("PLIVO_AUTH_ID", str, "", "used where the admin has no Plivo account"),
@@ -76,14 +103,13 @@ def env(name: str) -> Any:
         ImproperlyConfigured: its text is not of the declared type.
     """
     variable = _BY_NAME[name]
-    try:
-        value = _env.get_value(name, cast=variable.cast, default=variable.default)
-    except ValueError as error:
-        raise ImproperlyConfigured(f"{name} must be a {variable.cast.__name__}: {variable.help}") from error
-    # An empty text means unset, as in `NAME=` of an env file.
-    if value == "" and variable.default != "":
+    text = _env.get_value(name, default="").strip()
+    if not text:  # unset, or `NAME=` as in an env file
         return variable.default
-    return value
+    try:
+        return variable.cast(text)
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name} must be {KINDS[variable.cast]}, not {text!r}: {variable.help}") from error
 
 
 def var_dir() -> Path:
@@ -145,7 +171,46 @@ def broker_url() -> str:
     return url.replace("unix://", "redis+socket://", 1) if url.startswith("unix://") else url
 
 
+def fernet_keys() -> list[str]:
+    """``ENCRYPTION_KEYS``, newest first.
+
+    Raises:
+        ImproperlyConfigured: one of them is no Fernet key, or production without the variable.
+    """
+    keys = comma_separated(secret("ENCRYPTION_KEYS"))
+    for place, key in enumerate(keys, start=1):
+        try:
+            Fernet(key)
+        except ValueError:
+            raise ImproperlyConfigured(
+                f"ENCRYPTION_KEYS: key {place} of {len(keys)} is no Fernet key (32 bytes in URL-safe base64); make one "
+                'with python -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"'
+            ) from None
+    return keys
+
+
+def public_url() -> str:
+    """``PUBLIC_URL`` without a trailing slash.
+
+    Raises:
+        ImproperlyConfigured: it is no http(s) address, or not https in production.
+    """
+    return _address("PUBLIC_URL", env("PUBLIC_URL"), secure="https", plain="http")
+
+
 def stream_url() -> str:
-    """``STREAM_URL``, or ``PUBLIC_URL`` with its scheme turned into ws or wss; without a trailing slash."""
-    url: str = env("STREAM_URL") or env("PUBLIC_URL").replace("http", "ws", 1)
+    """``STREAM_URL``, or ``PUBLIC_URL`` with its scheme turned into ws or wss; without a trailing slash.
+
+    Raises:
+        ImproperlyConfigured: it is no ws(s) address, or not wss in production.
+    """
+    return _address("STREAM_URL", env("STREAM_URL") or public_url().replace("http", "ws", 1), secure="wss", plain="ws")
+
+
+def _address(name: str, url: str, *, secure: str, plain: str) -> str:
+    parts = urlsplit(url)
+    if env("PRODUCTION") and parts.scheme != secure:
+        raise ImproperlyConfigured(f"{name} must begin with {secure}:// in production")
+    if parts.scheme not in {secure, plain} or not parts.hostname:
+        raise ImproperlyConfigured(f"{name} must be {secure}://host or {plain}://host, not {url!r}")
     return url.rstrip("/")

@@ -9,7 +9,7 @@ from django.templatetags.static import static
 
 from config.celery_schedule import CELERY
 from config.databases import database
-from config.env import BASE_DIR, env, redis_url, secret, stream_url, var_dir
+from config.env import BASE_DIR, env, fernet_keys, public_url, redis_url, secret, stream_url, var_dir
 from config.logging import LOGGING  # noqa: F401  (a setting)
 from config.navigation import NAVIGATION
 
@@ -25,15 +25,13 @@ if STREAM_SIGNATURE not in {"required", "token"}:
 VAR_DIR = var_dir()
 PHRASES_DIR = Path(env("PHRASES_DIR") or VAR_DIR / "phrases")
 SECRET_KEY = secret("SECRET_KEY")
-ENCRYPTION_KEYS: list[str] = secret("ENCRYPTION_KEYS").split(",")
+ENCRYPTION_KEYS: list[str] = fernet_keys()
 SUPPRESSION_KEY = secret("SUPPRESSION_KEY")
 
-PUBLIC_URL: str = env("PUBLIC_URL").rstrip("/")
-STREAM_URL: str = stream_url()
+PUBLIC_URL = public_url()
+STREAM_URL = stream_url()
 _public = urlsplit(PUBLIC_URL)
 _secure = _public.scheme == "https"
-if PRODUCTION and not _secure:
-    raise ImproperlyConfigured("PUBLIC_URL must begin with https:// in production")
 ALLOWED_HOSTS = [_public.hostname or "127.0.0.1", "127.0.0.1", "localhost", "[::1]", *env("ALLOWED_HOSTS")]
 CSRF_TRUSTED_ORIGINS = [f"{_public.scheme}://{_public.netloc}"]
 

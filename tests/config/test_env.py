@@ -4,10 +4,11 @@ import re
 import stat
 
 import pytest
+from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
 
 from config import env as environment
-from config.env import BASE_DIR, VARIABLES, env, redis_socket, secret
+from config.env import BASE_DIR, VARIABLES, env, fernet_keys, public_url, redis_socket, secret, stream_url
 
 pytestmark = pytest.mark.pure
 
@@ -60,13 +61,60 @@ def test_production_does_not_make_up_keys(own_var_dir, monkeypatch):
 
 def test_a_variable_of_the_wrong_type_is_named_with_its_meaning(monkeypatch):
     monkeypatch.setenv("DRAIN_SECONDS", "soon")
-    with pytest.raises(ImproperlyConfigured, match="DRAIN_SECONDS must be a int: how long"):
+    with pytest.raises(ImproperlyConfigured, match="DRAIN_SECONDS must be a whole number, not 'soon': how long"):
         env("DRAIN_SECONDS")
 
 
-def test_an_empty_variable_is_an_unset_one(monkeypatch):
-    monkeypatch.setenv("PUBLIC_URL", "")
-    assert env("PUBLIC_URL") == "http://127.0.0.1:8000"
+@pytest.mark.parametrize("text", ["", "  "])
+@pytest.mark.parametrize("variable", VARIABLES, ids=lambda variable: variable.name)
+def test_an_empty_variable_is_an_unset_one(variable, text, monkeypatch):
+    monkeypatch.setenv(variable.name, text)
+    assert env(variable.name) == variable.default
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("true", True), ("True", True), ("1", True), ("on", True), ("off", False), ("0", False)]
+)
+def test_a_switch_has_words_for_on_and_for_off(text, value, monkeypatch):
+    monkeypatch.setenv("DEBUG", text)
+    assert env("DEBUG") is value
+
+
+@pytest.mark.parametrize("text", ["ture", "enabled", "2"])
+def test_a_misspelt_switch_is_not_taken_for_off(text, monkeypatch):
+    monkeypatch.setenv("PRODUCTION", text)
+    with pytest.raises(ImproperlyConfigured, match=f"PRODUCTION must be true or false, not '{text}': true refuses"):
+        env("PRODUCTION")
+
+
+def test_a_list_is_read_with_blanks_around_its_commas(monkeypatch):
+    monkeypatch.setenv("ALLOWED_HOSTS", "a.example.com, b.example.com,")
+    assert env("ALLOWED_HOSTS") == ["a.example.com", "b.example.com"]
+
+
+def test_an_unusable_encryption_key_is_named_by_its_place_and_not_shown(own_var_dir, monkeypatch):
+    monkeypatch.setenv("ENCRYPTION_KEYS", f"{Fernet.generate_key().decode()},hunter2")
+    with pytest.raises(ImproperlyConfigured, match="key 2 of 2 is no Fernet key") as refusal:
+        fernet_keys()
+    assert "hunter2" not in str(refusal.value)
+
+
+def test_the_key_made_on_first_run_is_a_fernet_key(own_var_dir):
+    assert len(fernet_keys()) == 1
+
+
+@pytest.mark.parametrize("url", ["voice.example.com", "ws://voice.example.com", "https://", "ftp://voice.example.com"])
+def test_a_public_url_that_is_no_web_address_is_refused(url, monkeypatch):
+    monkeypatch.setenv("PUBLIC_URL", url)
+    with pytest.raises(ImproperlyConfigured, match="PUBLIC_URL must be https://host or http://host"):
+        public_url()
+
+
+@pytest.mark.parametrize("url", ["voice.example.com", "https://voice.example.com", "wss://", "127.0.0.1:8001"])
+def test_a_stream_url_that_is_no_websocket_address_is_refused(url, monkeypatch):
+    monkeypatch.setenv("STREAM_URL", url)
+    with pytest.raises(ImproperlyConfigured, match="STREAM_URL must be wss://host or ws://host"):
+        stream_url()
 
 
 def test_a_deep_folder_does_not_make_the_redis_socket_too_long(own_var_dir, monkeypatch):
@@ -77,4 +125,4 @@ def test_a_deep_folder_does_not_make_the_redis_socket_too_long(own_var_dir, monk
 def test_the_stream_url_follows_the_public_url(monkeypatch):
     monkeypatch.setenv("PUBLIC_URL", "https://voice.example.com/")
     monkeypatch.delenv("STREAM_URL", raising=False)
-    assert environment.stream_url() == "wss://voice.example.com"
+    assert stream_url() == "wss://voice.example.com"

@@ -39,6 +39,9 @@ def test_the_deployment_check_finds_nothing(tmp_path):
         ({"SECRET_KEY": ""}, "SECRET_KEY must be set"),
         ({"ENCRYPTION_KEYS": ""}, "ENCRYPTION_KEYS must be set"),
         ({"PUBLIC_URL": "http://voice.example.com"}, "must begin with https"),
+        ({"PRODUCTION": "ture"}, "PRODUCTION must be true or false, not 'ture'"),
+        ({"ENCRYPTION_KEYS": "hunter2"}, "key 1 of 1 is no Fernet key"),
+        ({"STREAM_URL": "ws://voice.example.com"}, "STREAM_URL must begin with wss"),
         ({"STREAM_SIGNATURE": "maybe"}, "must be 'required' or 'token'"),
     ],
 )
