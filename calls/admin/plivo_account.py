@@ -14,6 +14,7 @@ from unfold.widgets import UnfoldAdminPasswordWidget
 
 from calls import phone
 from calls.models import PlivoAccount
+from calls.telephony import accounts
 
 TEST = "calls_plivoaccount_test_connection"
 
@@ -29,21 +30,27 @@ class PlivoAccountForm(forms.ModelForm):
 
     class Meta:
         model = PlivoAccount
-        fields = ("name", "auth_id", "auth_token", "api_url", "is_sandbox")
+        fields = ("name", "auth_id", "api_url", "is_sandbox")
         help_texts = {"auth_id": "From the overview of Plivo's console, beside the auth token."}
 
-    def clean_auth_token(self) -> str:
-        """The typed token, or the stored one; a new account needs one."""
-        typed: str = self.cleaned_data["auth_token"].strip()
-        if not typed and not self.instance.auth_token:
-            raise forms.ValidationError("Copy the auth token from Plivo's console.")
-        return typed or self.instance.auth_token
+    def clean(self) -> dict[str, Any]:
+        """A token is only ever sent where it was entered for; an account without one needs one."""
+        data = super().clean() or self.cleaned_data
+        if data.get("auth_token"):
+            return data
+        if accounts.stores_token(self.instance):
+            if self.moved():
+                self.add_error(
+                    "auth_token", "Enter the token again: a stored token is not sent to another address or account."
+                )
+        elif not accounts.environment_token(auth_id=data.get("auth_id", ""), api_url=data.get("api_url", "")):
+            self.add_error("auth_token", "Copy the auth token from Plivo's console.")
+        return data
 
-    def save(self, commit: bool = True) -> PlivoAccount:
-        """Keeps the last four characters beside the encrypted token, for recognition."""
-        if self.cleaned_data["auth_token"]:
-            self.instance.token_hint = self.cleaned_data["auth_token"][-4:]
-        return super().save(commit)
+    def moved(self) -> bool:
+        """Whether the id or the address are others than the row's, which a page of the history does not begin with."""
+        row = PlivoAccount.objects.filter(pk=self.instance.pk).values_list("auth_id", "api_url").first()
+        return row is not None and row != (self.cleaned_data.get("auth_id"), self.cleaned_data.get("api_url"))
 
 
 @admin.register(PlivoAccount)
@@ -57,17 +64,39 @@ class PlivoAccountAdmin(SimpleHistoryAdmin, ModelAdmin):
     readonly_fields = ("show_token", "show_works", "finding", "tested_at")
     actions_submit_line = ("test_connection",)
     warn_unsaved_form = True
-    fieldsets = (
-        (None, {"fields": ("name", "auth_id", "auth_token", "show_token", "api_url", "is_sandbox")}),
-        ("Connection", {"fields": ("show_works", "finding", "tested_at")}),
-    )
-    add_fieldsets = ((None, {"fields": ("name", "auth_id", "auth_token", "api_url", "is_sandbox")}),)
+
+    def get_fieldsets(self, request: HttpRequest, obj: PlivoAccount | None = None) -> Any:
+        """The token's field only for those who may change it: to others the admin would show what is stored."""
+        fields = ["name", "auth_id", "api_url", "is_sandbox"]
+        fields[2:2] = ["show_token"] if obj else []
+        fields[2:2] = ["auth_token"] if obj is None or self.has_change_permission(request, obj) else []
+        sections: list[tuple[str | None, dict[str, Any]]] = [(None, {"fields": fields})]
+        if obj:
+            sections.append(("Connection", {"fields": ["show_works", "finding", "tested_at"]}))
+        return sections
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        """Only model fields are asked of the model: the token's field is the form's own."""
+        kwargs["fields"] = ["name", "auth_id", "api_url", "is_sandbox"]
+        return super().get_form(request, obj, change=change, **kwargs)
+
+    def save_model(self, request: HttpRequest, obj: PlivoAccount, form: Any, change: bool) -> None:
+        """Stores a new token or leaves the stored one alone; what a test found holds for what was tested."""
+        token = form.cleaned_data.get("auth_token")
+        if token:
+            accounts.set_token(obj, token)
+        if token or form.moved():
+            obj.tested_at, obj.test_ok, obj.test_message = None, None, ""
+        super().save_model(request, obj, form, change)
 
     @display(description="Stored token")
     def show_token(self, account: PlivoAccount) -> str:
-        if account.token_hint:
+        if account.token_hint not in {"", "set"}:
             return f"ends in {account.token_hint}"
-        return "stored" if account.auth_token else "none"
+        if accounts.stores_token(account):
+            return "stored"
+        in_environment = accounts.environment_token(auth_id=account.auth_id, api_url=account.api_url)
+        return "from the environment" if in_environment else "none"
 
     @display(description="Network", label={"Sandbox": "info"})
     def show_network(self, account: PlivoAccount) -> str:

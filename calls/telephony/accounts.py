@@ -3,7 +3,9 @@
 from django.conf import settings
 
 from agents.crypto import UndecryptableError
+from agents.fields import Secret
 from calls.models import PlivoAccount
+from calls.telephony.base import CarrierError, Failure
 from calls.telephony.client import PlivoClient
 
 ENVIRONMENT_NAME = "Plivo (environment)"
@@ -22,11 +24,33 @@ def environment_account() -> PlivoAccount | None:
     return account
 
 
+def set_token(account: PlivoAccount, token: str) -> None:
+    """Gives the unsaved account a token and the hint by which people recognise it."""
+    account.auth_token = Secret(token)
+    account.token_hint = token[-4:] if len(token) >= 12 else "set"
+
+
+def stores_token(account: PlivoAccount) -> bool:
+    """Whether the account's row holds a token, be it readable or not: nothing is decrypted."""
+    return PlivoAccount.objects.filter(pk=account.pk).exclude(auth_token="").exists()
+
+
 def auth_token(account: PlivoAccount) -> str:
-    """The account's token: its own, else the environment's if it is the same account; may be empty."""
-    if account.auth_token:
-        return str(account.auth_token)
-    return settings.PLIVO_AUTH_TOKEN if account.auth_id == settings.PLIVO_AUTH_ID else ""
+    """The account's token: its own, else the environment's where that serves; may be empty.
+
+    Raises:
+        agents.crypto.UndecryptableError: its own was encrypted with a key that is lost.
+    """
+    return str(account.auth_token) or environment_token(auth_id=account.auth_id, api_url=account.api_url)
+
+
+def environment_token(*, auth_id: str, api_url: str) -> str:
+    """The environment's token if it is this account's, else "".
+
+    It goes to the installation's address only: else whoever may edit an account could have it sent to a server of
+    their own.
+    """
+    return settings.PLIVO_AUTH_TOKEN if auth_id == settings.PLIVO_AUTH_ID and not api_url else ""
 
 
 def tokens_for(account: PlivoAccount | None) -> list[str]:
@@ -56,7 +80,9 @@ def readable_accounts() -> list[PlivoAccount]:
 
 
 def client_for(account: PlivoAccount) -> PlivoClient:
-    """The account's REST API; raises calls.telephony.base.CarrierError where id or token cannot be any."""
-    return PlivoClient(
-        auth_id=account.auth_id, auth_token=auth_token(account), api_url=account.api_url or settings.PLIVO_API_URL
-    )
+    """The account's REST API; raises CarrierError where id or token cannot be any, or the token cannot be read."""
+    try:
+        token = auth_token(account)
+    except UndecryptableError as error:
+        raise CarrierError(Failure.UNDECRYPTABLE) from error
+    return PlivoClient(auth_id=account.auth_id, auth_token=token, api_url=account.api_url or settings.PLIVO_API_URL)

@@ -20,6 +20,8 @@ class Failure(StrEnum):
     RATE_LIMITED = "rate_limited"
     SERVER_ERROR = "server_error"
     GARBAGE = "garbage"  # an answer that is not the API's
+    KEYLESS = "keyless"  # the account has no token
+    UNDECRYPTABLE = "undecryptable"
 
 
 REMEDIES = {
@@ -31,6 +33,9 @@ REMEDIES = {
     Failure.RATE_LIMITED: "Too many requests at once: try again in a few seconds.",
     Failure.SERVER_ERROR: "Plivo has a fault: look at its status page and try again later.",
     Failure.GARBAGE: "The answer was not Plivo's: check that the API URL is that of its REST API.",
+    Failure.KEYLESS: "The account has no auth token: enter it under Plivo accounts.",
+    Failure.UNDECRYPTABLE: "The stored auth token cannot be decrypted: put the old key back into ENCRYPTION_KEYS, or "
+    "enter the token again under Plivo accounts.",
 }
 
 

@@ -79,6 +79,9 @@ class PlivoClient:
     """One account's REST API. Every method raises CarrierError and nothing else of the network's."""
 
     def __init__(self, *, auth_id: str, auth_token: str, api_url: str) -> None:
+        if not auth_token:
+            # The SDK would take the environment's instead, and send it to whatever address this account has.
+            raise CarrierError(Failure.KEYLESS)
         try:
             self._sdk = _SingleShot(auth_id, auth_token, api_url)
         except sdk.AuthenticationError as error:

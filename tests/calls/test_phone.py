@@ -69,6 +69,20 @@ def test_the_environments_account_is_used_with_the_environments_token(settings, 
     assert phone.test_account(account)[0]
 
 
+@pytest.mark.parametrize("auth_id", [DEMO_AUTH_ID, "MA000000000000000000"])
+def test_the_environments_token_is_never_sent_to_an_address_of_an_account_of_its_own(
+    settings, box, monkeypatch, auth_id
+):
+    settings.PLIVO_AUTH_ID, settings.PLIVO_AUTH_TOKEN = DEMO_AUTH_ID, DEMO_AUTH_TOKEN
+    # Plivo's library looks there by itself.
+    monkeypatch.setenv("PLIVO_AUTH_ID", DEMO_AUTH_ID)
+    monkeypatch.setenv("PLIVO_AUTH_TOKEN", DEMO_AUTH_TOKEN)
+    account = factories.PlivoAccountFactory(auth_id=auth_id, auth_token="", api_url=box.url)
+    ok, message = phone.test_account(account)
+    assert not ok
+    assert "has no auth token" in message
+
+
 def test_a_sync_takes_over_the_rented_numbers_and_keeps_their_agents(account, box):
     gone = factories.PhoneNumberFactory(plivo_account=account, points_here=True)
     synced = phone.sync_numbers(account)

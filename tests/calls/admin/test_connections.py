@@ -43,7 +43,8 @@ def test_a_token_goes_in_and_never_comes_out(admin_page):
 
 
 def test_a_stored_token_is_said_to_be_there_even_without_a_hint(admin_page, account):
-    assert admin.site._registry[PlivoAccount].show_token(PlivoAccount(auth_token=TOKEN)) == "stored"
+    account.token_hint = ""
+    assert admin.site._registry[PlivoAccount].show_token(account) == "stored"
     assert "Stored token" in admin_page.get(account_page(account)).content.decode()
     assert "Stored token" not in admin_page.get("/admin/calls/plivoaccount/add/").content.decode()
 
@@ -60,6 +61,52 @@ def test_an_account_needs_a_token_and_a_well_formed_id(admin_page):
     assert "Copy the auth token" in html
     assert "MA or SA and 18 capital letters or digits." in html
     assert not PlivoAccount.objects.exists()
+
+
+@pytest.mark.parametrize("moved", [{"api_url": "https://collector.example.com"}, {"auth_id": "MA" + "C" * 18}])
+@pytest.mark.parametrize("hint", ["8899", ""])
+def test_a_stored_token_is_not_sent_to_another_address_or_account(admin_page, account, moved, hint):
+    PlivoAccount.objects.update(auth_token=TOKEN, token_hint=hint, test_ok=True, test_message="Connected.")
+    html = admin_page.post(account_page(account), form(auth_token="", **moved)).content.decode()
+    assert "Enter the token again" in html
+    row = PlivoAccount.objects.get()
+    assert (row.auth_id, row.api_url, row.test_ok) == (AUTH_ID, "", True)
+    assert admin_page.post(account_page(account), form(auth_token="another-token-4321", **moved)).status_code == 302
+    row = PlivoAccount.objects.get()
+    assert (str(row.auth_token), row.test_ok, row.test_message) == ("another-token-4321", None, "")
+
+
+def test_an_older_version_of_an_account_does_not_take_the_token_back_to_its_address(admin_page, account):
+    account.api_url = "https://elsewhere.example.com"
+    account.save()
+    old = account.history.earliest()
+    address = reverse("admin:calls_plivoaccount_simple_history", args=[account.pk, old.pk])
+    admin_page.post(address, form(name=account.name, auth_id=account.auth_id, auth_token="", api_url=old.api_url))
+    assert PlivoAccount.objects.get().api_url == "https://elsewhere.example.com"
+
+
+def test_renaming_an_account_keeps_what_its_test_found(admin_page, account):
+    PlivoAccount.objects.update(test_ok=True, test_message="Connected.")
+    admin_page.post(account_page(account), form(name="Renamed", auth_token=""))
+    row = PlivoAccount.objects.get()
+    assert (row.name, row.test_ok, row.test_message) == ("Renamed", True, "Connected.")
+
+
+def test_the_environments_token_serves_its_account_at_the_installations_address_alone(admin_page, settings):
+    settings.PLIVO_AUTH_ID, settings.PLIVO_AUTH_TOKEN = AUTH_ID, TOKEN
+    account = phone.environment_account()
+    page = admin_page.get(account_page(account)).content.decode()
+    assert "from the environment" in page
+    assert admin_page.post(account_page(account), form(name="Renamed", auth_token="")).status_code == 302
+    elsewhere = form(auth_token="", api_url="https://collector.example.com")
+    assert "Copy the auth token" in admin_page.post(account_page(account), elsewhere).content.decode()
+    assert PlivoAccount.objects.get().api_url == ""
+
+
+def test_who_may_only_look_at_an_account_does_not_see_its_token(account):
+    html = staff("calls.view_plivoaccount").get(account_page(account)).content.decode()
+    assert "Stored token" in html
+    assert str(account.auth_token) not in html
 
 
 FETCH = "/admin/calls/phonenumber/fetch/"
