@@ -200,7 +200,8 @@ class LanguageModel(Protocol):
         """Opens one reply; leaving the context cancels it at the provider at once.
 
         The iterator gives text and tool calls, then one UsageReport, then LlmDone. Raises ProviderError from entering
-        or from iterating, after its own four clocks.
+        or from iterating, after its own four clocks. Entering does not wait for the provider: the stream is there to
+        account for its request, whatever becomes of that.
         """
         ...
 

@@ -38,6 +38,7 @@ from agents.providers.pools import Pools
 
 # The count of tokens follows the last word; a reply does not wait long for it.
 USAGE_GRACE_S = 1.0
+Create = Callable[[], Awaitable["openai.AsyncStream[ChatCompletionChunk]"]]
 
 
 class OpenAiLanguageModel:
@@ -53,9 +54,8 @@ class OpenAiLanguageModel:
     async def stream(self, request: LlmRequest) -> AsyncIterator[LlmStream]:
         """See ``base.LanguageModel``; a reply left before its end costs its connection, so a spare one is opened."""
         body = chat_body(self.config, request)
-        reply = _Reply(self.config, self._clocks, request)
+        reply = _Reply(self.config, self._clocks, request, lambda: self._create(body))
         try:
-            await reply.open(lambda: self._create(body))
             yield reply
         finally:
             complete = reply.complete
@@ -89,6 +89,12 @@ class OpenAiLanguageModel:
         return await model_sentence(self.config, pools=self._pools, clocks=self._clocks, stage="llm")
 
 
+def may_have_been_read(error: BaseException) -> bool:
+    """Whether a request that got no answer may be paid for: not if it was turned down or never got out."""
+    unsent = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol)
+    return isinstance(error, openai.APIConnectionError) and not isinstance(error.__cause__, unsent)
+
+
 class _PartialCall:
     """A tool call whose pieces are still coming."""
 
@@ -109,31 +115,22 @@ class _PartialCall:
 
 
 class _Reply:
-    """One running reply (``base.LlmStream``)."""
+    """One running reply (``base.LlmStream``); ``create`` sends the request, when the first event is asked for."""
 
-    def __init__(self, config: ProviderConfig, clocks: Clocks, request: LlmRequest) -> None:
+    def __init__(self, config: ProviderConfig, clocks: Clocks, request: LlmRequest, create: Create) -> None:
         self.complete = False
         self._config = config
         self._request = request
         self._watch = Watch(clocks, provider=config.provider, stage="llm")
         self._source: openai.AsyncStream[ChatCompletionChunk] | None = None
-        self._events: AsyncGenerator[LlmEvent, None] | None = None
+        self._events: AsyncGenerator[LlmEvent, None] | None = self._read(create)
+        self._counts = False  # the request may have been read, and is to be paid for
         self._calls: list[_PartialCall] = []
         self._reason = ""
         self._written = 0
         self._usage: UsageReport | None = None
         self._error = ""
         self._total_ms: int | None = None
-
-    async def open(self, create: Callable[[], Awaitable["openai.AsyncStream[ChatCompletionChunk]"]]) -> None:
-        try:
-            async with self._watch.within("first"):
-                self._source = await create()
-        except OPENAI_ERRORS as error:
-            raise self._failed(openai_error(error, self._config, "llm")) from None
-        except ProviderError as error:
-            raise self._failed(error) from None
-        self._events = self._read(self._source)
 
     def __aiter__(self) -> AsyncIterator[LlmEvent]:
         return self
@@ -158,6 +155,8 @@ class _Reply:
         """See ``base.LlmStream``."""
         if self._usage is not None:
             return msgspec.structs.replace(self._usage, error=self._error)
+        if not self._counts:
+            return self._report(input_tokens=0, output_tokens=0)
         asked = sum(estimated_tokens(message.content) for message in self._request.messages)
         return self._report(input_tokens=asked, output_tokens=(self._written + 3) // 4, estimated=True)
 
@@ -183,8 +182,19 @@ class _Reply:
         self._total_ms = self._watch.elapsed_ms
         return error
 
-    async def _read(self, source: "openai.AsyncStream[ChatCompletionChunk]") -> AsyncGenerator[LlmEvent, None]:
+    async def _open(self, create: Create) -> "openai.AsyncStream[ChatCompletionChunk]":
+        self._counts = True
         try:
+            async with self._watch.within("first"):
+                self._source = await create()
+        except OPENAI_ERRORS as error:
+            self._counts = may_have_been_read(error)
+            raise
+        return self._source
+
+    async def _read(self, create: Create) -> AsyncGenerator[LlmEvent, None]:
+        try:
+            source = await self._open(create)
             while (chunk := await self._next_chunk(source)) is not None:
                 for event in self._take(chunk):
                     yield event

@@ -387,6 +387,59 @@ async def test_a_reply_that_is_left_early_says_what_it_cost(vendor: Vendor, pool
 
 
 @pytest.mark.sandbox
+@pytest.mark.parametrize("ends", ["cancelled", "timeout"])
+async def test_a_reply_that_ends_before_its_first_byte_was_asked_for_all_the_same(
+    ends: str, vendor: Vendor, pools: Pools
+) -> None:
+    asked = asyncio.Event()
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        asked.set()
+        await asyncio.sleep(60)
+        return web.Response()
+
+    vendor.on("POST", PATH, handler)
+    llm = model(vendor, pools, Clocks(first=0.2 if ends == "timeout" else 5))
+    usage: list[UsageReport] = []
+
+    async def read() -> None:
+        async with llm.stream(HELLO) as events:
+            try:
+                await anext(events)
+            finally:
+                usage.append(events.usage())
+
+    task = asyncio.create_task(read())
+    await asyncio.wait_for(asked.wait(), 2)
+    if ends == "cancelled":
+        task.cancel()
+    await asyncio.wait([task], timeout=2)
+    (report,) = usage
+    assert (report.input_tokens, report.output_tokens, report.estimated) == (5, 0, True)
+    assert report.error == ("" if ends == "cancelled" else "timeout")
+    await asyncio.wait_for(vendor.cancelled.wait(), 2)
+
+
+@pytest.mark.sandbox
+@pytest.mark.parametrize("why", ["turned down", "no server"])
+async def test_a_request_that_was_not_taken_costs_nothing(
+    why: str, vendor: Vendor, pools: Pools, clocks: Clocks
+) -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        return web.json_response({"error": {"message": "slow down", "type": "requests"}}, status=429)
+
+    vendor.on("POST", PATH, handler)
+    base_url = f"{vendor.url}/v1" if why == "turned down" else "http://127.0.0.1:9/v1"
+    settings = ProviderConfig(provider="openai", base_url=base_url, api_key=KEY, model="m")
+    async with OpenAiLanguageModel(settings, pools=pools, clocks=clocks).stream(HELLO) as events:
+        with pytest.raises(ProviderError) as error:
+            await anext(events)
+        usage = events.usage()
+    assert (usage.input_tokens, usage.estimated) == (0, False)
+    assert usage.error == error.value.kind.value
+
+
+@pytest.mark.sandbox
 async def test_turns_share_a_connection_across_adapters_of_one_account(
     vendor: Vendor, pools: Pools, clocks: Clocks
 ) -> None:
