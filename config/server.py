@@ -46,6 +46,7 @@ async def _close_live_calls() -> None:
 def serve_uvicorn(application: Any, *, host: str, port: int, streams: bool) -> None:
     """Serves until SIGTERM or SIGINT. ``streams``: this process carries live calls."""
     import uvicorn
+    from django.conf import settings
 
     class Server(uvicorn.Server):
         @contextlib.contextmanager
@@ -62,6 +63,9 @@ def serve_uvicorn(application: Any, *, host: str, port: int, streams: bool) -> N
         ws_max_size=WS_MAX_BYTES,
         ws_per_message_deflate=False,
         lifespan="off",
+        # uvicorn by itself believes these headers of whoever connects from this machine.
+        proxy_headers=settings.TRUST_PROXY,
+        forwarded_allow_ips="*",
         access_log=False,
         log_config=None,
         server_header=False,

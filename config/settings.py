@@ -15,6 +15,7 @@ from config.navigation import NAVIGATION
 
 PRODUCTION: bool = env("PRODUCTION")
 DEBUG: bool = env("DEBUG")
+TRUST_PROXY: bool = env("TRUST_PROXY")
 ALLOW_UNSIGNED: bool = env("ALLOW_UNSIGNED")
 STREAM_SIGNATURE: str = env("STREAM_SIGNATURE")
 if PRODUCTION and (DEBUG or ALLOW_UNSIGNED):
@@ -89,7 +90,11 @@ AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contri
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = timedelta(minutes=15)
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
-AXES_IPWARE_PROXY_COUNT = 1 if env("TRUST_PROXY") else 0
+# Behind a proxy the last address of X-Forwarded-For is the one that the proxy saw; those before it are its caller's
+# claim, with which a guesser would pass for another at each try.
+AXES_IPWARE_META_PRECEDENCE_ORDER = ["HTTP_X_FORWARDED_FOR"] if TRUST_PROXY else ["REMOTE_ADDR"]
+AXES_IPWARE_PROXY_COUNT = 0
+IPWARE_STRICT = False
 AXES_VERBOSE = False
 
 ROOT_URLCONF = "config.urls"
@@ -130,7 +135,7 @@ STORAGES = {
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
 }
 
-if env("TRUST_PROXY"):
+if TRUST_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 SECURE_SSL_REDIRECT = PRODUCTION
 SECURE_HSTS_SECONDS = 31_536_000 if PRODUCTION else 0
