@@ -241,7 +241,7 @@ def _is_of(call: Call, call_uuid: str) -> bool:
 
 def _named_account(params: dict[str, str]) -> PlivoAccount | None:
     auth_id = params.get("ParentAuthID") or params.get("AuthID")
-    return PlivoAccount.objects.filter(auth_id=auth_id[:20]).first() if auth_id else None
+    return PlivoAccount.objects.defer(None).filter(auth_id=auth_id[:20]).first() if auth_id else None
 
 
 def _environment_account(params: dict[str, str]) -> PlivoAccount | None:

@@ -14,7 +14,6 @@ import structlog
 from django.conf import settings
 from django.db.models import F, Q
 
-from agents.crypto import UndecryptableError
 from calls import lifecycle, recordings, summaries
 from calls.models import Call, CallSummary, Recording
 from calls.states import Facts, is_over
@@ -113,9 +112,8 @@ def _look_into(call: Call, now: datetime.datetime) -> str:
             if not too_old and plivo.running_call(call.plivo_call_uuid) is not None:
                 return "still_live"
             record = plivo.call_record(call.plivo_call_uuid)
-    except (CarrierError, UndecryptableError) as error:
-        failure = error.failure.value if isinstance(error, CarrierError) else "undecryptable"
-        log.warning("plivo not asked", call=str(call.public_id), failure=failure)
+    except CarrierError as error:
+        log.warning("plivo not asked", call=str(call.public_id), failure=error.failure.value)
         if not too_old:
             return "asked_in_vain"
     if record is None:

@@ -9,6 +9,13 @@ from simple_history.models import HistoricalRecords
 from agents.fields import EncryptedTextField
 
 
+class TokenlessManager(models.Manager["PlivoAccount"]):
+    """Leaves the token where it is until somebody asks for it: no page decrypts secrets, or fails on a lost key."""
+
+    def get_queryset(self) -> models.QuerySet["PlivoAccount"]:
+        return super().get_queryset().defer("auth_token")
+
+
 class PlivoAccount(models.Model):
     """A Plivo account or subaccount: its auth id, its token, and the application that points at us."""
 
@@ -30,10 +37,12 @@ class PlivoAccount(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
+    objects = TokenlessManager()
     history = HistoricalRecords(excluded_fields=["auth_token"])
 
     class Meta:
         ordering = ["name"]
+        base_manager_name = "objects"  # for the account of a number or call, too
         verbose_name = "Plivo account"
         permissions = [("test_plivoaccount", "Can test the connection of a Plivo account")]
 

@@ -73,7 +73,7 @@ def readable_accounts() -> list[PlivoAccount]:
     accounts = []
     for pk in PlivoAccount.objects.order_by("created_at").values_list("pk", flat=True):
         try:
-            accounts.append(PlivoAccount.objects.get(pk=pk))
+            accounts.append(PlivoAccount.objects.defer(None).get(pk=pk))
         except UndecryptableError:
             continue  # the account's page in the admin says so; the others still serve
     return accounts

@@ -4,7 +4,9 @@ import datetime
 
 import pytest
 from django.contrib import admin
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from calls import phone
@@ -227,6 +229,46 @@ def test_who_may_change_an_account_but_not_test_it_saves_it_and_sends_nothing(ac
     assert client.post(account_page(account), form(name="Renamed") | {TEST: ""}).status_code == 302
     account.refresh_from_db()
     assert (account.name, sent) == ("Renamed", [])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_lost_encryption_key_takes_no_page_away_and_the_token_can_be_entered_again(admin_page, number, settings):
+    account, found = number.plivo_account, "cannot be decrypted"
+    call = factories.CallFactory(phone_number=number, plivo_account=account)
+    settings.ENCRYPTION_KEYS = ["bG9zdC1rZXktZm9yLXRlc3RzLW9ubHktMDEyMzQ1Njc="]
+    for url in (
+        "/admin/calls/plivoaccount/",
+        account_page(account),
+        reverse("admin:calls_plivoaccount_history", args=[account.pk]),
+        "/admin/calls/phonenumber/",
+        "/admin/calls/phonenumber/add/",
+        number_page(number),
+        reverse("admin:calls_phonenumber_history", args=[number.pk]),
+        reverse("admin:calls_call_change", args=[call.pk]),
+    ):
+        assert admin_page.get(url).status_code == 200, url
+    added = {"number": "+15550001234", "alias": "", "plivo_account": str(account.pk)}
+    assert admin_page.post("/admin/calls/phonenumber/add/", added).status_code == 302
+    for url, sent in (
+        (FETCH, {}),
+        (number_page(number), {"alias": "Front door", CONNECT: ""}),
+        (account_page(account), form(name="Renamed", auth_token="") | {TEST: ""}),
+    ):
+        assert found in admin_page.post(url, sent, follow=True).content.decode(), url
+    number.refresh_from_db()
+    assert (number.alias, PlivoAccount.objects.get().name) == ("Front door", "Renamed")
+    assert admin_page.post(account_page(account), form()).status_code == 302
+    assert str(PlivoAccount.objects.get().auth_token) == TOKEN
+
+
+def test_the_numbers_take_the_same_queries_however_many_accounts_they_have(admin_page, django_assert_num_queries):
+    factories.PhoneNumberFactory()
+    admin_page.get("/admin/calls/phonenumber/")
+    with CaptureQueriesContext(connection) as few:
+        admin_page.get("/admin/calls/phonenumber/")
+    factories.PhoneNumberFactory.create_batch(5)
+    with django_assert_num_queries(len(few)):
+        admin_page.get("/admin/calls/phonenumber/")
 
 
 def test_a_numbers_page_shows_what_plivo_must_call(admin_page, settings, number):
