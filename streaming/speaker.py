@@ -200,6 +200,7 @@ class Speaker:
     async def _synthesise(self, action: Speak, generation: _Generation) -> None:
         for attempt in range(1, ATTEMPTS + 1):
             spoken = _Spoken()
+            silent = False
             try:
                 if self._connected is not None:
                     await asyncio.wait([self._connected])
@@ -207,9 +208,10 @@ class Speaker:
             except ProviderError as failed:
                 error = failed
             else:
-                if spoken.audio or attempt == ATTEMPTS:
+                if spoken.audio:
                     await self._complete(action, spoken)
                     return
+                silent = True
                 error = ProviderError(
                     ErrorKind.GARBAGE, provider=self._config.provider, stage="tts", detail="no audio came"
                 )
@@ -217,7 +219,9 @@ class Speaker:
             log.warning("voice_failed", kind=error.kind.value, provider=error.provider, again=again)
             self._note(Note("tts_failed", {"kind": error.kind.value, "detail": error.detail, "again": again}))
             if not again:
-                self._feed(VoiceFailed(action.generation, action.segment, error.kind))
+                # A voice that spoke, or that answers all the same, may speak the next segment.
+                fatal = not (silent or (spoken.audio and error.retryable))
+                self._feed(VoiceFailed(action.generation, action.segment, error.kind, fatal=fatal))
                 # What came is played; without this the segments behind would wait for ever.
                 self.pacer.complete(action.generation, action.segment)
                 return

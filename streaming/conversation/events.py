@@ -107,11 +107,17 @@ class SegmentAudio(msgspec.Struct, frozen=True):
 
 
 class VoiceFailed(msgspec.Struct, frozen=True, gc=False):
-    """Text-to-speech failed for this segment, after whatever the driver tried."""
+    """Text-to-speech failed for this segment, after whatever the driver tried.
+
+    Attributes:
+        fatal: there is no sense in the segments behind it; else its audio ended too early or never came, and they may
+            still be spoken. What came of it is played.
+    """
 
     generation: int
     segment: int
     kind: ErrorKind
+    fatal: bool = True
 
 
 class SegmentSent(msgspec.Struct, frozen=True, gc=False):

@@ -180,6 +180,9 @@ class Conversation:
 
     def _utterance_heard(self, reply: Reply) -> None:
         self._timers.clear(Timer.RESUME)
+        if reply.said_nothing:
+            self._replies.nothing_said(reply)
+            return
         if reply.segments:
             self._hearing.endpointing.agent_said(reply.text)
             self._silence.broken(self._desk.now)
@@ -301,6 +304,8 @@ class Conversation:
         if reply is None or not reply.by_model or reply.model_done:
             return
         self._desk.note("reply_failed", generation=reply.generation, error=event.kind.value)
+        if self._replies.asks_again(reply, event.kind):
+            return
         if not self._replies.broke_off(reply):
             self._failed(reply, event.kind)
         elif event.kind is not ErrorKind.CONTENT_FILTER:
@@ -310,7 +315,9 @@ class Conversation:
         reply = self._voice.find(event.generation)
         if reply is not None:
             self._desk.note("voice_failed", generation=reply.generation, segment=event.segment, error=event.kind.value)
-            self._failed(reply, event.kind)
+            # Before the turn's decision a flawed start is worth nothing: the decision asks again.
+            if event.fatal or not reply.decided or not self._voice.broke_off(event.generation, event.segment):
+                self._failed(reply, event.kind)
 
     def _failed(self, reply: Reply, kind: ErrorKind) -> None:
         """Model or voice of an utterance broke, after whatever the driver tried."""

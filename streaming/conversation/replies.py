@@ -7,6 +7,7 @@ model sends. Replies live in ``voice.Voice`` (waiting or on the floor).
 import json
 
 from agents.providers.base import ToolCall
+from agents.providers.errors import FACTS, ErrorKind
 from streaming.conversation.desk import Desk
 from streaming.conversation.events import ReplyDone, ReplyText, ReplyTool, RunTool, StartReply, ToolResult, WriteTurn
 from streaming.conversation.hearing import HeardTurn
@@ -42,6 +43,7 @@ class Replies:
         self._rounds = 0
         self._speculations = 0
         self._empty_answers = 0
+        self._broken_answers = 0
 
     @property
     def tools_running(self) -> bool:
@@ -68,7 +70,7 @@ class Replies:
         self._times = Times(
             speech_end_ms=turn.speech_end_ms, decided_ms=turn.decided_ms, stt_final_ms=turn.stt_final_ms
         )
-        self._rounds = self._speculations = self._empty_answers = 0
+        self._rounds = self._speculations = self._empty_answers = self._broken_answers = 0
         self.owed = True
         guess = self._voice.next
         if guess is None or guess.decided:
@@ -143,6 +145,21 @@ class Replies:
         self._voice.add(reply, pieces, last=not self._ends(reply))
         self._after_done(reply)
 
+    def asks_again(self, reply: Reply, kind: ErrorKind) -> bool:
+        """The model failed before the caller heard anything: the answer is asked for anew, once in a turn.
+
+        False when that cannot help or could do something twice, and when the driver has tried again already (it does
+        while the model has given nothing).
+        """
+        if reply.audible or not reply.decided or not reply.written or reply.tool_calls or reply.ends_call is not None:
+            return False
+        if not FACTS[kind].retryable or self._broken_answers:
+            return False
+        self._broken_answers += 1
+        self._voice.cancel(reply, "failed")
+        self.owed = True
+        return True
+
     def broke_off(self, reply: Reply) -> bool:
         """The model failed in mid-answer: what there is of it is played on; False when nothing was heard yet."""
         if not reply.audible:
@@ -174,18 +191,15 @@ class Replies:
             reply.written = " ".join([reply.written.strip(), *goodbye])
             self._voice.add(reply, goodbye, last=True)
         elif not reply.tool_calls and not reply.segments and not reply.waiting:
-            self._nothing_said(reply)
+            self.nothing_said(reply)
         else:
             self._next_round(reply)
 
-    def _nothing_said(self, reply: Reply) -> None:
-        """An answer without words or tools: asked for once more, then the caller is asked to repeat."""
+    def nothing_said(self, reply: Reply) -> None:
+        """An answer without words (or sound) or tools: asked for once more, then the caller is asked to repeat."""
         self._empty_answers += 1
         self._desk.note("reply_empty", generation=reply.generation, times=self._empty_answers)
-        if self._voice.floor is reply:
-            self._voice.cancel_unheard("empty")
-        else:
-            self._voice.cancel_next("empty")
+        self._voice.cancel(reply, "empty")
         if self._empty_answers == 1:
             self.owed = True
         else:

@@ -26,22 +26,36 @@ class Segment:
     Attributes:
         heard_from_ms: when its first sound reaches the caller, None before it was sent.
         heard: it was played to its end.
+        complete: no more audio will come.
+        broken: its audio ended before its text.
     """
 
-    __slots__ = ("complete", "duration_ms", "heard", "heard_from_ms", "text", "words")
+    __slots__ = ("broken", "complete", "duration_ms", "heard", "heard_from_ms", "text", "words")
 
     def __init__(self, text: str) -> None:
         self.text = text
         self.duration_ms = 0
         self.words: tuple[WordTiming, ...] = ()
         self.complete = False
+        self.broken = False
         self.heard_from_ms: int | None = None
         self.heard = False
 
     @property
     def length_ms(self) -> int:
         """How long it plays; an estimate while its audio is still coming."""
-        return self.duration_ms if self.complete else max(self.duration_ms, len(self.text) * MS_PER_CHAR)
+        return self.duration_ms if self.complete else self._text_ms
+
+    @property
+    def voiced_text(self) -> str:
+        """Its words that have audio."""
+        return self.heard_text(self.duration_ms) if self.broken else self.text
+
+    @property
+    def _text_ms(self) -> int:
+        """How long all of its text would play."""
+        whole = self.complete and not self.broken
+        return self.duration_ms if whole else max(self.duration_ms, len(self.text) * MS_PER_CHAR)
 
     def heard_text(self, offset_ms: int) -> str:
         """The words that had been heard when playback stood at ``offset_ms``.
@@ -50,20 +64,21 @@ class Segment:
         """
         if offset_ms <= 0:
             return ""
-        if self.complete and offset_ms >= self.duration_ms:
+        whole = self.complete and not self.broken
+        if whole and offset_ms >= self.duration_ms:
             return self.text
         written = self.text.split()
         if self.words:
             spoken = sum((word.start_ms + word.end_ms) / 2 <= offset_ms for word in self.words)
             # Voices that normalise ("$5" as "five dollars") give other words than were written: scale then.
-            total = len(self.words) if self.complete else max(len(self.words), len(written))
+            total = len(self.words) if whole else max(len(self.words), len(written))
             count = spoken if total == len(written) else round(spoken * len(written) / total)
             return " ".join(written[:count])
         ends, at = [], 0
         for word in written:
             at += len(word) + 1
             ends.append(at - len(word) / 2 - 1)
-        reached = offset_ms / max(1, self.length_ms) * at
+        reached = offset_ms / max(1, self._text_ms) * at
         return " ".join(written[: bisect.bisect_right(ends, reached)])
 
 
@@ -136,6 +151,11 @@ class Reply:
     def audible(self) -> bool:
         """Some of it has gone to the caller."""
         return self.times.first_sent_ms is not None
+
+    @property
+    def said_nothing(self) -> bool:
+        """A reply of the model of which the caller has heard nothing, and which did nothing either."""
+        return self.by_model and not self.audible and not self.tool_calls and self.ends_call is None
 
     @property
     def all_heard(self) -> bool:
@@ -215,7 +235,7 @@ class Reply:
         parts = []
         for index, segment in enumerate(self.segments):
             if segment.heard or (at is not None and index < at[0]):
-                parts.append(segment.text)
+                parts.append(segment.voiced_text)
             elif at is not None and index == at[0]:
                 parts.append(segment.heard_text(at[1]))
         return " ".join(filter(None, parts))

@@ -24,6 +24,10 @@ from streaming.conversation.events import (
 from streaming.conversation.reply import Reply, Segment
 from streaming.conversation.speakable import can_be_spoken, speakable
 
+# So many segments in a row without their audio, and the voice is given up. Not two: the driver synthesises two at a
+# time, and one lost connection takes both.
+MAX_BROKEN = 3
+
 
 class Voice:
     """The floor and the queue of one behind it.
@@ -37,6 +41,7 @@ class Voice:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._generation = 0
+        self._broken = 0
         self.floor: Reply | None = None
         self.next: Reply | None = None
         self.last_heard_ms = 0
@@ -125,6 +130,13 @@ class Voice:
             self._drop(self.next, why)
             self.next = None
 
+    def cancel(self, reply: Reply, why: str) -> None:
+        """An utterance of which nothing was sent is forgotten, wherever it is."""
+        if reply is self.floor:
+            self.cancel_unheard(why)
+        else:
+            self.cancel_next(why)
+
     def cancel_unheard(self, why: str) -> None:
         """The utterance on the floor, of which nothing was sent, is forgotten."""
         if self.floor is not None and not self.floor.audible:
@@ -208,6 +220,19 @@ class Voice:
             reply.progress_ms = self._desk.now
             if reply.times.tts_first_ms is None and event.duration_ms > 0:
                 reply.times.tts_first_ms = self._desk.now
+            if event.complete and event.duration_ms > 0:
+                self._broken = 0
+
+    def broke_off(self, generation: int, index: int) -> bool:
+        """No more audio comes for a segment, too little of it or none came; False when the voice is to be given up."""
+        found = self._segment(generation, index)
+        if found is None:
+            return False
+        reply, segment = found
+        segment.complete = segment.broken = True
+        reply.progress_ms = self._desk.now
+        self._broken += 1
+        return self._broken < MAX_BROKEN
 
     def sent(self, event: SegmentSent) -> None:
         """A segment has begun to go out."""
@@ -223,7 +248,7 @@ class Voice:
         found = self._segment(generation, index)
         if found and found[0] is self.floor:
             reply, segment = found
-            if segment.heard_from_ms is None:
+            if segment.heard_from_ms is None and not (segment.broken and segment.duration_ms == 0):
                 reply.sent(index, max(0, self._desk.now - segment.duration_ms), self._desk.now)
             for earlier in reply.segments[: index + 1]:
                 earlier.heard = True  # segments play in order

@@ -24,6 +24,7 @@ LINE_MS = 30  # one way to the carrier
 
 # --- the caller's script ---------------------------------------------------------------------------------------------
 TURN_MODEL_MS = 70
+BROKEN_MS = 600
 
 
 @dataclass
@@ -142,7 +143,13 @@ class Ears:
 
 @dataclass
 class Mouth:
-    """The TTS. ``ms_per_char`` is its pace of speech."""
+    """The TTS. ``ms_per_char`` is its pace of speech.
+
+    Attributes:
+        fails: texts that the voice fails of, for good.
+        breaks: texts of which only the first ``BROKEN_MS`` come.
+        mute: texts that bring no audio.
+    """
 
     first_ms: int = 120
     phrase_ms: int = 2
@@ -150,6 +157,8 @@ class Mouth:
     ms_per_char: int = 60
     words: bool = True
     fails: Callable[[str], bool] = lambda text: False
+    breaks: Callable[[str], bool] = lambda text: False
+    mute: Callable[[str], bool] = lambda text: False
 
 
 @dataclass
@@ -462,8 +471,20 @@ class Simulation:
         def rest() -> None:
             self._audio(action, duration, min(duration, 200), tuple(words), complete=True)
 
-        self._later(first, begin)
-        if duration > 200:
+        def break_off() -> None:
+            if generation not in self._cancelled:
+                kind = ErrorKind.GARBAGE if self.mouth.mute(text) else ErrorKind.DROPPED
+                self._give(events.VoiceFailed(generation, segment, kind, fatal=False))
+                self.pacer.complete(generation, segment)
+
+        if self.mouth.breaks(text):
+            known = tuple(word for word in words if word.start_ms < BROKEN_MS)
+            self._later(first, lambda: self._audio(action, BROKEN_MS, 0, known, complete=False))
+        elif not self.mouth.mute(text):
+            self._later(first, begin)
+        if self.mouth.breaks(text) or self.mouth.mute(text):
+            self._later(first + 50, break_off)
+        elif duration > 200:
             self._later(first + (0 if action.phrase else int(duration * self.mouth.real_time_factor)), rest)
         if action.last:
             self.pacer.add_words(generation, segment, ())

@@ -53,7 +53,7 @@ any_event: st.SearchStrategy[Event] = st.one_of(
     st.builds(
         events.SegmentAudio, generations, segments, st.integers(0, 5000), timings.map(tuple), complete=st.booleans()
     ),
-    st.builds(events.VoiceFailed, generations, segments, kinds),
+    st.builds(events.VoiceFailed, generations, segments, kinds, fatal=st.booleans()),
     st.builds(events.SegmentSent, generations, segments, st.integers(0, 100_000)),
     st.builds(events.SegmentHeard, generations, segments),
     st.builds(events.VoicePaused, generations, segments, st.integers(-5, 6000)),
