@@ -27,7 +27,7 @@ ASKING_S = 60  # ... unless Plivo is slow: then the rest waits for the next, and
 LIVE_SILENCE = datetime.timedelta(seconds=30)  # a session shows a sign of life every few seconds
 ASK_AGAIN = datetime.timedelta(seconds=60)
 LONGEST_CALL = datetime.timedelta(hours=24)  # Plivo's hard limit
-SUMMARY_MISSED_WITHIN = datetime.timedelta(days=7)  # an end without a summary's row is seen before, or never
+SUMMARY_MISSED_WITHIN = datetime.timedelta(days=2)  # an end without a summary's row is seen before, or never
 HOST_RETURNS_WITHIN = datetime.timedelta(hours=1)
 REDIS_KEY = "parley:sweep"
 

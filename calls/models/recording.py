@@ -47,6 +47,7 @@ class Recording(models.Model):
     class Meta:
         ordering = ["call", "source"]
         constraints = [models.UniqueConstraint(fields=["call", "source"], name="recording_once_per_source")]
+        indexes = [models.Index(fields=["status", "next_attempt_at"], name="recording_due")]
 
     def __str__(self) -> str:
         return f"{self.call_id} {self.source}"

@@ -34,6 +34,7 @@ class CallSummary(models.Model):
 
     class Meta:
         verbose_name_plural = "call summaries"
+        indexes = [models.Index(fields=["status", "next_attempt_at"], name="summary_due")]
 
     def __str__(self) -> str:
         return f"summary of {self.call_id}"

@@ -9,6 +9,8 @@ from threading import Thread
 from types import SimpleNamespace
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from calls import sweeper
 from calls.models import Call, CallSummary
@@ -164,3 +166,16 @@ def test_a_record_of_nonsense_still_ends_the_call(api, name, value, column, kept
     assert sweeper.sweep(now=NOW).repaired == {"ended_unreported": 1}
     call.refresh_from_db()
     assert (call.status, getattr(call, column)) == ("ended", kept)
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="reads SQLite's plans")
+def test_a_round_reads_no_table_from_end_to_end(plivo):
+    with CaptureQueriesContext(connection) as queries:
+        sweeper.sweep(now=NOW)
+    statements = [query["sql"] for query in queries if query["sql"].startswith(("SELECT", "UPDATE"))]
+    assert len(statements) == 5
+    with connection.cursor() as cursor:
+        for statement in statements:
+            cursor.execute(f"EXPLAIN QUERY PLAN {statement}")
+            steps = [step for *_, step in cursor.fetchall()]
+            assert not [step for step in steps if step.startswith("SCAN")], (statement, steps)
