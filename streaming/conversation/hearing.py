@@ -103,6 +103,11 @@ class Hearing:
         return not (self.speech.active or self._uncommitted or self.awaits_final or Timer.COMMIT in self._desk.timers)
 
     @property
+    def missing_words(self) -> bool:
+        """Something was said whose text was given up; it may still come."""
+        return not all(self._given_up.values())
+
+    @property
     def open(self) -> bool:
         """A turn has begun: there are words, or sound whose words may still come."""
         return bool(self._pieces or self.partial) or self.awaits_final or self._uncommitted

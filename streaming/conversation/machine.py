@@ -198,11 +198,14 @@ class Conversation:
         said = self._hearing.text
         if self._replies.owed or self._voice.next is not None or self._closing.reason is not None:
             self._stay(reason)
-        elif self._hearing.settled and not self._keypad.digits and (not said or self._bargein.is_farewell(said)):
+        elif self._hearing.settled and not self._keypad.digits and self._nothing_more(said):
             self._end(reason)
         else:
             return False
         return True
+
+    def _nothing_more(self, said: str) -> bool:
+        return self._bargein.is_farewell(said) if said else not self._hearing.missing_words
 
     def _stay(self, reason: EndReason) -> None:
         self._desk.note("closing_called_off", reason=reason)

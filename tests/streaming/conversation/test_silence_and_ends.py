@@ -114,6 +114,16 @@ def test_keys_keep_the_reprompt_away():
 # --- the longest call ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(("lost", "ended"), [(frozenset(), None), (frozenset({1}), "silence")])
+def test_words_said_over_the_last_goodbye_are_waited_for_when_the_recogniser_is_late(lost, ended):
+    the_plan = plan(opening=(), interruptible=False, reprompts=("Hello?",), goodbye="I have to hang up now. Goodbye.")
+    script = [Say("I would like a table.", at=17_000, word_ms=150)]
+    ears = Ears(partial_ms=None, final_ms=the_plan.turn_taking.stt_final_ms + 600, lost=lost)
+    call = Simulation(the_plan, script=script, ears=ears).run(until_ms=23_000)
+    assert call.ended == ended
+    assert call.said_by("caller") == ([] if lost else ["I would like a table."])
+
+
 def test_the_longest_call_ends_with_wrap_up_and_goodbye_heard():
     call = Simulation(plan(max_call_ms=20_000)).run()
     assert call.turns[-1].kind == "wrap_up"
