@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from agents.providers.errors import FACTS
 from calls.models import Call, CallEvent, CallSummary, Recording, Turn, Usage
 
 # Stages of an answer, in order: what a reader sees, and the moment that ends it.
@@ -62,12 +63,20 @@ class UsageTotal:
 
 
 @dataclass(frozen=True)
+class TimelineEntry:
+    """One event, and what an operator can do about it where a provider failed."""
+
+    event: CallEvent
+    problem: str
+
+
+@dataclass(frozen=True)
 class CallPage:
     """Everything on a call's page, read with a fixed number of queries."""
 
     call: Call
     turns: tuple[TurnView, ...]
-    events: tuple[CallEvent, ...]
+    timeline: tuple[TimelineEntry, ...]
     usage: tuple[UsageTotal, ...]
     recordings: tuple[Recording, ...]
     summary: CallSummary | None
@@ -81,10 +90,24 @@ class CallPage:
         return tuple(name for name, _ in STAGES)
 
     @property
+    def problems(self) -> tuple[str, ...]:
+        """What went wrong with providers on this call, each once, in the order of its appearance."""
+        return tuple(dict.fromkeys(entry.problem for entry in self.timeline if entry.problem))
+
+    @property
     def playable(self) -> Recording | None:
         """The recording for the player: ours before Plivo's."""
         ready = [recording for recording in self.recordings if recording.status == Recording.Status.READY]
         return min(ready, key=lambda recording: recording.source != Recording.Source.PARLEY, default=None)
+
+
+_REMEDIES = {kind.value: facts.remedy for kind, facts in FACTS.items()}
+_FAILED = {
+    "stt_failed": "Speech-to-text",
+    "llm_failed": "Language model",
+    "tts_failed": "Text-to-speech",
+    "tts_not_connected": "Text-to-speech",
+}
 
 
 def call_page(call: Call) -> CallPage:
@@ -95,7 +118,7 @@ def call_page(call: Call) -> CallPage:
     return CallPage(
         call=call,
         turns=turns,
-        events=tuple(call.events.all()),
+        timeline=tuple(TimelineEntry(event, _problem(event)) for event in call.events.all()),
         usage=usage_totals(call.usage.all()),
         recordings=tuple(call.recordings.all()),
         summary=summary,
@@ -103,6 +126,12 @@ def call_page(call: Call) -> CallPage:
         response_worst_ms=max(responses, default=None),
         extracted=tuple((summary.extracted or {}).items()) if summary else (),
     )
+
+
+def _problem(event: CallEvent) -> str:
+    """A provider's failure in words that an operator can act on; empty for every other event."""
+    stage, remedy = _FAILED.get(event.kind), _REMEDIES.get(event.data.get("kind"))
+    return f"{stage}: {remedy}" if stage and remedy else ""
 
 
 def turn_view(turn: Turn) -> TurnView:

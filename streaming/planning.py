@@ -1,6 +1,6 @@
 """From what the database knows of a call to what the conversation core needs: texts with their variables filled in."""
 
-from agents.prompts import instructions, render
+from agents.prompts import instructions, names, render
 from agents.spec import AgentSpec
 from calls.context import CallContext
 from streaming.conversation.plan import ConversationPlan
@@ -40,7 +40,9 @@ def opening(spec: AgentSpec, variables: dict[str, str]) -> tuple[str, ...]:
     return tuple(text for text in texts if text)
 
 
-def fixed_phrases(plan: ConversationPlan) -> tuple[str, ...]:
-    """Texts worth keeping as audio, the most urgent first."""
-    texts = (*plan.opening, plan.apology, *plan.reprompts, plan.goodbye, plan.wrap_up)
-    return tuple(dict.fromkeys(text for text in texts if text))
+def constant_phrases(spec: AgentSpec) -> tuple[str, ...]:
+    """The fixed texts that are the same in every call: those without a variable that only a call can fill."""
+    texts = (spec.disclosure, spec.recording_notice, spec.greeting, spec.apology, *spec.reprompt.texts)
+    constant = [text for text in (*texts, spec.goodbye, spec.wrap_up) if names(text) <= set(spec.variables)]
+    spoken = (render(text, spec.variables).strip() for text in constant)
+    return tuple(dict.fromkeys(text for text in spoken if text))

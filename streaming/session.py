@@ -45,7 +45,7 @@ from streaming.conversation.events import (
 from streaming.conversation.machine import Conversation
 from streaming.line import Line, LineLost
 from streaming.listener import Listener, close_within
-from streaming.planning import conversation_plan, fixed_phrases
+from streaming.planning import constant_phrases, conversation_plan
 from streaming.records import CallRecords
 from streaming.resources import Resources
 from streaming.speaker import Speaker
@@ -229,7 +229,10 @@ class CallSession:
         """After the call, so that the next one needs no provider for its fixed texts."""
         if self._speaker is not None:
             self._resources.prepare_later(
-                fixed_phrases(self._plan), config=self.context.tts, fmt=self._line.fmt, usage=self._records.usage
+                constant_phrases(self.context.spec),
+                config=self.context.tts,
+                fmt=self._line.fmt,
+                usage=self._records.usage,
             )
 
     def end(self, ending: Ending) -> None:

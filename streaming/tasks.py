@@ -12,7 +12,7 @@ from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
 
-from agents import prompts, services
+from agents import services
 from agents.models import AgentVersion
 from agents.providers import registry
 from agents.providers.base import AudioFormat, Clocks, ProviderConfig, UsageReport
@@ -23,19 +23,11 @@ from calls import live_calls
 from calls.models import Call
 from calls.states import is_over
 from streaming.phrases import PhraseCache, prepare
-from streaming.planning import opening
+from streaming.planning import constant_phrases, opening
 from streaming.protocol import CODECS
 from streaming.threads import Worker
 
 log = structlog.get_logger(__name__)
-
-
-def constant_phrases(spec: AgentSpec) -> tuple[str, ...]:
-    """The fixed texts that are the same in every call: those without a variable that only a call can fill."""
-    texts = (spec.disclosure, spec.recording_notice, spec.greeting, spec.apology, *spec.reprompt.texts)
-    constant = [text for text in (*texts, spec.goodbye, spec.wrap_up) if prompts.names(text) <= set(spec.variables)]
-    spoken = (prompts.render(text, spec.variables).strip() for text in constant)
-    return tuple(dict.fromkeys(text for text in spoken if text))
 
 
 @shared_task(name="streaming.tasks.prepare_phrases", ignore_result=True)

@@ -13,9 +13,10 @@ from agents.spec import Reprompt
 from calls import live_calls
 from streaming import phrases, tasks
 from streaming.phrases import Phrase, PhraseCache, phrase_key, prepare
+from streaming.planning import constant_phrases
 from streaming.threads import Worker
 from tests import factories
-from tests.streaming.fakes import CLOCKS, FakeProviders, spec
+from tests.streaming.fakes import CLOCKS, FakeProviders, context, spec, until
 
 pytestmark = pytest.mark.db
 
@@ -132,7 +133,7 @@ def test_texts_that_only_a_call_can_fill_are_left_to_the_call() -> None:
         variables={"business": "Rowan"},
         apology="Sorry.",
     )
-    assert tasks.constant_phrases(agent) == ("Sorry.", "Hm?", "Bye from Rowan.")
+    assert constant_phrases(agent) == ("Sorry.", "Hm?", "Bye from Rowan.")
 
 
 @pytest.mark.django_db
@@ -195,3 +196,13 @@ def test_the_task_speaks_a_versions_phrases_into_the_shared_folder(
     assert "Hello, this is Rowan Dental." in voice_at_work.spoken
     assert len(list((tmp_path / "phrases").glob("*.phrase"))) == len(voice_at_work.spoken)
     tasks.prepare_phrases("00000000-0000-0000-0000-000000000000")
+
+
+async def test_what_only_this_caller_would_hear_is_not_bought_after_the_call(ring, world: FakeProviders) -> None:
+    agent = spec(greeting="Hello.", goodbye="Goodbye {{caller_name}}.", apology="Sorry.")
+    call = ring(context(agent=agent, variables={"caller_name": "Anna"}))
+    await call.phone.until(lambda: call.phone.heard_ms >= 100)
+    call.phone.hang_up()
+    await call.ended()
+    await until(lambda: "Sorry." in world.spoken)
+    assert sorted(world.spoken) == ["Hello.", "Sorry."]

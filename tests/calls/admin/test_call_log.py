@@ -142,6 +142,17 @@ def test_the_page_of_a_call_without_words_says_what_to_expect(admin_page, change
     assert "<table" not in html.partition('id="timings"')[2]
 
 
+def test_a_failed_provider_is_named_once_with_what_can_be_done(admin_page):
+    call = make_call()
+    for again in (True, False):
+        data = {"kind": "unauthorised", "detail": "invalid key", "again": again}
+        CallEvent.objects.create(call=call, at=timezone.now(), kind="llm_failed", data=data)
+    CallEvent.objects.create(call=call, at=timezone.now(), kind="turn_decided", data={"kind": "unauthorised"})
+    page = admin_page.get(f"{LIST}{call.pk}/change/").content.decode()
+    problem = "Language model: The provider does not accept the key: enter a valid key in the account."
+    assert page.count(problem) == 1
+
+
 def test_what_a_caller_says_is_text_and_never_markup(admin_page):
     html = admin_page.get(page_of(make_call())).content.decode()
     assert "<script>alert(1)</script>" not in html
