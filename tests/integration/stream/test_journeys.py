@@ -40,7 +40,7 @@ async def test_a_caller_books_an_appointment(tmp_path: Path, server: str, codec:
         assert all(not stream["violations"] for stream in report["streams"] if "violations" in stream)
         assert [role for role, *_ in built.turns(call_uuid)] == ["agent", "caller", "agent", "caller", "agent"]
         assert "appointment" in built.turns(call_uuid)[1][1]
-        assert "tuesday" in built.turns(call_uuid)[3][1]
+        assert "Tuesday" in built.turns(call_uuid)[3][1]
         assert call["streams"] == 1
         assert built.rows("SELECT count(*) FROM calls_edgerefusal") == [(0,)]
         assert {row[0] for row in built.rows("SELECT stage FROM calls_usage")} == {"stt", "llm", "tts"}
