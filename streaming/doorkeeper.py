@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+import structlog
 from django.conf import settings
 from django.utils import timezone
 
@@ -16,6 +17,8 @@ from calls import edge, live_calls
 from calls.context import CallContext
 from calls.telephony import signatures, stream_tokens
 from calls.telephony.stream_tokens import Ticket, TokenRefusal
+
+log = structlog.get_logger(__name__)
 
 REMEDIES = {
     "origin": "A web page tried to open a stream. Plivo sends no Origin header: nothing to do.",
@@ -44,6 +47,7 @@ REMEDIES = {
     "second_stream": "The call has a stream already, and that one is alive.",
     "call_over": "The call had ended when its stream began.",
 }
+_forms_seen: set[str] = set()  # ways of writing the address that Plivo has signed; each is logged once
 DEFAULT_REMEDY = "Look at the server's log at this time."
 
 
@@ -74,6 +78,9 @@ def inspect(handshake: Handshake) -> Ticket | Refusal:
         headers=handshake.headers,
         tokens=stream_tokens.handshake_tokens(ticket),
     )
+    if verdict.ok and verdict.form not in _forms_seen:
+        _forms_seen.add(verdict.form)
+        log.info("handshake_signed_over", form=verdict.form)  # Plivo does not document which it is
     if verdict.ok or (settings.ALLOW_UNSIGNED and verdict.reason == "missing_headers"):
         return ticket
     return Refusal(

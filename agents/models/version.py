@@ -1,6 +1,7 @@
 """Published versions of agents: frozen, numbered, kept for ever."""
 
 import uuid
+from typing import NoReturn
 
 import msgspec
 from django.conf import settings
@@ -13,6 +14,22 @@ class ImmutableVersionError(Exception):
     """Somebody tried to change or delete a published version."""
 
 
+class VersionQuerySet(models.QuerySet["AgentVersion"]):
+    """Refuses whatever would change or delete rows that exist."""
+
+    def update(self, **_kwargs: object) -> NoReturn:
+        """Raises ImmutableVersionError."""
+        raise ImmutableVersionError("published versions cannot be changed: publish a new one")
+
+    def bulk_update(self, *_args: object, **_kwargs: object) -> NoReturn:
+        """Raises ImmutableVersionError."""
+        raise ImmutableVersionError("published versions cannot be changed: publish a new one")
+
+    def delete(self) -> NoReturn:
+        """Raises ImmutableVersionError."""
+        raise ImmutableVersionError("published versions cannot be deleted: calls point at them")
+
+
 class AgentVersion(models.Model):
     """What an agent was at one publication. Calls point here, so that "which prompt said that" has an answer."""
 
@@ -23,6 +40,8 @@ class AgentVersion(models.Model):
     note = models.CharField(max_length=200, blank=True, help_text="What changed, for colleagues.")
     published_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
     published_at = models.DateTimeField(auto_now_add=True)
+
+    objects = VersionQuerySet.as_manager()
 
     class Meta:
         ordering = ["agent", "-number"]

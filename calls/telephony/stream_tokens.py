@@ -36,13 +36,11 @@ class Ticket(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         plivo_call_uuid: the callId that its ``start`` must carry; empty if no webhook has told it yet.
-        used: an earlier socket was opened with it.
     """
 
     call_id: int
     public_id: str
     plivo_call_uuid: str
-    used: bool = False
 
 
 def issue(*, call: Call, now: datetime.datetime) -> str:
@@ -117,7 +115,6 @@ def _ticket(row: StreamToken) -> Ticket:
         call_id=row.call.pk,
         public_id=str(row.call.public_id),
         plivo_call_uuid=row.call.plivo_call_uuid or "",
-        used=bool(row.uses),
     )
 
 

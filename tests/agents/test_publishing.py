@@ -47,6 +47,21 @@ def test_a_published_version_can_be_neither_changed_nor_deleted(agent):
         version.save()
     with pytest.raises(ImmutableVersionError):
         version.delete()
+    every = AgentVersion.objects.filter(pk=version.pk)
+    with pytest.raises(ImmutableVersionError):
+        every.update(config={})
+    with pytest.raises(ImmutableVersionError):
+        every.bulk_update([version], ["note"])
+    with pytest.raises(ImmutableVersionError):
+        every.delete()
+    assert every.get().note == ""
+
+
+def test_a_version_outlives_the_user_who_published_it(agent):
+    user = factories.UserFactory()
+    version = services.publish(agent=agent, user=user)
+    user.delete()
+    assert AgentVersion.objects.get(pk=version.pk).published_by is None
 
 
 def test_versions_are_numbered_per_agent_and_the_newest_is_live(agent):
@@ -169,7 +184,7 @@ def test_a_draft_that_cannot_be_published_counts_as_changed(agent):
 def test_a_version_from_before_a_setting_existed_is_not_taken_for_a_change(agent):
     version = services.publish(agent=agent, user=None)
     config = {key: value for key, value in version.config.items() if key != "plivo_record"}
-    AgentVersion.objects.filter(pk=version.pk).update(config=config)
+    AgentVersion._base_manager.filter(pk=version.pk).update(config=config)
     assert not changes.has_unpublished_changes(Agent.objects.get(pk=agent.pk))
 
 

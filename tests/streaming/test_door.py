@@ -12,7 +12,7 @@ from django.utils import timezone
 from calls import edge, live_calls
 from calls.models import Call, EdgeRefusal, StreamToken, Turn
 from calls.telephony import signatures, stream_tokens
-from streaming import consumers, live
+from streaming import consumers, doorkeeper, live
 from streaming.live import Process
 from streaming.routing import websocket_application
 from tests import factories
@@ -130,13 +130,18 @@ async def test_plivo_with_a_fresh_token_gets_its_call_and_the_log_its_turns(
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-async def test_each_form_of_the_signed_address_is_taken(process: Process, call: Call, token: str, scheme: str) -> None:
+async def test_each_form_of_the_signed_address_is_taken(
+    process: Process, call: Call, token: str, scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forms: set[str] = set()
+    monkeypatch.setattr(doorkeeper, "_forms_seen", forms)
     path = f"/stream/{token}/"
     visitor = Visit(path, signed(path, call.plivo_account.auth_token, scheme=scheme), call_id=call.plivo_call_uuid)
     visitor.phone.start()
     await visitor.phone.until(lambda: visitor.phone.heard_ms > 0)
     visitor.phone.hang_up()
     await visitor.over()
+    assert forms == {f"{scheme}://"}
 
 
 @pytest.mark.parametrize("path", ["/", "/stream/", "/stream//", "/stream/a/b/", "/talk/x/", "/stream/%00/"])
