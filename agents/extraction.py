@@ -4,8 +4,8 @@
 """
 
 import datetime
-import math
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any, cast, get_args
 
@@ -107,8 +107,8 @@ def _fitting(value: object, field: ExtractionField) -> str | int | float | bool 
     if field.type == "boolean":
         return value if isinstance(value, bool) else None
     if field.type == "number":
-        # NaN and infinity have no place in JSON columns of either database.
-        fits = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        # NaN, infinity and integers beyond a float have no place in JSON columns of either database.
+        fits = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
         return cast("int | float", value) if fits else None
     text = value.strip()[:MAX_TEXT].replace("\x00", "") if isinstance(value, str) else ""
     if field.type == "choice":

@@ -10,7 +10,7 @@ import json
 import re
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 from urllib.parse import parse_qsl
 
@@ -65,7 +65,7 @@ class Webhook:
         call: whose address it came to, or which its CallUUID names; None for a call that is new to us.
         number: ours, that was rung, for requests without a call.
         account: who sent it, as far as known.
-        replay: it was received and applied before; it must change nothing.
+        replay: it was received and applied before; it must change nothing. Settled only as it is handled.
     """
 
     kind: Kind
@@ -74,8 +74,8 @@ class Webhook:
     number: PhoneNumber | None
     account: PlivoAccount | None
     event: WebhookEvent
-    replay: bool
     now: datetime.datetime
+    replay: bool = False
 
     def get(self, *names: str) -> str:
         """The first of these fields that has a value, without characters that cannot be stored; else ""."""
@@ -123,10 +123,12 @@ def webhook(kind: Kind) -> Callable[[Handler], Callable[..., HttpResponse]]:
 def _handle(handler: Handler, received: Webhook) -> HttpResponse:
     try:
         with transaction.atomic():
+            # First, and guarded: a try that comes while another is handled waits here for it, and is then a replay.
+            unapplied = WebhookEvent.objects.filter(pk=received.event.pk, applied_at=None)
+            received = replace(received, replay=not unapplied.update(applied_at=received.now))
             answer = handler(received)
             if not received.replay:
-                received.event.applied_at = received.now
-                received.event.save(update_fields=["applied_at", "call"])
+                received.event.save(update_fields=["call"])
     except Exception as error:
         WebhookEvent.objects.filter(pk=received.event.pk).update(error=type(error).__name__)
         raise
@@ -153,8 +155,8 @@ def receive(request: HttpRequest, *, kind: Kind, public_id: uuid.UUID | None, no
     if call is not None and is_over(call.status) and call.created_at < now - SETTLED_AFTER:
         raise Refused("late")
     account = account or _environment_account(claims)
-    event, replay = _store(request, kind=kind, body=body, params=params, call=call, now=now)
-    return Webhook(kind, params, call, number, account, event, replay, now)
+    event = _store(request, kind=kind, body=body, params=params, call=call, now=now)
+    return Webhook(kind, params, call, number, account, event, now)
 
 
 def read_form(request: HttpRequest) -> tuple[bytes, list[tuple[str, str]]]:
@@ -258,8 +260,8 @@ def _store(
     params: dict[str, str],
     call: Call | None,
     now: datetime.datetime,
-) -> tuple[WebhookEvent, bool]:
-    """Stores the request; True with it when the same one was applied before.
+) -> WebhookEvent:
+    """Stores the request, or finds it stored by an earlier try.
 
     Raises:
         Refused: its nonce was used for another request, or for this one so long ago that Plivo tries it no more.
@@ -287,8 +289,7 @@ def _store(
             raise Refused("replayed") from None
         if event.applied_at is None and event.received_at < now - RETRIES_END:
             raise Refused("late") from None
-        return event, event.applied_at is not None
-    return event, False
+    return event
 
 
 def _record(request: HttpRequest, kind: Kind, reason: str, now: datetime.datetime) -> None:

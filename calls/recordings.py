@@ -13,12 +13,16 @@ from typing import IO
 from urllib.parse import urlsplit
 
 import httpx
+import structlog
 from django.conf import settings
 from django.core.files import File
 from django.db.models import Q
 
+from agents.crypto import UndecryptableError
 from calls.models import Call, PlivoAccount, Recording
 from calls.telephony.accounts import auth_token
+
+log = structlog.get_logger(__name__)
 
 FETCH_DELAYS_S = (5, 30, 120, 600, 3600, 6 * 3600)  # Plivo states no delay between callback and file
 MAX_PLIVO_BYTES = 512 * 1024 * 1024  # 24 h, Plivo's longest call, as MP3 at 32 kbit/s stays below it
@@ -79,12 +83,19 @@ def fetch_plivo_recording(*, recording_id: str, now: datetime.datetime) -> bool:
     try:
         _download(recording, recording.call.plivo_account)
     except FetchError as error:
-        gave_up = error.permanent or attempts >= len(FETCH_DELAYS_S)
-        Recording.objects.filter(pk=recording.pk).update(
-            error=str(error)[:300], status=Recording.Status.FAILED if gave_up else Recording.Status.PENDING
-        )
-        return False
-    return True
+        failure, permanent = str(error), error.permanent
+    except UndecryptableError:
+        failure, permanent = "The Plivo account's token cannot be decrypted: enter it again", True
+    except Exception as error:
+        log.exception("recording_not_fetched", recording=str(recording.pk))
+        failure, permanent = f"It could not be stored ({type(error).__name__}): look at the worker's log", False
+    else:
+        return True
+    gave_up = permanent or attempts >= len(FETCH_DELAYS_S)
+    Recording.objects.filter(pk=recording.pk).update(
+        error=failure[:300], status=Recording.Status.FAILED if gave_up else Recording.Status.PENDING
+    )
+    return False
 
 
 def _download(recording: Recording, account: PlivoAccount) -> None:

@@ -17,12 +17,14 @@ from agents.providers.base import Clocks, LlmRequest, Message, ProviderConfig, U
 from agents.providers.errors import ProviderError
 from agents.providers.pools import Pools
 from agents.spec import AgentSpec, ExtractionField
+from calls.edge import printable
 from calls.models import Call, CallSummary, Turn, Usage
 
 log = structlog.get_logger(__name__)
 
 RETRY_DELAYS_S = (30, 120, 600, 3600)
 CLAIM_S = 240  # how long a worker may take; then another may try
+MAX_TEXT = 5000  # characters of one text that the model returns
 MAX_TRANSCRIPT = 60_000  # characters; the end of a longer call is kept, where its outcome is
 
 INSTRUCTIONS = """\
@@ -58,12 +60,17 @@ def summarise(*, call_id: int, now: datetime.datetime) -> bool:
         config = services.stage_config(spec.llm, language=spec.language)
         found, usage = asyncio.run(_ask(config, spec, transcript(turns)))
         _write_usage(call, usage)
-        _save(row, status=CallSummary.Status.READY, error="", next_attempt_at=None, **_checked(found, spec, config))
+        record = _checked(printable(found, MAX_TEXT), spec, config)
+        _save(row, status=CallSummary.Status.READY, error="", next_attempt_at=None, **record)
     except ProviderError as error:
         _failed(row, f"{error.remedy} ({error.detail or error.kind.value})", now, retry=error.retryable)
         return False
     except services.AccountError as error:
         _failed(row, str(error), now, retry=False)
+        return False
+    except Exception as error:
+        log.exception("summary_broke", call=str(call.public_id))
+        _failed(row, f"Parley could not finish it ({type(error).__name__}): look at the worker's log.", now, retry=True)
         return False
     return True
 
@@ -135,7 +142,7 @@ def _checked(found: dict[str, Any], spec: AgentSpec, config: ProviderConfig) -> 
     success = found.get("success")
     extracted = found.get("extracted")
     return {
-        "summary": str(found.get("summary") or "")[:5000],
+        "summary": str(found.get("summary") or "")[:MAX_TEXT],
         "outcome": str(found.get("outcome") or "")[:200],
         "success": success if isinstance(success, bool) else None,
         "sentiment": sentiment if sentiment in CallSummary.Sentiment.values else "",

@@ -74,7 +74,9 @@ class Recording:
         """
         if self.failed or self._over:
             return
-        position = self.caller_clock.place(len(audio) // self._bytes, chunk=chunk, timestamp_ms=timestamp_ms)
+        position = self.caller_clock.place(
+            len(audio) // self._bytes, chunk=chunk, timestamp_ms=timestamp_ms, now_ms=now_ms
+        )
         if position is None:
             return
         if now_ms is not None:

@@ -122,6 +122,21 @@ def test_a_file_that_is_not_there_yet_is_tried_again_later_and_then_given_up(cal
     assert len(media.asked) == row.attempts
 
 
+def test_a_full_disk_is_no_endless_loop_and_is_said(call, media, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(recordings, "_check_audio", full)
+    row = noted(call, url_of(media))
+    now = NOW
+    for _ in recordings.FETCH_DELAYS_S:
+        assert not recordings.fetch_plivo_recording(recording_id=str(row.pk), now=now)
+        now += datetime.timedelta(days=1)
+    row.refresh_from_db()
+    assert row.status == "failed"
+    assert "could not be stored" in row.error
+
+
 def test_an_error_page_is_not_taken_for_audio(call, media):
     media.answer = (200, {}, b"<html>sorry</html>")
     row = noted(call, url_of(media))

@@ -160,3 +160,24 @@ def test_a_key_that_cannot_be_decrypted_is_a_clear_final_error(call, settings):
     assert row(call).status == "failed"
     assert "ENCRYPTION_KEYS" in row(call).error
     assert ProviderAccount.objects.count() > 0
+
+
+@pytest.mark.parametrize("text", ["half an emoji: \ud83d", "a \x00 in it"])
+def test_what_no_database_can_hold_is_left_out_of_the_summary(call, box, text):
+    box.script_replies({"text": json.dumps(ANSWER | {"summary": text, "outcome": text})})
+    assert summaries.summarise(call_id=call.pk, now=NOW)
+    assert row(call).summary == text.replace("\ud83d", "").replace("\x00", "")
+
+
+def test_a_fault_of_our_own_is_said_and_ends_too(call, box, monkeypatch):
+    def breaks(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(summaries, "_checked", breaks)
+    box.script_replies(*[{"text": json.dumps(ANSWER)}] * 5)
+    now = NOW
+    for _ in range(len(summaries.RETRY_DELAYS_S) + 1):
+        assert not summaries.summarise(call_id=call.pk, now=now)
+        now += datetime.timedelta(days=1)
+    assert row(call).status == "failed"
+    assert "ZeroDivisionError" in row(call).error

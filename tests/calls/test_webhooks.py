@@ -7,7 +7,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from calls import answers, edge
+from calls import answers, edge, intake
 from calls.models import Call, CallEvent, CallSummary, EdgeRefusal, Recording, StreamToken, WebhookEvent
 from tests import factories
 from tests.calls.carrier import Carrier, tags, token_of, xml
@@ -115,8 +115,8 @@ def test_answering_takes_a_fixed_small_number_of_queries(plivo, number):
     ) as queries:
         plivo.ring(number.number)
     statements = [each["sql"] for each in queries if "SAVEPOINT" not in each["sql"]]
-    # number, webhook stored; call looked up, call, timeline, token made; webhook marked
-    assert len(statements) == 7, statements
+    # number, webhook stored, marked; call looked up, call, timeline, token made; webhook's call
+    assert len(statements) == 8, statements
 
 
 @pytest.mark.parametrize("reason", ["unknown_number", "no_agent", "not_published"])
@@ -333,6 +333,31 @@ def test_a_replayed_report_changes_nothing(plivo, call, name):
     assert plivo.send(address(call, name), **fields).status_code == 200
     calls, events, tokens, recordings = everything()
     assert plivo.again().status_code == 200
+    assert everything() == (calls, events, tokens + (name == "after-stream"), recordings)
+
+
+@pytest.mark.parametrize("name", ["ring", "hangup", "machine", "recording", "stream-status", "dial", "after-stream"])
+def test_a_try_that_comes_while_the_first_is_handled_changes_nothing_more(plivo, call, name, monkeypatch):
+    fields = {"CallUUID": call.plivo_call_uuid, "Event": "Ring", "Machine": "true", "RecordingID": "r"}
+    replays, receive, handle = [], intake.receive, intake._handle
+    changed = []
+
+    def overtaken(request, **more):
+        received = receive(request, **more)
+        if not changed:
+            changed.append(None)
+            assert plivo.again().status_code == 200
+            changed[0] = everything()
+        return received
+
+    def watched(handler, received):
+        return handle(lambda settled: replays.append(settled.replay) or handler(settled), received)
+
+    monkeypatch.setattr(intake, "receive", overtaken)
+    monkeypatch.setattr(intake, "_handle", watched)
+    assert plivo.send(address(call, name), **fields, RecordUrl="https://media.plivo.com/a.mp3").status_code == 200
+    assert replays == [False, True]
+    calls, events, tokens, recordings = changed[0]
     assert everything() == (calls, events, tokens + (name == "after-stream"), recordings)
 
 
@@ -574,8 +599,6 @@ def test_the_fallback_needs_no_database(plivo, monkeypatch, path):
 @pytest.mark.parametrize("raw_path", [b"/plivo/answer/", b"/plivo/answer/?x=a%20b+c&y=", None])
 def test_behind_an_asgi_server_the_address_is_taken_as_it_came_over_the_wire(plivo, raw_path):
     from django.core.handlers.asgi import ASGIRequest  # noqa: PLC0415
-
-    from calls import intake  # noqa: PLC0415
 
     _, target, _, headers = plivo.sign("/plivo/answer/", method="GET", x="a b c", y="")
     assert target == "/plivo/answer/?x=a+b+c&y="

@@ -273,3 +273,9 @@ def test_a_hang_up_that_plivo_refuses_says_why(admin_page, monkeypatch):
     monkeypatch.setattr(phone, "hang_up", refuse)
     response = admin_page.post(reverse("admin:calls_call_hang_up", args=[live_call().pk]), follow=True)
     assert "does not accept the auth id and token" in response.content.decode()
+
+
+def test_a_call_of_the_browser_cannot_be_hung_up_at_plivo_and_says_so(admin_page):
+    call = make_call(direction="browser", status="live", plivo_call_uuid=None)
+    response = admin_page.post(reverse("admin:calls_call_hang_up", args=[call.pk]), follow=True)
+    assert "The call is not at Plivo." in response.content.decode()
