@@ -76,6 +76,7 @@ def listener(world: FakeProviders, told: list) -> Listener:
         feed=told.append,
         note=lambda note: None,
         usage=UsageBook(write=lambda row: None, now_ms=lambda: 0),
+        behind=lambda work, name: asyncio.create_task(work, name=name),
     )
 
 
@@ -90,7 +91,7 @@ async def test_a_recogniser_that_lags_loses_the_oldest_audio_and_says_how_much(w
     await until(lambda: world.stts and len(world.stts[0].received) >= 1900 * 8)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
-    assert world.stts[0].closed
+    await until(lambda: world.stts[0].closed)
 
 
 async def test_a_recogniser_that_keeps_failing_is_given_up_after_a_few(world: FakeProviders) -> None:
@@ -98,4 +99,4 @@ async def test_a_recogniser_that_keeps_failing_is_given_up_after_a_few(world: Fa
     told: list = []
     await asyncio.wait_for(listener(world, told).run(), 10)
     assert [event.fatal for event in told if isinstance(event, TranscriberFailed)] == [False, False, False, True]
-    assert all(stt.closed for stt in world.stts)
+    await until(lambda: all(stt.closed for stt in world.stts))
