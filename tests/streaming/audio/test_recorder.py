@@ -17,6 +17,7 @@ import pytest
 from agents.providers.base import L16_8K, L16_16K, MULAW_8K, AudioFormat
 from streaming.audio import codecs, recording_files, recording_wav
 from streaming.audio.recorder import Recorder, Recording
+from streaming.audio.recording_clock import SLACK_MS
 from streaming.audio.recording_files import Mark, RecordingError, discard, left_behind, why_broken
 from streaming.audio.recording_wav import Take
 
@@ -88,6 +89,26 @@ def test_peaks_show_where_somebody_speaks(recorder: Recorder) -> None:
     assert len(caller) == len(agent) == 800
     assert caller == [0.0] * 200 + [0.98] * 200 + [0.0] * 400
     assert agent == [0.0] * 800
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        pytest.param([(1, 1000), (180_002, 3_601_000)], id="a gap of an hour"),
+        pytest.param([(1, None), (180_002, None)], id="a number that leaps by an hour"),
+        pytest.param([(None, 0), (None, 1_767_612_345_678)], id="timestamps that turn into those since 1970"),
+        pytest.param([(1, 0), (1, 1_767_612_345_678)], id="a number that comes again, much later"),
+    ],
+)
+def test_no_message_makes_a_recording_much_longer_than_the_call(
+    recorder: Recorder, claims: list[tuple[int | None, int | None]]
+) -> None:
+    recording = recorder.open(CALL, MULAW_8K, wall_ms=0)
+    for number, (chunk, timestamp_ms) in enumerate(claims):
+        recording.caller(loud(0x10), chunk, timestamp_ms, now_ms=number * 20)
+    done = finished(recorder, recording)
+    assert done.duration_ms <= 40 + SLACK_MS
+    assert (done.stereo[:, 0] == value(0x10)).sum() == 2 * FRAME, "what was said is all there"
 
 
 def test_overlapping_agent_audio_later_wins_and_nothing_shifts(recorder: Recorder) -> None:
