@@ -1,7 +1,8 @@
 """The journal: everything that a live call has to say to the database, written by a thread of its own.
 
 Sessions hand in turns, events, usage and their end without waiting. Turns are written at once, events within a
-quarter of a second; what the database does not take is kept in a file under ``VAR_DIR/journal`` and written later.
+quarter of a second; what the database does not take is kept in a file under ``VAR_DIR/journal`` and written later,
+however long that takes: before what is newer of its kind and call, and holding up nothing else.
 """
 
 import asyncio
@@ -11,22 +12,28 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
-import msgspec
 import structlog
-from django.db import DatabaseError, Error, close_old_connections, connections
+from django.db import DataError, Error, IntegrityError, close_old_connections, connections
 
-from streaming.spill import SpillFile, abandoned_spills
+from streaming.backlog import Backlog, Entry, Key, grouped, must_wait
 
 log = structlog.get_logger(__name__)
 
 BATCH_S = 0.25
 HEARTBEAT_S = 3.0
 MAX_QUEUED = 20_000
+# What a batch may spend on a database that fails: pauses before new tries, and the tries with their pauses together.
 RETRY_S = (0.05, 0.25, 1.0)
+BATCH_FAILING_S = 2.0
+# The same for one round through the backlog, and the pauses between rounds: each doubles the last.
+ROUND_FAILING_S = 0.5
+ROUND_FIRST_S = 0.5
+ROUND_LAST_S = 5.0
 
 Row = dict[str, Any]
+End = tuple[int, str]  # a call, and when it was handed in
 
 
 class Store(Protocol):
@@ -48,12 +55,36 @@ class Store(Protocol):
         """Notes that a call's stream has ended."""
 
 
-class Entry(msgspec.Struct, frozen=True):
-    """One thing to write; ``row`` is what the database's row will hold."""
+class _Patience:
+    """What the tries of a batch may cost while they fail: with many calls live, each must not wait out its own.
 
-    kind: Literal["turn", "event", "usage", "ended"]
-    call_id: int
-    row: Row
+    Args:
+        pauses: s before each new try.
+        most_s: of tries and pauses together; a single try may exceed it.
+
+    Attributes:
+        error: name of the last failure.
+    """
+
+    def __init__(self, pauses: Sequence[float], most_s: float) -> None:
+        self.error = ""
+        self._pauses = list(pauses)
+        self._left_s = most_s
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more is to be tried."""
+        return self._left_s <= 0
+
+    def failed(self, error: Exception, took_s: float) -> float | None:
+        """A try has failed; s until the next of the same thing, None when it is to be left for later."""
+        self.error = type(error).__name__
+        self._left_s -= took_s
+        if self.over or not self._pauses:
+            return None
+        pause = self._pauses.pop(0)
+        self._left_s -= pause
+        return pause
 
 
 class Journal:
@@ -67,15 +98,19 @@ class Journal:
 
     def __init__(self, *, store: Store, folder: Path, clock: Callable[[], datetime.datetime]) -> None:
         self._store = store
-        self._folder = folder
         self._clock = clock
         self._changed = threading.Condition()
-        self._queue: deque[tuple[Entry, asyncio.Future[None] | None]] = deque()
+        self._queue: deque[Entry] = deque()
         self._overflow: list[Entry] = []
+        self._overflowing = False
+        self._ends: dict[End, asyncio.Future[None]] = {}
         self._live: frozenset[int] = frozenset()
         self._closing = False
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._spill = SpillFile(folder)
+        self._backlog = Backlog(folder)
+        self._overflowed = Backlog(folder)
+        self._round_s = ROUND_FIRST_S
+        self._round_at = 0.0
         self._threads: list[threading.Thread] = []
         self.spilled = 0
 
@@ -99,7 +134,7 @@ class Journal:
         await loop.run_in_executor(None, writer.join, within)
         if writer.is_alive():
             with self._changed:
-                self._overflow += [entry for entry, _ in self._queue]
+                self._overflow += self._queue
                 self._queue.clear()
                 self._changed.notify_all()
         await loop.run_in_executor(None, spiller.join, 2.0)
@@ -126,49 +161,64 @@ class Journal:
             whether it was written in time.
         """
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        row = {"reason": reason, "normal": normal, "now": self._clock().isoformat()}
-        self._put(Entry("ended", call_id, row), done)
+        now = self._clock().isoformat()
+        self._ends[call_id, now] = done
+        self._put(Entry("ended", call_id, {"reason": reason, "normal": normal, "now": now}))
         finished, _ = await asyncio.wait([done], timeout=within)
+        self._ends.pop((call_id, now), None)
         return bool(finished)
 
     def live(self, call_ids: Iterable[int]) -> None:
         """The calls that get a heartbeat from now on."""
         self._live = frozenset(call_ids)
 
-    def _put(self, entry: Entry, done: asyncio.Future[None] | None = None) -> None:
+    def _end_written(self, end: End) -> None:
+        done = self._ends.pop(end, None)
+        if done is not None and not done.done():
+            done.set_result(None)
+
+    def _put(self, entry: Entry) -> None:
         with self._changed:
-            if len(self._queue) < MAX_QUEUED:
-                self._queue.append((entry, done))
-            else:
-                self._overflow.append(entry)
+            # Once something has overflowed, all that is newer follows it until it is in the backlog.
+            self._overflowing = self._overflowing or len(self._queue) >= MAX_QUEUED
+            (self._overflow if self._overflowing else self._queue).append(entry)
             self._changed.notify_all()
 
     # --- in the writing thread ---------------------------------------------------------------------------------------
 
     def _write_for_ever(self) -> None:
-        self._replay(abandoned_spills(self._folder))
+        try:
+            self._backlog.recover()
+        except OSError:
+            log.exception("journal_backlog_not_taken_over")  # the next start tries again
         beat = 0.0
         while True:
-            batch, closing = self._next_batch(until=beat)
+            if self._backlog and time.monotonic() >= self._round_at:
+                self._write_backlog()
+            batch, closing = self._next_batch(until=min(beat, self._round_at) if self._backlog else beat)
             if batch:
                 self._write(batch)
+            self._take_overflow()
             if closing and not batch:
                 break
             if time.monotonic() >= beat and not closing:
                 self._beat()
                 beat = time.monotonic() + HEARTBEAT_S
+        if self._backlog:
+            self._write_backlog()
+        self._backlog.close()
         connections.close_all()
 
-    def _next_batch(self, *, until: float) -> tuple[list[tuple[Entry, asyncio.Future[None] | None]], bool]:
+    def _next_batch(self, *, until: float) -> tuple[list[Entry], bool]:
         """Waits for entries, or for the moment ``until``; events wait a little for company, turns do not."""
         with self._changed:
-            while not self._queue and not self._closing:
+            while not self._queue and not self._closing and not self._overflow_is_kept:
                 left = until - time.monotonic()
                 if left <= 0:
                     return [], False
                 self._changed.wait(left)
             patience = time.monotonic() + BATCH_S
-            while not self._closing and all(entry.kind in {"event", "usage"} for entry, _ in self._queue):
+            while not self._closing and all(entry.kind in {"event", "usage"} for entry in self._queue):
                 left = patience - time.monotonic()
                 if left <= 0:
                     break
@@ -177,34 +227,55 @@ class Journal:
             self._queue.clear()
             return batch, self._closing
 
-    def _write(self, batch: list[tuple[Entry, asyncio.Future[None] | None]]) -> None:
-        entries = [entry for entry, _ in batch]
-        for group in _grouped(entries):
-            if not self._write_group(group):
-                self._keep(group)
-        for _, done in batch:
-            if done is not None and self._loop is not None and not self._loop.is_closed():
-                self._loop.call_soon_threadsafe(_resolve, done)
-        if self._spill.holds_something and not self._overflow:
-            self._replay([self._spill.close()])
+    def _write(self, batch: list[Entry]) -> None:
+        left = self._write_groups(batch, _Patience(RETRY_S, BATCH_FAILING_S), self._backlog.waiting)
+        if left:
+            if not self._backlog:
+                self._round_at = time.monotonic() + self._round_s
+            self._keep(self._backlog, left)
 
-    def _write_group(self, group: list[Entry]) -> bool:
-        """Writes entries of one call and kind; False when the database would not take them."""
-        for pause in (*RETRY_S, None):
-            close_old_connections()
+    def _write_groups(self, entries: list[Entry], patience: _Patience, waiting: set[Key]) -> list[Entry]:
+        """Writes entries except those behind ``waiting``; returns what is left for later and adds its keys there."""
+        left: list[Entry] = []
+        for group in grouped(entries):
+            rest = group if must_wait(group[0].key, waiting) else self._write_group(group, patience)
+            if rest:
+                waiting.add(rest[0].key)
+                left += rest
+        if left and patience.error:
+            log.error("journal_write_failed", rows=len(left), error=patience.error)
+        return left
+
+    def _write_group(self, group: list[Entry], patience: _Patience) -> list[Entry]:
+        """Writes entries of one key; returns what is left for later. What is refused for good is set aside."""
+        while not patience.over:
+            began = time.monotonic()
             try:
+                close_old_connections()
                 self._store_group(group)
-            except (DatabaseError, Error) as error:
+            except Error as error:
+                if isinstance(error, IntegrityError | DataError):  # the same write would fail for ever
+                    return self._write_one_by_one(group, patience, error)
+                pause = patience.failed(error, time.monotonic() - began)
                 if pause is None:
-                    log.error("journal_write_failed", kind=group[0].kind, rows=len(group), error=type(error).__name__)
-                    return False
+                    return group
                 time.sleep(pause)
-            except Exception:
+            except Exception as error:
                 log.exception("journal_write_impossible", kind=group[0].kind, rows=len(group))
-                return False
+                return self._write_one_by_one(group, patience, error)
             else:
-                return True
-        return False
+                return []
+        return group
+
+    def _write_one_by_one(self, group: list[Entry], patience: _Patience, error: Exception) -> list[Entry]:
+        """Writes what is not at fault of a group that was refused, and sets aside what is."""
+        if len(group) == 1:
+            self._set_aside(group[0], error)
+            return []
+        for position, entry in enumerate(group):
+            if self._write_group([entry], patience):
+                return group[position:]
+        return []
 
     def _store_group(self, group: list[Entry]) -> None:
         first = group[0]
@@ -220,6 +291,8 @@ class Journal:
                 for row in rows:
                     now = datetime.datetime.fromisoformat(row["now"])
                     self._store.stream_ended(call_id=first.call_id, reason=row["reason"], normal=row["normal"], now=now)
+                    if self._loop is not None and not self._loop.is_closed():
+                        self._loop.call_soon_threadsafe(self._end_written, (first.call_id, row["now"]))
 
     def _beat(self) -> None:
         live = sorted(self._live)
@@ -228,18 +301,60 @@ class Journal:
         close_old_connections()
         try:
             self._store.heartbeat(call_ids=live, now=self._clock())
-        except (DatabaseError, Error) as error:
+        except Error as error:
             log.warning("heartbeat_failed", calls=len(live), error=type(error).__name__)
 
     # --- what the database would not take ----------------------------------------------------------------------------
 
-    def _keep(self, entries: list[Entry]) -> None:
+    def _write_backlog(self) -> None:
+        """One round through the backlog, oldest first; what the database still does not take stays for the next."""
+        patience = _Patience((), ROUND_FAILING_S)
+        waiting: set[Key] = set()
+        written = 0
         try:
-            self._spill.write(entries)
+            for part in self._backlog.parts:
+                if patience.over:
+                    break
+                entries = part.file.read(Entry)
+                left = self._write_groups(entries, patience, waiting)
+                if len(left) < len(entries) or not entries:
+                    self._backlog.settle(part, left)
+                written += len(entries) - len(left)
+        except OSError:
+            log.exception("journal_backlog_failed")
+        if written:
+            log.info("journal_backlog_written", rows=written)
+        self._round_s = min(ROUND_LAST_S, self._round_s * 2) if self._backlog else ROUND_FIRST_S
+        self._round_at = time.monotonic() + self._round_s
+
+    def _keep(self, backlog: Backlog, entries: list[Entry]) -> None:
+        try:
+            backlog.append(entries)
         except OSError:
             log.exception("journal_rows_lost", rows=len(entries))
         else:
             self.spilled += len(entries)
+
+    def _set_aside(self, entry: Entry, error: Exception) -> None:
+        try:
+            path = self._backlog.set_aside([entry])
+        except OSError:
+            log.exception("journal_rows_lost", rows=1)
+        else:
+            log.error("journal_row_refused", kind=entry.kind, error=type(error).__name__, kept_in=path.name)
+
+    @property
+    def _overflow_is_kept(self) -> bool:
+        return self._overflowing and not self._overflow
+
+    def _take_overflow(self) -> None:
+        """Puts what has overflowed behind the backlog, once all that is older has been tried and it is in files."""
+        with self._changed:
+            if self._queue or not self._overflow_is_kept:
+                return
+            self._overflowing = False
+            self._backlog.take_over(self._overflowed)
+        self._round_at = 0.0
 
     def _spill_for_ever(self) -> None:
         """Takes what the queue cannot hold, while the writing thread is held up in the database."""
@@ -247,34 +362,16 @@ class Journal:
             with self._changed:
                 while not self._overflow and not self._closing:
                     self._changed.wait()
-                entries, self._overflow = self._overflow, []
+                entries = list(self._overflow)
                 over = self._closing and not self._threads[0].is_alive()
             if entries:
-                self._keep(entries)
+                self._keep(self._overflowed, entries)
                 log.error("journal_overflow_spilled", rows=len(entries))
+                with self._changed:
+                    del self._overflow[: len(entries)]
+                    self._changed.notify_all()
             elif over:
+                self._overflowed.close()
                 return
             elif self._closing:
                 self._threads[0].join(0.05)
-
-    def _replay(self, files: list[Path]) -> None:
-        """Writes the entries of spill files; what the database refuses for good is set aside."""
-        for path in files:
-            entries = SpillFile.read(path, Entry)
-            failed = [entry for group in _grouped(entries) if not self._write_group(group) for entry in group]
-            refused = [entry for entry in failed if not self._write_group([entry])]
-            SpillFile.finish(path, refused)
-            log.info("journal_replayed", rows=len(entries), refused=len(refused))
-
-
-def _grouped(entries: list[Entry]) -> list[list[Entry]]:
-    """Entries of the same call and kind together, groups in the order of their first entry; an end comes last."""
-    groups: dict[tuple[bool, int, str], list[Entry]] = {}
-    for entry in entries:
-        groups.setdefault((entry.kind == "ended", entry.call_id, entry.kind), []).append(entry)
-    return [groups[key] for key in sorted(groups, key=lambda key: key[0])]
-
-
-def _resolve(done: asyncio.Future[None]) -> None:
-    if not done.done():
-        done.set_result(None)

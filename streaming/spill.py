@@ -1,94 +1,120 @@
-"""Files for journal entries that the database did not take: one JSON line each, flushed to disk at once.
+"""A file of journal entries that the database did not take: one JSON line each, on the disk before ``append`` returns.
 
-Written and read by ``streaming.journal`` alone. A file is locked while its writer lives, so that a starting process
+Used by ``streaming.backlog`` alone. A file is locked for as long as a process has it open, so that a starting process
 takes over only what a dead one has left.
 """
 
+import contextlib
 import fcntl
+import json
 import os
-import threading
+import time
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import Self, TypeVar
 
 import msgspec
+import structlog
+
+log = structlog.get_logger(__name__)
 
 T = TypeVar("T", bound=msgspec.Struct)
-_SUFFIX = ".jsonl"
-_REFUSED = ".refused"
+SUFFIX = ".jsonl"
 
 
 class SpillFile:
-    """The file that this process appends to; made with the first entry. Safe to use from several threads.
+    """One locked file. Made by ``create`` or ``take``; readable by its owner only: entries hold what people said."""
 
-    Args:
-        folder: made when missing, readable by the owner only: entries hold what people said.
-    """
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self.path = path
+        self._file = descriptor
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._lock = threading.Lock()
-        self._file: IO[bytes] | None = None
-        self._path: Path | None = None
+    @classmethod
+    def create(cls, folder: Path) -> Self:
+        """A new file in the folder, which is made when missing; names sort by their time. Raises OSError."""
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = folder / f"{time.time_ns():020d}-{uuid.uuid4().hex}{SUFFIX}"
+        return cls(path, _locked(path, os.O_CREAT | os.O_EXCL))
 
-    @property
-    def holds_something(self) -> bool:
-        """Whether entries were written since the last ``close``."""
-        return self._file is not None
+    @classmethod
+    def take(cls, path: Path) -> Self | None:
+        """A file that no living process holds; None when one does, or has just finished it. Raises OSError."""
+        try:
+            descriptor = _locked(path, 0)
+        except (BlockingIOError, FileNotFoundError):
+            return None
+        # Its holder may have put another file in its place between our opening and our locking it.
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                return cls(path, descriptor)
+        os.close(descriptor)
+        return None
 
-    def write(self, entries: Sequence[msgspec.Struct]) -> None:
-        """Appends entries; they are on the disk when it returns. Raises OSError."""
-        with self._lock:
-            if self._file is None:
-                self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-                self._path = self._folder / f"{uuid.uuid4().hex}{_SUFFIX}"
-                self._file = os.fdopen(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb")
-                fcntl.flock(self._file, fcntl.LOCK_EX)
-            self._file.write(b"".join(msgspec.json.encode(entry) + b"\n" for entry in entries))
-            self._file.flush()
-            os.fsync(self._file.fileno())
+    def append(self, entries: Sequence[msgspec.Struct]) -> None:
+        """Adds entries, all or none. Raises OSError."""
+        end = os.fstat(self._file).st_size
+        try:
+            _write(self._file, entries)
+        except OSError:
+            os.ftruncate(self._file, end)  # half a line would spoil the next one
+            raise
 
-    def close(self) -> Path:
-        """Ends the file; its path is free to be read, and the next entry makes a new one."""
-        with self._lock:
-            if self._file is None or self._path is None:
-                raise ValueError("nothing was written")
-            self._file.close()
-            self._file = None
-            return self._path
-
-    @staticmethod
-    def read(path: Path, entry: type[T]) -> list[T]:
-        """The file's entries; a last line that a crash cut short is left out."""
+    def read(self, entry: type[T]) -> list[T]:
+        """The file's entries; a line that a crash cut short is left out. Raises OSError."""
         found: list[T] = []
         decoder = msgspec.json.Decoder(entry)
-        for line in path.read_bytes().splitlines():
+        for number, line in enumerate(self.path.read_bytes().splitlines(), 1):
             try:
                 found.append(decoder.decode(line))
             except msgspec.DecodeError:
-                continue
+                log.warning("spill_line_cut_short", file=self.path.name, line=number)
         return found
 
-    @staticmethod
-    def finish(path: Path, refused: Sequence[msgspec.Struct]) -> None:
-        """Deletes a file that was written to the database; what the database refused stays beside it for a person."""
-        if refused:
-            lines = b"".join(msgspec.json.encode(entry) + b"\n" for entry in refused)
-            kept = path.with_suffix(_REFUSED)
-            kept.touch(mode=0o600)
-            kept.write_bytes(lines)
-        path.unlink(missing_ok=True)
+    def replace(self, entries: Sequence[msgspec.Struct]) -> None:
+        """Puts these entries in the place of the file's, all at once. Raises OSError."""
+        part = self.path.with_suffix(".part")
+        part.unlink(missing_ok=True)  # of a process that died here
+        descriptor = _locked(part, os.O_CREAT | os.O_EXCL)
+        try:
+            _write(descriptor, entries)
+            part.replace(self.path)
+        except OSError:
+            os.close(descriptor)
+            raise
+        os.close(self._file)
+        self._file = descriptor
+
+    def delete(self) -> None:
+        """The database has everything. Raises OSError."""
+        self.path.with_suffix(".part").unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
+        self.close()
+
+    def close(self) -> None:
+        """Leaves the file to another process; not to be used after."""
+        os.close(self._file)
 
 
-def abandoned_spills(folder: Path) -> list[Path]:
-    """Files in the folder that no living process holds."""
-    free = []
-    for path in sorted(folder.glob(f"*{_SUFFIX}")):
-        with path.open("rb") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue
-        free.append(path)
-    return free
+def _locked(path: Path, flags: int) -> int:
+    descriptor = os.open(path, flags | os.O_WRONLY | os.O_APPEND, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _write(descriptor: int, entries: Sequence[msgspec.Struct]) -> None:
+    lines = memoryview(b"".join(_line(entry) for entry in entries))
+    while lines:
+        lines = lines[os.write(descriptor, lines) :]
+    os.fsync(descriptor)
+
+
+def _line(entry: msgspec.Struct) -> bytes:
+    try:
+        return msgspec.json.encode(entry) + b"\n"
+    except UnicodeEncodeError:  # half a character from a provider; the database does not get it either
+        return json.dumps(msgspec.to_builtins(entry), ensure_ascii=False).encode(errors="ignore") + b"\n"
