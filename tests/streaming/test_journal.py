@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
 
@@ -241,6 +242,24 @@ async def test_what_keeps_failing_holds_up_only_its_like_and_the_end_of_its_call
     assert indexes(store) == [7, 0]
 
 
+@pytest.mark.usefixtures("hasty")
+async def test_what_has_been_written_is_no_longer_kept_while_the_rest_waits(
+    journal: Journal, store: FakeStore, tmp_path: Path
+) -> None:
+    failing = {1, 2}
+    outage = Outage(store, hits=lambda kind, call_id: call_id in failing)
+    journal.event(1, {"kind": "once"})
+    journal.event(2, {"kind": "later"})
+    await until(lambda: journal.spilled == 2)
+    failing.remove(1)
+    await until(lambda: store.events)
+    (path,) = (tmp_path / "journal").glob("*.jsonl")
+    await until(lambda: b"once" not in path.read_bytes())
+    assert b"later" in path.read_bytes()
+    outage.over = True
+    await until(lambda: len(store.events) == 2)
+
+
 async def test_a_batch_of_many_calls_waits_out_an_outage_once(
     journal: Journal, store: FakeStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -323,6 +342,35 @@ async def test_an_overfull_queue_goes_to_the_file_while_the_database_hangs(
     await journal.close()
     assert indexes(store) == list(range(31))
     assert names(tmp_path / "journal") == []
+
+
+async def test_what_is_newer_than_an_overflow_is_written_after_it(
+    store: FakeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "MAX_QUEUED", 10)
+    begun: list[int] = []
+    goes_on = threading.Semaphore(0)
+
+    def write_turns(call_id: int, rows: list) -> None:
+        begun.append(len(rows))
+        goes_on.acquire(timeout=5)
+        store.turns.extend(rows)
+
+    store.write_turns = write_turns  # type: ignore[method-assign]
+    journal = Journal(store=store, folder=tmp_path / "journal", clock=now)
+    journal.open()
+    journal.turn(1, {"index": 0})
+    await until(lambda: begun == [1])
+    for number in range(1, 31):
+        journal.turn(1, {"index": number})
+    await until(lambda: journal.spilled == 20)
+    goes_on.release()
+    await until(lambda: begun == [1, 10])
+    journal.turn(1, {"index": 31})
+    goes_on.release(10)
+    await until(lambda: len(store.turns) == 32)
+    await journal.close()
+    assert indexes(store) == list(range(32))
 
 
 @pytest.mark.usefixtures("hasty")
