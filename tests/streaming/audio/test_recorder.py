@@ -413,15 +413,3 @@ def settle(recorder: Recorder) -> None:
     done: Future[None] = Future()
     recorder.submit(lambda: done.set_result(None))
     done.result(10)
-
-
-@pytest.mark.parametrize(
-    ("chunk", "timestamp_ms"), [(180_002, 4_600_000), (None, 1_767_612_345_678), (1, 1_767_612_345_678)]
-)
-def test_no_message_can_claim_a_gap_longer_than_the_call(
-    recorder: Recorder, chunk: int | None, timestamp_ms: int
-) -> None:
-    recording = recorder.open(CALL, MULAW_8K, wall_ms=0)
-    recording.caller(loud(0x10), 1, 0, now_ms=0)
-    recording.caller(loud(0x10), chunk, timestamp_ms, now_ms=20)
-    assert finished(recorder, recording).duration_ms <= 5100
