@@ -12,12 +12,12 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.safestring import SafeString
 from django.utils.timesince import timesince
-from simple_history.admin import SimpleHistoryAdmin
 from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldBooleanSwitchWidget
 
 from agents import accounts, services
+from agents.history import ReadOnlyHistoryAdmin
 from agents.models import ProviderAccount
 
 TEST, FETCH = "test_connection", "fetch_voices"
@@ -85,7 +85,7 @@ class ProviderAccountForm(forms.ModelForm):
 
 
 @admin.register(ProviderAccount)
-class ProviderAccountAdmin(SimpleHistoryAdmin, ModelAdmin):
+class ProviderAccountAdmin(ReadOnlyHistoryAdmin, ModelAdmin):
     """Lists and edits accounts; the tests run after the transaction, which must not wait for a provider."""
 
     form = ProviderAccountForm

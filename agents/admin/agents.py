@@ -12,12 +12,12 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 from django.utils.text import capfirst
-from simple_history.admin import SimpleHistoryAdmin
 from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 
 from agents import changes, drafts, services
 from agents.admin.agent_form import AgentForm, number_fields
+from agents.history import ReadOnlyHistoryAdmin
 from agents.models import Agent, ProviderAccount, Voice
 from agents.spec import AgentSpec
 
@@ -28,7 +28,7 @@ TAB = {"classes": ["tab"]}
 
 
 @admin.register(Agent)
-class AgentAdmin(SimpleHistoryAdmin, ModelAdmin):
+class AgentAdmin(ReadOnlyHistoryAdmin, ModelAdmin):
     """Lists agents and edits drafts; every rule lives in ``agents.drafts`` and ``agents.services``."""
 
     form = AgentForm

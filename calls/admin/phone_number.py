@@ -9,10 +9,10 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 from django.views.decorators.http import require_POST
-from simple_history.admin import SimpleHistoryAdmin
 from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 
+from agents.history import ReadOnlyHistoryAdmin
 from calls import phone
 from calls.addresses import application_urls
 from calls.models import PhoneNumber, PlivoAccount
@@ -22,7 +22,7 @@ CONNECT = "calls_phonenumber_connect"
 
 
 @admin.register(PhoneNumber)
-class PhoneNumberAdmin(SimpleHistoryAdmin, ModelAdmin):
+class PhoneNumberAdmin(ReadOnlyHistoryAdmin, ModelAdmin):
     """Which agent answers which number, and the URLs that Plivo must call for it."""
 
     list_display = ("number", "alias", "agent", "plivo_account", "show_connected")

@@ -7,11 +7,11 @@ from django.contrib import admin, messages
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
-from simple_history.admin import SimpleHistoryAdmin
 from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminPasswordWidget
 
+from agents.history import ReadOnlyHistoryAdmin
 from calls import phone
 from calls.models import PlivoAccount
 from calls.telephony import accounts
@@ -48,13 +48,13 @@ class PlivoAccountForm(forms.ModelForm):
         return data
 
     def moved(self) -> bool:
-        """Whether the id or the address are others than the row's, which a page of the history does not begin with."""
+        """Whether the id or the address are others than the row's."""
         row = PlivoAccount.objects.filter(pk=self.instance.pk).values_list("auth_id", "api_url").first()
         return row is not None and row != (self.cleaned_data.get("auth_id"), self.cleaned_data.get("api_url"))
 
 
 @admin.register(PlivoAccount)
-class PlivoAccountAdmin(SimpleHistoryAdmin, ModelAdmin):
+class PlivoAccountAdmin(ReadOnlyHistoryAdmin, ModelAdmin):
     """Accounts at the carrier; the test runs after the transaction, which must not wait for Plivo."""
 
     form = PlivoAccountForm

@@ -78,15 +78,6 @@ def test_a_stored_token_is_not_sent_to_another_address_or_account(admin_page, ac
     assert (str(row.auth_token), row.test_ok, row.test_message) == ("another-token-4321", None, "")
 
 
-def test_an_older_version_of_an_account_does_not_take_the_token_back_to_its_address(admin_page, account):
-    account.api_url = "https://elsewhere.example.com"
-    account.save()
-    old = account.history.earliest()
-    address = reverse("admin:calls_plivoaccount_simple_history", args=[account.pk, old.pk])
-    admin_page.post(address, form(name=account.name, auth_id=account.auth_id, auth_token="", api_url=old.api_url))
-    assert PlivoAccount.objects.get().api_url == "https://elsewhere.example.com"
-
-
 def test_renaming_an_account_keeps_what_its_test_found(admin_page, account):
     PlivoAccount.objects.update(test_ok=True, test_message="Connected.")
     admin_page.post(account_page(account), form(name="Renamed", auth_token=""))

@@ -1,0 +1,38 @@
+"""The history of what operators edit, as the admin shows it: to be read, never written back.
+
+django-simple-history's page of an older state saves what is posted to it: for whoever may look at the row, and onto
+columns that no form offers, as they were then (which version of an agent is published, whether a key is stored).
+The way back is a published version, or the row's own page, where the rules are.
+"""
+
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.urls import reverse
+from simple_history.admin import SimpleHistoryAdmin
+
+from agents.crypto import UndecryptableError
+
+
+class ReadOnlyHistoryAdmin(SimpleHistoryAdmin):
+    """For the admin of every model with a history, in the place of SimpleHistoryAdmin."""
+
+    object_history_form_template = "admin/older_state.html"
+
+    def revert_disabled(self, _request: HttpRequest, _obj: Any = None) -> bool:
+        """Takes the button away."""
+        return True
+
+    def history_form_view(
+        self, request: HttpRequest, object_id: str, version_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """One older state. It is joined with the row's secret, which a lost key makes unreadable."""
+        if request.method not in {"GET", "HEAD"}:
+            return HttpResponseNotAllowed(["GET", "HEAD"])
+        try:
+            return super().history_form_view(request, object_id, version_id, extra_context)
+        except UndecryptableError as error:
+            messages.error(request, f"This state cannot be shown. {error}, or enter the secret again.")
+        name = f"admin:{self.opts.app_label}_{self.opts.model_name}_history"
+        return HttpResponseRedirect(reverse(name, args=[object_id]))
