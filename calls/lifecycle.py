@@ -75,7 +75,9 @@ def apply(*, call_id: int, facts: Facts, deadline_at: datetime.datetime | None =
         after = merge(before, facts)
         changes = {name: getattr(after, name) for name in FIELDS if getattr(after, name) != row[name]}
         if is_over(after.status):
-            changes["deadline_at"] = None
+            # One that the sweeper has ended without Plivo's facts keeps the time at which they are asked for again.
+            if not is_over(before.status) or after.hangup_code is not None:
+                changes["deadline_at"] = None
         elif deadline_at is not None:
             changes["deadline_at"] = deadline_at
         if not changes:

@@ -1,4 +1,4 @@
-"""Repairs what was lost: ends that no webhook reported, hints that no worker saw, recordings whose host is gone.
+"""Repairs what was lost: ends and recordings that no webhook reported, hints that no worker saw, hosts that are gone.
 
 Run every few seconds by ``calls.tasks.maintenance``; running twice at once, or not for an hour, does no harm. What it
 repairs is counted, since a number that is not zero means that something else is broken.
@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 import redis
 import structlog
 from django.conf import settings
+from django.db import transaction
 from django.db.models import F, Q
 
 from calls import lifecycle, recordings, summaries
-from calls.models import Call, CallSummary, Recording
+from calls.models import Call, CallSummary, PlivoAccount, Recording
 from calls.states import Facts, is_over
 from calls.telephony.accounts import client_for
 from calls.telephony.base import CallRecord, CarrierError
@@ -26,9 +27,14 @@ BATCH = 200  # calls looked at in one sweep
 ASKING_S = 60  # ... unless Plivo is slow: then the rest waits for the next, and what needs no Plivo is still done
 LIVE_SILENCE = datetime.timedelta(seconds=30)  # a session shows a sign of life every few seconds
 ASK_AGAIN = datetime.timedelta(seconds=60)
+RECORD_WITHIN = datetime.timedelta(minutes=2)  # of the moment when Plivo no longer held the call; it states no delay
+# An end without facts asks for them again, at gaps that double.
+FACTS_AFTER = datetime.timedelta(minutes=10)
+FACTS_WITHIN = datetime.timedelta(days=1)
 LONGEST_CALL = datetime.timedelta(hours=24)  # Plivo's hard limit
 SUMMARY_MISSED_WITHIN = datetime.timedelta(days=2)  # an end without a summary's row is seen before, or never
 HOST_RETURNS_WITHIN = datetime.timedelta(hours=1)
+GONE = "gone_at_plivo"
 REDIS_KEY = "parley:sweep"
 
 
@@ -45,7 +51,7 @@ def sweep(*, now: datetime.datetime) -> Due:
     """One round; every change in it is guarded, so that rounds may overlap."""
     due = Due()
     until = time.monotonic() + ASKING_S
-    for call in _overdue(now):
+    for call in [*_overdue(now), *_without_facts(now)]:
         if time.monotonic() > until:
             break
         if _claim(call, now):
@@ -94,6 +100,13 @@ def _overdue(now: datetime.datetime) -> list[Call]:
     return list(found.order_by(F("deadline_at").asc(nulls_first=True), "created_at")[:BATCH])
 
 
+def _without_facts(now: datetime.datetime) -> list[Call]:
+    """Ended calls of which Plivo's record is to be asked for once more."""
+    found = Call.objects.filter(status=Call.Status.ENDED, deadline_at__lt=now)
+    found = found.select_related("plivo_account").defer("plivo_account__auth_token")
+    return list(found.order_by("deadline_at")[:BATCH])
+
+
 def _claim(call: Call, now: datetime.datetime) -> bool:
     """Guarded: of two sweeps that found the same call, one looks into it; should that one die, another does later."""
     unchanged = Call.objects.filter(pk=call.pk, status=call.status, deadline_at=call.deadline_at)
@@ -103,8 +116,10 @@ def _claim(call: Call, now: datetime.datetime) -> bool:
 def _look_into(call: Call, now: datetime.datetime) -> str:
     """Asks Plivo what became of one call, and writes it down; returns the kind of repair."""
     if call.direction == Call.Direction.BROWSER or call.plivo_account is None or not call.plivo_call_uuid:
-        lifecycle.finish(call_id=call.pk, now=now, end_reason=Call.EndReason.SWEPT, ended_at=call.last_seen_at)
+        _end_without_facts(call, now)
         return "ended_unseen"
+    if call.status == Call.Status.ENDED:
+        return _ask_for_facts(call, call.plivo_account, call.plivo_call_uuid, now)
     too_old = call.created_at < now - LONGEST_CALL
     record = None
     try:
@@ -116,11 +131,51 @@ def _look_into(call: Call, now: datetime.datetime) -> str:
         log.warning("plivo not asked", call=str(call.public_id), failure=error.failure.value)
         if not too_old:
             return "asked_in_vain"
-    if record is None:
-        lifecycle.finish(call_id=call.pk, now=now, end_reason=Call.EndReason.SWEPT, ended_at=call.last_seen_at)
-    else:
+    if record is not None:
         lifecycle.apply(call_id=call.pk, facts=_facts(record, ended_at=call.last_seen_at or now))
+    elif too_old or now - _gone_since(call, now) >= RECORD_WITHIN:
+        with transaction.atomic():
+            _end_without_facts(call, now)
+            Call.objects.filter(pk=call.pk, hangup_code=None).update(deadline_at=now + FACTS_AFTER)
+    else:
+        return "record_awaited"
     return "ended_unreported"
+
+
+def _gone_since(call: Call, now: datetime.datetime) -> datetime.datetime:
+    """When Plivo was first seen not to hold the call any more, by its timeline; now, if never before."""
+    noted = call.events.filter(kind=GONE).values_list("at", flat=True).first()
+    if noted is None:
+        lifecycle.note(call=call, kind=GONE, now=now)
+    return noted or now
+
+
+def _end_without_facts(call: Call, now: datetime.datetime) -> None:
+    lifecycle.finish(call_id=call.pk, now=now, end_reason=Call.EndReason.SWEPT, ended_at=call.last_seen_at)
+
+
+def _ask_for_facts(call: Call, account: PlivoAccount, call_uuid: str, now: datetime.datetime) -> str:
+    """Plivo's record of a call that was ended without it; its end takes the place of what was guessed."""
+    without = Call.objects.filter(pk=call.pk, hangup_code=None)
+    guessed = call.ended_at or now
+    record, kind = None, "record_awaited"
+    try:
+        with client_for(account) as plivo:
+            record = plivo.call_record(call_uuid)
+    except CarrierError as error:
+        log.warning("plivo not asked", call=str(call.public_id), failure=error.failure.value)
+        kind = "asked_in_vain"
+    if record is not None:
+        with transaction.atomic():
+            without.update(ended_at=record.ended_at or guessed, deadline_at=None)
+            lifecycle.apply(call_id=call.pk, facts=_facts(record, ended_at=guessed))
+        return "facts_added"
+    age = now - guessed
+    if age < FACTS_WITHIN:
+        without.update(deadline_at=now + age)
+        return kind
+    without.update(deadline_at=None)
+    return "facts_given_up"
 
 
 def _facts(record: CallRecord, *, ended_at: datetime.datetime) -> Facts:

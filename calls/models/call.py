@@ -104,11 +104,7 @@ class Call(models.Model):
             models.Index(fields=["status", "-created_at"], name="call_by_status"),
             models.Index(fields=["from_number"], name="call_by_from"),
             models.Index(fields=["to_number"], name="call_by_to"),
-            models.Index(
-                fields=["deadline_at"],
-                name="call_deadline",
-                condition=~Q(status__in=["ended", "rejected", "cancelled", "not_found"]),
-            ),
+            models.Index(fields=["deadline_at"], name="call_deadline", condition=Q(deadline_at__isnull=False)),
         ]
         permissions = [
             ("listen_call", "Can listen to and download recordings"),
