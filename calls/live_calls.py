@@ -199,7 +199,7 @@ def voice_config(spec: AgentSpec) -> ProviderConfig:
 
 def _context(call: Call, spec: AgentSpec, *, resumed: bool, now: datetime.datetime) -> CallContext:
     assert call.live_at is not None  # noqa: S101  (the only caller has looked)
-    turns = list(Turn.objects.filter(call=call).order_by("index"))
+    turns = list(call.turns.all())
     is_sandbox = call.is_sandbox or _any_sandbox(spec)
     if is_sandbox != call.is_sandbox:
         Call.objects.filter(pk=call.pk).update(is_sandbox=is_sandbox)
@@ -217,7 +217,7 @@ def _context(call: Call, spec: AgentSpec, *, resumed: bool, now: datetime.dateti
         live_at=call.live_at,
         resumed=resumed,
         history=history(turns),
-        next_turn_index=turns[-1].index + 1 if turns else 0,
+        next_turn_index=max((turn.index for turn in turns), default=-1) + 1,
         is_sandbox=is_sandbox,
     )
 

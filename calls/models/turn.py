@@ -6,7 +6,11 @@ from calls.models.call import Call
 
 
 class Turn(models.Model):
-    """One turn. Every ``*_ms`` is an offset from the call's ``live_at``; latencies are differences of them."""
+    """One turn. Every ``*_ms`` is an offset from the call's ``live_at``; latencies are differences of them.
+
+    ``index`` tells the turns of a call apart and says in which order they were written. A turn that was written late,
+    after an outage or beside a second stream, has a high one and still belongs where it began: ``ordering`` is time's.
+    """
 
     class Role(models.TextChoices):
         CALLER = "caller", "Caller"
@@ -39,7 +43,7 @@ class Turn(models.Model):
     interrupted_ms = models.PositiveIntegerField(null=True)
 
     class Meta:
-        ordering = ["call", "index"]
+        ordering = ["call", "started_ms", "index"]
         constraints = [models.UniqueConstraint(fields=["call", "index"], name="turn_index_once_per_call")]
 
     def __str__(self) -> str:

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from agents import services
 from agents.services import AccountError
-from calls import live_calls
+from calls import live_calls, reports, summaries
 from calls.models import Call, CallEvent, Turn, Usage
 from tests import factories
 
@@ -203,9 +203,23 @@ def test_two_sessions_with_the_same_index_lose_no_turn(call):
     live_calls.write_turns(call.pk, late)  # and the journal tries again
     assert texts(call) == [
         (0, "caller", "Hello"),
-        (1, "agent", "From the new stream"),
         (2, "caller", "From the dropped one"),
+        (1, "agent", "From the new stream"),
     ]
+
+
+def test_a_turn_that_was_written_late_stands_where_it_began_for_every_reader(call, now):
+    start(call, now)
+    live_calls.write_turns(call.pk, [turn(0), turn(1, "agent", "Again?", started=9000, heard="Again?")])
+    live_calls.write_turns(call.pk, [turn(1, "agent", "Hi.", started=4000, heard="Hi.")])
+    live_calls.write_turns(call.pk, [turn(0, text="Beside it", started=4000)])
+    context = start(call, now, "s-2")
+    said = ["Hello", "Hi.", "Beside it", "Again?"]
+    assert [message.content for message in context.history] == said
+    assert context.next_turn_index == 4
+    assert [view.turn.text for view in reports.call_page(call).turns] == said
+    lines = summaries.transcript(list(call.turns.all())).splitlines()
+    assert lines == ["Caller: Hello", "Agent: Hi.", "Caller: Beside it", "Agent: Again?"]
 
 
 def test_clashing_turns_within_one_batch_all_find_a_place(call):

@@ -198,7 +198,7 @@ class House:
         """(role, text, heard, started_ms, ended_ms) of each turn."""
         return self.rows(
             "SELECT t.role, t.text, t.heard, t.started_ms, t.ended_ms FROM calls_turn t JOIN calls_call c "
-            'ON c.id = t.call_id WHERE c.plivo_call_uuid = ? ORDER BY t."index"',
+            'ON c.id = t.call_id WHERE c.plivo_call_uuid = ? ORDER BY t.started_ms, t."index"',
             call_uuid,
         )
 
