@@ -15,22 +15,14 @@ from calls import lifecycle
 from calls.addresses import application_urls, without_options
 from calls.models import Call, PhoneNumber, PlivoAccount
 from calls.states import Facts
-from calls.telephony.accounts import client_for, environment_account
+from calls.telephony.accounts import all_accounts, client_for, environment_account
 from calls.telephony.base import Application, CarrierError, Failure
 from calls.telephony.client import PlivoClient
 
 __all__ = [
-    "CarrierError", "Shown", "Synced", "client_for", "connect_number", "environment_account", "hang_up",
-    "number_urls", "sync_numbers", "test_account",
+    "CarrierError", "Synced", "all_accounts", "client_for", "connect_number", "environment_account", "hang_up",
+    "sync_numbers", "test_account",
 ]  # fmt: skip
-
-
-class Shown(msgspec.Struct, frozen=True):
-    """One address for a number's page: where it is entered at Plivo, its method, and the address."""
-
-    label: str
-    method: str
-    url: str
 
 
 class Synced(msgspec.Struct, frozen=True):
@@ -39,16 +31,6 @@ class Synced(msgspec.Struct, frozen=True):
     added: int
     known: int
     gone: int
-
-
-def number_urls(_number: PhoneNumber | None = None) -> list[Shown]:
-    """The addresses that Plivo must call for a number; the same for all, since the called number decides."""
-    urls = application_urls()
-    return [
-        Shown("Answer URL", urls["answer_method"], urls["answer_url"]),
-        Shown("Hangup URL", urls["hangup_method"], urls["hangup_url"]),
-        Shown("Fallback answer URL", urls["fallback_method"], urls["fallback_answer_url"]),
-    ]
 
 
 def test_account(account: PlivoAccount) -> tuple[bool, str]:

@@ -1,5 +1,6 @@
 """Django's settings, all derived from ``config/env.py``; nothing here reads the environment by itself."""
 
+import re
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -39,6 +40,10 @@ CSRF_TRUSTED_ORIGINS = [f"{_public.scheme}://{_public.netloc}"]
 PLIVO_API_URL: str = env("PLIVO_API_URL").rstrip("/")
 PLIVO_AUTH_ID: str = env("PLIVO_AUTH_ID")
 PLIVO_AUTH_TOKEN: str = env("PLIVO_AUTH_TOKEN")
+if PLIVO_AUTH_ID and not re.fullmatch("(MA|SA)[A-Z0-9]{18}", PLIVO_AUTH_ID):
+    raise ImproperlyConfigured("PLIVO_AUTH_ID must be MA or SA and 18 capital letters or digits: see Plivo's console")
+if bool(PLIVO_AUTH_ID) != bool(PLIVO_AUTH_TOKEN):
+    raise ImproperlyConfigured("PLIVO_AUTH_ID and PLIVO_AUTH_TOKEN belong together: set both or neither")
 OPENAI_BASE_URL: str = env("OPENAI_BASE_URL").rstrip("/")
 OPENAI_API_KEY: str = env("OPENAI_API_KEY")
 ELEVENLABS_BASE_URL: str = env("ELEVENLABS_BASE_URL").rstrip("/")

@@ -15,7 +15,7 @@ from unfold.decorators import action, display
 from agents.history import ReadOnlyHistoryAdmin
 from calls import phone
 from calls.addresses import application_urls
-from calls.models import PhoneNumber, PlivoAccount
+from calls.models import PhoneNumber
 from calls.telephony.base import CarrierError
 
 CONNECT = "calls_phonenumber_connect"
@@ -105,11 +105,18 @@ class PhoneNumberAdmin(ReadOnlyHistoryAdmin, ModelAdmin):
         """Shows the button to those who may press it."""
         return super().changelist_view(request, {**(extra_context or {}), "may_fetch": self._may_fetch(request)})
 
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Offers the environment's account, too."""
+        phone.environment_account()
+        return super().add_view(request, form_url, extra_context)
+
     def fetch_view(self, request: HttpRequest) -> HttpResponse:
         """Brings in the numbers of every account."""
         if not self._may_fetch(request):
             raise PermissionDenied
-        accounts = list(PlivoAccount.objects.all())
+        accounts = phone.all_accounts()
         if not accounts:
             messages.warning(request, "There is no Plivo account yet: add one under Connections, Plivo accounts.")
         for account in accounts:

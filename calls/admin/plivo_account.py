@@ -65,6 +65,11 @@ class PlivoAccountAdmin(ReadOnlyHistoryAdmin, ModelAdmin):
     actions_submit_line = ("test_connection",)
     warn_unsaved_form = True
 
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Lists the environment's account from the first look on, so that it can be tested."""
+        accounts.environment_account()
+        return super().changelist_view(request, extra_context)
+
     def get_fieldsets(self, request: HttpRequest, obj: PlivoAccount | None = None) -> Any:
         """The token's field only for those who may change it: to others the admin would show what is stored."""
         fields = ["name", "auth_id", "api_url", "is_sandbox"]

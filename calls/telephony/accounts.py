@@ -8,20 +8,25 @@ from calls.models import PlivoAccount
 from calls.telephony.base import CarrierError, Failure
 from calls.telephony.client import PlivoClient
 
-ENVIRONMENT_NAME = "Plivo (environment)"
-
 
 def environment_account() -> PlivoAccount | None:
     """The account of PLIVO_AUTH_ID and PLIVO_AUTH_TOKEN as a row, made when missing; None when they are unset.
 
-    The row holds no token: it is read from the environment each time, so that changing it there is enough.
+    The row holds no token: it is read from the environment each time, so that changing it there is enough. Another
+    id is another account and another row, since the calls and numbers of the first one keep pointing at that.
     """
-    if not (settings.PLIVO_AUTH_ID and settings.PLIVO_AUTH_TOKEN):
+    auth_id = settings.PLIVO_AUTH_ID
+    if not (auth_id and settings.PLIVO_AUTH_TOKEN):
         return None
-    account, _ = PlivoAccount.objects.get_or_create(
-        auth_id=settings.PLIVO_AUTH_ID, defaults={"name": ENVIRONMENT_NAME, "auth_token": ""}
-    )
+    defaults = {"name": f"{auth_id} (environment)", "auth_token": ""}
+    account, _ = PlivoAccount.objects.get_or_create(auth_id=auth_id, defaults=defaults)
     return account
+
+
+def all_accounts() -> list[PlivoAccount]:
+    """Every account that calls may come by, the environment's included."""
+    environment_account()
+    return list(PlivoAccount.objects.all())
 
 
 def set_token(account: PlivoAccount, token: str) -> None:

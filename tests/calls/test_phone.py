@@ -69,6 +69,40 @@ def test_the_environments_account_is_used_with_the_environments_token(settings, 
     assert phone.test_account(account)[0]
 
 
+FETCH = "/admin/calls/phonenumber/fetch/"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_with_nothing_but_the_environment_an_operator_fetches_the_numbers_and_tests_the_account(
+    admin_page, settings, box
+):
+    settings.PLIVO_AUTH_ID, settings.PLIVO_AUTH_TOKEN = DEMO_AUTH_ID, DEMO_AUTH_TOKEN
+    settings.PLIVO_API_URL = box.url
+    fetched = admin_page.post(FETCH, follow=True).content.decode()
+    assert f"{DEMO_AUTH_ID} (environment): 1 new numbers" in fetched
+    assert PhoneNumber.objects.get().plivo_account.auth_id == DEMO_AUTH_ID
+    PlivoAccount.objects.update(test_ok=None)
+    account = PlivoAccount.objects.get()
+    address = f"/admin/calls/plivoaccount/{account.pk}/change/"
+    form = {"name": account.name, "auth_id": DEMO_AUTH_ID, "auth_token": "", "api_url": ""}
+    tested = admin_page.post(address, form | {"calls_plivoaccount_test_connection": ""}, follow=True).content.decode()
+    assert "Connected to the" in tested
+    assert "from the environment" in tested
+
+
+@pytest.mark.django_db(transaction=True)
+def test_after_the_id_in_the_environment_changed_the_new_account_works_and_the_old_one_says_what_it_lacks(
+    admin_page, settings, box
+):
+    settings.PLIVO_AUTH_ID, settings.PLIVO_AUTH_TOKEN = "MA" + "O" * 18, "the-old-token"
+    settings.PLIVO_API_URL = box.url
+    phone.environment_account()
+    settings.PLIVO_AUTH_ID, settings.PLIVO_AUTH_TOKEN = DEMO_AUTH_ID, DEMO_AUTH_TOKEN
+    fetched = admin_page.post(FETCH, follow=True).content.decode()
+    assert f"{DEMO_AUTH_ID} (environment): 1 new numbers" in fetched
+    assert f"MA{'O' * 18} (environment): The account has no auth token: enter it under Plivo accounts." in fetched
+
+
 @pytest.mark.parametrize("auth_id", [DEMO_AUTH_ID, "MA000000000000000000"])
 def test_the_environments_token_is_never_sent_to_an_address_of_an_account_of_its_own(
     settings, box, monkeypatch, auth_id
@@ -142,17 +176,6 @@ def test_an_application_that_was_deleted_at_plivo_is_made_anew(account, box):
     phone.connect_number(PhoneNumber.objects.get())
     account.refresh_from_db()
     assert account.application_id != "12345678901234567"
-
-
-def test_the_shown_urls_are_those_that_the_application_gets(settings):
-    settings.PUBLIC_URL = "https://parley.example.com"
-    shown = phone.number_urls()
-    assert [(each.label, each.method) for each in shown] == [
-        ("Answer URL", "POST"),
-        ("Hangup URL", "POST"),
-        ("Fallback answer URL", "POST"),
-    ]
-    assert all(each.url.startswith("https://parley.example.com/plivo/") for each in shown)
 
 
 @pytest.mark.parametrize(("fault", "failure"), [("rest_500", Failure.SERVER_ERROR), ("rest_429", Failure.RATE_LIMITED)])

@@ -221,6 +221,16 @@ def test_the_environments_account_counts_and_becomes_a_row_without_its_token(set
     assert (call.plivo_account.auth_id, call.plivo_account.auth_token) == (settings.PLIVO_AUTH_ID, "")
 
 
+def test_another_id_in_the_environment_is_another_account_beside_the_first(settings, number):
+    settings.PLIVO_AUTH_TOKEN = "token-of-the-environment"
+    for count, auth_id in enumerate(("MA" + "E" * 18, "MA" + "F" * 18), start=1):
+        settings.PLIVO_AUTH_ID = auth_id
+        account = factories.PlivoAccountFactory.build(auth_id=auth_id, auth_token=settings.PLIVO_AUTH_TOKEN)
+        assert tags(Carrier(account).ring("+15550001111")) == ["Speak", "Hangup"]
+        assert Call.objects.count() == count
+        assert Call.objects.order_by("-pk").first().plivo_account.auth_id == auth_id
+
+
 def test_a_token_that_cannot_be_decrypted_refuses_and_says_how_to_mend_it(settings, plivo, number):
     settings.ENCRYPTION_KEYS = ["bmV3LWtleS1mb3ItdGVzdHMtb25seS05OTk5OTk5OTk="]
     assert plivo.ring(number.number).status_code == 403

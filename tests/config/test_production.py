@@ -43,6 +43,8 @@ def test_the_deployment_check_finds_nothing(tmp_path):
         ({"ENCRYPTION_KEYS": "hunter2"}, "key 1 of 1 is no Fernet key"),
         ({"STREAM_URL": "ws://voice.example.com"}, "STREAM_URL must begin with wss"),
         ({"STREAM_SIGNATURE": "maybe"}, "must be 'required' or 'token'"),
+        ({"PLIVO_AUTH_ID": "ma" + "1" * 18, "PLIVO_AUTH_TOKEN": "t"}, "PLIVO_AUTH_ID must be MA or SA"),
+        ({"PLIVO_AUTH_TOKEN": "t"}, "set both or neither"),
     ],
 )
 def test_production_refuses_to_start(tmp_path, change, complaint):

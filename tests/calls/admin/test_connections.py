@@ -96,6 +96,13 @@ def test_the_environments_token_serves_its_account_at_the_installations_address_
     assert PlivoAccount.objects.get().api_url == ""
 
 
+def test_the_environments_account_is_listed_and_offered_to_a_number_before_any_webhook_has_come(admin_page, settings):
+    settings.PLIVO_AUTH_ID, settings.PLIVO_AUTH_TOKEN = AUTH_ID, TOKEN
+    for page in ("/admin/calls/plivoaccount/", "/admin/calls/phonenumber/add/"):
+        PlivoAccount.objects.all().delete()
+        assert f"{AUTH_ID} (environment)" in admin_page.get(page).content.decode(), page
+
+
 def test_who_may_only_look_at_an_account_does_not_see_its_token(account):
     html = staff("calls.view_plivoaccount").get(account_page(account)).content.decode()
     assert "Stored token" in html
