@@ -16,6 +16,7 @@ import msgspec
 import structlog
 
 from agents.providers.base import AudioFormat, Clocks, ProviderConfig, TextToSpeech, UsageReport, WordTiming
+from streaming.spoken.form import spoken_form
 from streaming.threads import Overloaded, Worker
 from streaming.voice import speakable, synthesise
 
@@ -39,7 +40,7 @@ class Phrase(msgspec.Struct, frozen=True):
 def phrase_key(text: str, *, config: ProviderConfig, fmt: AudioFormat) -> str:
     """SHA-256 (hex) of everything that decides how the text sounds; the account's key is no part of it."""
     parts = (
-        text,
+        spoken_form(text, config.language).text,
         config.provider,
         config.base_url,
         config.model,

@@ -1,5 +1,6 @@
 """One text through text-to-speech, into the stream's format: used by the speaker on a call and by the phrase cache.
 
+The voice is given the spoken form of the text; the words that come back are the written ones.
 Every wait has a limit a little above the adapter's own clocks, so that a stuck adapter cannot hold a call.
 """
 
@@ -11,6 +12,7 @@ from typing import TypeVar
 from agents.providers.base import AudioFormat, Clocks, SpeechChunk, TextToSpeech, UsageReport
 from agents.providers.errors import ErrorKind, ProviderError
 from streaming.audio.resample import Converter
+from streaming.spoken.form import spoken_form
 
 T = TypeVar("T")
 GRACE_S = 1.0  # the adapter's own clocks come first: they know more about the failure
@@ -25,7 +27,7 @@ def speakable(text: str) -> bool:
 async def synthesise(
     tts: TextToSpeech, text: str, *, fmt: AudioFormat, clocks: Clocks, account: Callable[[UsageReport], None]
 ) -> AsyncGenerator[SpeechChunk, None]:
-    """Speaks ``text``; gives its audio in ``fmt``. To be closed (``aclosing``) when it is left early.
+    """Speaks ``text``; gives its audio in ``fmt``, timed by its words. To be closed (``aclosing``) when left early.
 
     Args:
         clocks: scaled.
@@ -34,12 +36,14 @@ async def synthesise(
     Raises:
         ProviderError: whatever the voice fails of.
     """
+    form = spoken_form(text, tts.config.language)
+    timings = form.timings()
     utterance = tts.utterance()
     converter = Converter(tts.output_format, fmt)
     ended = False
     duration = 0
     try:
-        await _limited(tts, clocks.connect + clocks.first, utterance.say(text))
+        await _limited(tts, clocks.connect + clocks.first, utterance.say(form.text))
         await _limited(tts, clocks.stall, utterance.finish())
         chunks = aiter(utterance.chunks())
         patience = clocks.connect + clocks.first
@@ -56,10 +60,11 @@ async def synthesise(
                     ErrorKind.GARBAGE, provider=tts.config.provider, stage="tts", detail="the audio does not end"
                 )
             if audio or chunk.words:
-                yield SpeechChunk(audio, chunk.words)
+                yield SpeechChunk(audio, timings.take(chunk.words))
         ended = True
-        if rest := converter.flush():
-            yield SpeechChunk(rest)
+        rest, words = converter.flush(), timings.finish()
+        if rest or words:
+            yield SpeechChunk(rest, words)
     finally:
         if not ended:
             await _cancelled(utterance.cancel())
