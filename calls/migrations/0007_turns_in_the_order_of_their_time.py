@@ -6,7 +6,7 @@ from django.db import migrations
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('calls', '0005_what_the_sweep_looks_for'),
+        ('calls', '0006_deadlines_of_ended_calls'),
     ]
 
     operations = [
