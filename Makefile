@@ -2,6 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
+LIFECYCLE := $(addprefix tests/calls/test_,lifecycle.py live_calls.py sweeper.py recording_parts.py) tests/streaming/test_journal.py
 export PYTHONDONTWRITEBYTECODE = 1
 
 .DEFAULT_GOAL := help
@@ -39,8 +40,9 @@ run: setup ## web, stream, worker, beat and Redis on this machine, in the foregr
 migrate: setup ## bring the database up to date
 	@$(BIN)/python manage.py migrate
 
-test: setup-test lint ## lint and every test but the slow ones
+test: setup-test lint ## lint and every test but the slow ones; the life of a call on PostgreSQL too
 	@$(BIN)/pytest -q -n 2 --dist loadgroup -m "not slow"
+	@$(BIN)/python -m tests.with_postgres $(BIN)/pytest -q -n 2 $(LIFECYCLE)
 
 test-slow: setup-test ## the tests that take minutes: real processes killed, unscaled clocks
 	@$(BIN)/pytest -q -m slow --timeout 900

@@ -102,10 +102,8 @@ async def stack(*, codec: str, server: str) -> AsyncIterator[Stack]:
     if not env("REDIS_URL"):
         processes.insert(0, supervisor.Process("redis", supervisor.redis_command(var_dir()), environment))
     roles = supervisor.role_processes(
-        web_port=web_port, stream_port=stream_port, combined=False, environment=environment
+        web_port=web_port, stream_port=stream_port, combined=False, environment=environment, server_name=server
     )
-    for role in roles[:2]:
-        role.command += ["--server", server]
     keeper = supervisor.Supervisor([*processes, *roles], quiet=True)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

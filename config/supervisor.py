@@ -93,10 +93,12 @@ def free_port(preferred: int) -> int:
     raise SupervisorError("No free TCP port on 127.0.0.1")
 
 
-def role_processes(*, web_port: int, stream_port: int, combined: bool, environment: Mapping[str, str]) -> list[Process]:
+def role_processes(
+    *, web_port: int, stream_port: int, combined: bool, environment: Mapping[str, str], server_name: str = "uvicorn"
+) -> list[Process]:
     """Web, stream, worker and beat; web and stream share a process (and ``web_port``) when ``combined``."""
     python = [sys.executable, "-m"]
-    server = [*python, "config.server"]
+    server = [*python, "config.server", "--server", server_name]
     celery = [*python, "celery", "-A", "config"]
     drain = float(env("DRAIN_SECONDS")) + 10
     level = f"--loglevel={env('LOG_LEVEL')}"
@@ -225,7 +227,7 @@ def child_environment(*, web_port: int, stream_port: int, combined: bool) -> dic
     return environment
 
 
-async def run(*, web_port: int, stream_port: int, combined: bool) -> None:
+async def run(*, web_port: int, stream_port: int, combined: bool, server_name: str) -> None:
     """Runs everything until SIGINT or SIGTERM.
 
     Raises:
@@ -235,7 +237,13 @@ async def run(*, web_port: int, stream_port: int, combined: bool) -> None:
     stream_port = web_port if combined else free_port(stream_port)
     environment = child_environment(web_port=web_port, stream_port=stream_port, combined=combined)
     prepare(environment)
-    processes = role_processes(web_port=web_port, stream_port=stream_port, combined=combined, environment=environment)
+    processes = role_processes(
+        web_port=web_port,
+        stream_port=stream_port,
+        combined=combined,
+        environment=environment,
+        server_name=server_name,
+    )
     if not env("REDIS_URL"):
         processes.insert(0, Process("redis", redis_command(var_dir()), environment))
     supervisor = Supervisor(processes)
@@ -263,9 +271,17 @@ def main() -> int:
     parser.add_argument("--web-port", type=int, default=8000)
     parser.add_argument("--stream-port", type=int, default=8001)
     parser.add_argument("--combined", action="store_true", help="web and stream on one port, for a tunnel")
+    parser.add_argument("--server", choices=["uvicorn", "daphne"], default="uvicorn")
     options = parser.parse_args()
     try:
-        asyncio.run(run(web_port=options.web_port, stream_port=options.stream_port, combined=options.combined))
+        asyncio.run(
+            run(
+                web_port=options.web_port,
+                stream_port=options.stream_port,
+                combined=options.combined,
+                server_name=options.server,
+            )
+        )
     except SupervisorError as error:
         print(error, file=sys.stderr)
         return 1

@@ -10,7 +10,6 @@ import json
 import os
 import secrets
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -25,9 +24,11 @@ from websockets.asyncio.client import ClientConnection, connect
 from config.supervisor import free_port
 from sandbox.plivo.signatures import handshake_url, signature_headers
 from sandbox.testing import Control, sandbox_process
+from tests.integration import databases
 
 AUTH_ID = "MATESTHOUSE000000000"
 CALLED = "+14155550100"
+MULAW = "audio/x-mulaw;rate=8000"
 SUPERVISOR = "supervisor"
 FURNISH = """
 import django, json, sys
@@ -54,17 +55,32 @@ class House:
     Attributes:
         control: of the sandbox.
         auth_token: of the sandbox's Plivo account ``AUTH_ID``.
+        codec: content type of the calls' streams.
+        server: what serves, uvicorn or Daphne.
     """
 
-    def __init__(self, var_dir: Path, box_url: str, control: Control, auth_token: str) -> None:
+    def __init__(
+        self,
+        var_dir: Path,
+        box_url: str,
+        control: Control,
+        auth_token: str,
+        *,
+        server: str,
+        database_url: str,
+        codec: str = MULAW,
+    ) -> None:
         self.control = control
+        self.server = server
+        self.codec = codec
         self.box_url = box_url
         self.auth_token = auth_token
         self.var_dir = var_dir
         self.web_port, self.stream_port = free_port(0), free_port(0)
-        unset = dict.fromkeys(("DATABASE_URL", "PRODUCTION", "STREAM_SIGNATURE", "ALLOW_UNSIGNED"), "")
+        unset = dict.fromkeys(("PRODUCTION", "STREAM_SIGNATURE", "ALLOW_UNSIGNED"), "")
         self.environment = os.environ | unset | {
             "VAR_DIR": str(var_dir),
+            "DATABASE_URL": database_url,
             "DJANGO_SETTINGS_MODULE": "config.settings",
             "PUBLIC_URL": f"http://127.0.0.1:{self.web_port}",
             "STREAM_URL": f"ws://127.0.0.1:{self.stream_port}",
@@ -81,10 +97,10 @@ class House:
         """One management command; what it printed."""
         return self._python("manage.py", *arguments, **environment)
 
-    def furnish(self, *, codec: str) -> None:
+    def furnish(self) -> None:
         """The sandbox's agent behind the number that callers ring."""
         wishes = {"box_url": self.box_url, "auth_id": AUTH_ID, "auth_token": self.auth_token, "called": CALLED}
-        self._python("-c", FURNISH, json.dumps(wishes | {"codec": codec}))
+        self._python("-c", FURNISH, json.dumps(wishes | {"codec": self.codec}))
 
     def republish(self, **fields: Any) -> None:
         """Publishes the agent behind the number with these fields changed."""
@@ -105,20 +121,22 @@ class House:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
 
-    async def serve(self, role: str, *, server: str = "uvicorn", port: int = 0) -> None:
+    async def serve(self, role: str, *, server: str = "", port: int = 0) -> None:
         """Starts a server and waits until it answers.
 
         Args:
+            server: another one than the installation's.
             port: where it serves; 0: where the installation's addresses point.
         """
         port = port or (self.stream_port if role == "stream" else self.web_port)
-        command = [sys.executable, "-m", "config.server", "--role", role, "--port", str(port), "--server", server]
+        command = [sys.executable, "-m", "config.server", "--role", role, "--port", str(port)]
+        command += ["--server", server or self.server]
         self._start(role, command)
         await self._answers(role, port)
 
     async def run(self) -> None:
         """All that ``make run`` starts, prepared and answering."""
-        command = [sys.executable, "-m", "config.supervisor"]
+        command = [sys.executable, "-m", "config.supervisor", "--server", self.server]
         command += ["--web-port", str(self.web_port), "--stream-port", str(self.stream_port)]
         self._start(SUPERVISOR, command)
         await self._answers(SUPERVISOR, self.web_port)
@@ -159,9 +177,8 @@ class House:
         return (self.var_dir / f"{role}.log").read_text()
 
     def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
-        """Reads the database from outside."""
-        with contextlib.closing(sqlite3.connect(self.var_dir / "parley.sqlite3", timeout=10)) as database:
-            return database.execute(query, values).fetchall()
+        """Reads the database from outside; see ``databases.read``."""
+        return databases.read(self.environment["DATABASE_URL"], self.var_dir, query, values)
 
     async def ring(self, *steps: Any, **call: Any) -> str:
         """A caller who does these steps rings the agent; the CallUUID."""
@@ -209,9 +226,10 @@ class House:
         return dict(zip(columns, row, strict=True))
 
 
-def start(call_uuid: str) -> str:
+def start(call_uuid: str, codec: str = MULAW) -> str:
     """Plivo's first message."""
-    media = {"encoding": "audio/x-mulaw", "sampleRate": 8000}
+    encoding, rate = codec.split(";rate=")
+    media = {"encoding": encoding, "sampleRate": int(rate)}
     body = {"callId": call_uuid, "streamId": str(uuid.uuid4()), "accountId": AUTH_ID, "tracks": ["inbound"]}
     return json.dumps({"sequenceNumber": 0, "event": "start", "start": body | {"mediaFormat": media}})
 
@@ -227,36 +245,55 @@ async def until(condition: Callable[[], Any], seconds: float, what: str) -> Any:
 
 
 @contextlib.asynccontextmanager
-async def house(folder: Path, *, server: str, codec: str) -> AsyncIterator[House]:
-    """Web and stream servers, furnished; stopped when the block is left."""
-    async with _beside_a_sandbox(folder, [secrets.token_hex(20)]) as built:
+async def house(
+    folder: Path, *, server: str = "uvicorn", codec: str = MULAW, database_url: str = ""
+) -> AsyncIterator[House]:
+    """Web and stream servers, furnished; stopped when the block is left.
+
+    Args:
+        database_url: of an empty PostgreSQL database; empty: SQLite in the folder.
+    """
+    async with _beside_a_sandbox(
+        folder, [secrets.token_hex(20)], server=server, codec=codec, database_url=database_url
+    ) as built:
         await asyncio.to_thread(built.manage, "migrate", "--noinput")
         await asyncio.to_thread(built.manage, "collectstatic", "--noinput")
-        await built.serve("web", server=server)
-        await asyncio.to_thread(built.furnish, codec=codec)
-        await built.serve("stream", server=server)
+        await built.serve("web")
+        await asyncio.to_thread(built.furnish)
+        await built.serve("stream")
         yield built
 
 
 @contextlib.asynccontextmanager
-async def installation(folder: Path, *, auth_tokens: Sequence[str] = (), **environment: str) -> AsyncIterator[House]:
+async def installation(
+    folder: Path,
+    *,
+    auth_tokens: Sequence[str] = (),
+    server: str = "uvicorn",
+    codec: str = MULAW,
+    database_url: str = "",
+    **environment: str,
+) -> AsyncIterator[House]:
     """All processes of ``make run``, a private Redis among them, not furnished; stopped when the block is left.
 
     Args:
         auth_tokens: those that the sandbox knows its Plivo account by; without any, one is made.
+        database_url: of an empty PostgreSQL database; empty: SQLite in the folder.
         environment: variables of this installation.
     """
-    async with _beside_a_sandbox(folder, auth_tokens or [secrets.token_hex(20)]) as built:
+    async with _beside_a_sandbox(
+        folder, auth_tokens or [secrets.token_hex(20)], server=server, codec=codec, database_url=database_url
+    ) as built:
         built.environment |= {"REDIS_URL": ""} | environment
         await built.run()
         yield built
 
 
 @contextlib.asynccontextmanager
-async def _beside_a_sandbox(folder: Path, auth_tokens: Sequence[str]) -> AsyncIterator[House]:
+async def _beside_a_sandbox(folder: Path, auth_tokens: Sequence[str], **kind: str) -> AsyncIterator[House]:
     account = f"{AUTH_ID}:{'+'.join(auth_tokens)}={CALLED.lstrip('+')}"
     async with sandbox_process("--account", account) as box:
-        built = House(folder, box.url, box.control, auth_tokens[0])
+        built = House(folder, box.url, box.control, auth_tokens[0], **kind)
         try:
             yield built
         finally:

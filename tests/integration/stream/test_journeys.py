@@ -3,16 +3,15 @@
 import asyncio
 import datetime
 import time
-from pathlib import Path
 
 import pytest
 
-from tests.integration.house import House, house, until
+from tests.integration.house import House, until
+from tests.integration.stream.conftest import Build
 
-pytestmark = [pytest.mark.journey, pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.journey, pytest.mark.timeout(240), pytest.mark.xdist_group("journeys")]
 
 FINISHES = {"wait_agent_finishes": {"timeout_ms": 20_000}}
-MULAW, L16 = "audio/x-mulaw;rate=8000", "audio/x-l16;rate=8000"
 
 
 def heard_by_now(live_at: str) -> float:
@@ -28,9 +27,8 @@ def recording(built: House, call_id: int) -> tuple | None:
     return rows[0] if rows and rows[0][0] == "ready" else None
 
 
-@pytest.mark.parametrize(("server", "codec"), [("uvicorn", MULAW), ("daphne", L16)])
-async def test_a_caller_books_an_appointment(tmp_path: Path, server: str, codec: str) -> None:
-    async with house(tmp_path, server=server, codec=codec) as built:
+async def test_a_caller_books_an_appointment(build: Build) -> None:
+    async with build() as built:
         call_uuid = await built.ring(FINISHES, {"say": "book"}, FINISHES, {"say": "day"}, FINISHES, "hangup")
         report = await built.control.report(call_uuid, wait="ended", timeout_s=90)
         call = built.call(call_uuid)
@@ -48,8 +46,8 @@ async def test_a_caller_books_an_appointment(tmp_path: Path, server: str, codec:
 
 
 @pytest.mark.slow
-async def test_a_killed_stream_process_costs_a_pause_and_nothing_that_was_said(tmp_path: Path) -> None:
-    async with house(tmp_path, server="uvicorn", codec=MULAW) as built:
+async def test_a_killed_stream_process_costs_a_pause_and_nothing_that_was_said(build: Build) -> None:
+    async with build() as built:
         call_uuid = await built.ring(
             FINISHES, {"say": "book"}, {"silence": 20_000}, {"say": "hours"}, FINISHES, "hangup"
         )
@@ -79,8 +77,9 @@ async def test_a_killed_stream_process_costs_a_pause_and_nothing_that_was_said(t
         assert row[1] > turns[-1][4] - 2000
 
 
-async def test_a_stopping_stream_process_lets_its_calls_end(tmp_path: Path) -> None:
-    async with house(tmp_path, server="uvicorn", codec=MULAW) as built:
+@pytest.mark.slow
+async def test_a_stopping_stream_process_lets_its_calls_end(build: Build) -> None:
+    async with build() as built:
         call_uuid = await built.ring({"silence": 3000}, "hangup")
         await built.control.report(call_uuid, wait="streaming", timeout_s=30)
         started = time.monotonic()

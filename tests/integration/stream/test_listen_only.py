@@ -2,11 +2,11 @@
 
 import asyncio
 import json
-from pathlib import Path
 
 import pytest
 
-from tests.integration.house import House, installation, until
+from tests.integration.house import House, until
+from tests.integration.stream.conftest import Build
 
 pytestmark = [pytest.mark.journey, pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -21,9 +21,9 @@ def recording(built: House, call_id: int) -> tuple[list[list[float]], int] | Non
     return (json.loads(rows[0][0]), rows[0][1]) if rows else None
 
 
-async def test_a_listening_agent_writes_down_the_caller_and_says_nothing(tmp_path: Path) -> None:
-    async with installation(tmp_path) as built:
-        await asyncio.to_thread(built.furnish, codec="audio/x-mulaw;rate=8000")
+async def test_a_listening_agent_writes_down_the_caller_and_says_nothing(install: Build) -> None:
+    async with install() as built:
+        await asyncio.to_thread(built.furnish)
         await asyncio.to_thread(built.republish, mode="listen_only", disclosure=NOTICE, recording_notice="")
         await built.control.request("POST", "providers/reset", {})
         call_uuid = await built.ring(

@@ -8,17 +8,16 @@ import contextlib
 import secrets
 import uuid
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from tests.integration.house import House, house, start, until
+from tests.integration.house import House, start, until
+from tests.integration.stream.conftest import Build
 
-pytestmark = [pytest.mark.journey, pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.journey, pytest.mark.timeout(120), pytest.mark.xdist_group("journeys")]
 
-MULAW = "audio/x-mulaw;rate=8000"
 REFUSED_AT_THE_DOOR = 403
 POLICY = 1008
 TOO_BIG = {"uvicorn": 1009, "daphne": 1006}  # Daphne cuts the connection
@@ -69,9 +68,8 @@ async def connections(built: House) -> int:
     return len((await built.control.request("GET", "providers/ledger"))["entries"])
 
 
-@pytest.mark.parametrize("server", ["uvicorn", "daphne"])
-async def test_every_stranger_is_refused_and_opens_nothing_at_a_provider(tmp_path: Path, server: str) -> None:
-    async with house(tmp_path, server=server, codec=MULAW) as built:
+async def test_every_stranger_is_refused_and_opens_nothing_at_a_provider(build: Build, record_property) -> None:
+    async with build() as built:
         ours, token = await built.announce()
         theirs, other_token = await built.announce()
         before = await connections(built)
@@ -82,12 +80,12 @@ async def test_every_stranger_is_refused_and_opens_nothing_at_a_provider(tmp_pat
             Stranger("an unknown token", secrets.token_hex(16), REFUSED_AT_THE_DOOR, "token_unknown"),
             Stranger("a web page", token, REFUSED_AT_THE_DOOR, "origin", headers={"Origin": "https://evil.example"}),
             Stranger("no signature", token, REFUSED_AT_THE_DOOR, "signature_missing_headers", signed=False),
-            Stranger("another call's token", other_token, POLICY, "token_wrong_call", start(ours)),
-            Stranger("a wrong call", token, POLICY, "token_wrong_call", start(str(uuid.uuid4()))),
-            Stranger("no call", token, POLICY, "token_wrong_call", start("")),
+            Stranger("another call's token", other_token, POLICY, "token_wrong_call", start(ours, built.codec)),
+            Stranger("a wrong call", token, POLICY, "token_wrong_call", start(str(uuid.uuid4()), built.codec)),
+            Stranger("no call", token, POLICY, "token_wrong_call", start("", built.codec)),
             Stranger("no start", token, POLICY, "no_start"),
             Stranger("binary first", token, POLICY, "no_start", b"\x00" * 160),
-            Stranger("65 KB first", token, TOO_BIG[server], "no_start", "x" * 66_000),
+            Stranger("65 KB first", token, TOO_BIG[built.server], "no_start", "x" * 66_000),
         ]  # fmt: skip
         ends = {stranger.name: await visit(built, stranger) for stranger in strangers}
         assert ends == {stranger.name: stranger.ends for stranger in strangers}
@@ -103,15 +101,19 @@ async def test_every_stranger_is_refused_and_opens_nothing_at_a_provider(tmp_pat
 
         # The same door opens for Plivo; a token that was used then opens nothing for another call.
         async with built.knock(token) as plivo:
-            await plivo.send(start(ours))
+            await plivo.send(start(ours, built.codec))
             assert "playAudio" in await asyncio.wait_for(plivo.recv(), 10)
             plivo.transport.abort()
         await until(lambda: built.rows("SELECT uses FROM calls_streamtoken ORDER BY id") == [(1,), (0,)], 5, "no use")
         opened = await connections(built)
         assert opened > 0
-        for call_uuid in (theirs, str(uuid.uuid4())):
-            again = Stranger("a used token", token, POLICY, "token_wrong_call", start(call_uuid))
-            assert await visit(built, again) == POLICY
+        late = [
+            Stranger("a used token", token, POLICY, "token_wrong_call", start(call_uuid, built.codec))
+            for call_uuid in (theirs, str(uuid.uuid4()), "")
+        ]
+        assert [await visit(built, stranger) for stranger in late] == [stranger.ends for stranger in late]
         assert await connections(built) == opened
         assert built.rows("SELECT uses FROM calls_streamtoken ORDER BY id") == [(1,), (0,)]
         assert "Traceback" not in built.log("stream") + built.log("web")
+        record_property("strangers refused", len(strangers) + len(late))
+        record_property("provider connections opened for them", await connections(built) - opened)

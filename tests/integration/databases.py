@@ -1,0 +1,49 @@
+"""A house's database read from outside, and empty PostgreSQL databases for houses that want one."""
+
+import contextlib
+import secrets
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.types.string import TextLoader
+
+from config.databases import database
+
+AS_SQLITE_HAS_THEM = ("jsonb", "timestamptz", "uuid")  # as text
+
+
+def read(url: str, var_dir: Path, query: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+    """Rows of a query with ``?`` for values; JSON and times (in UTC) come as text from either database.
+
+    Args:
+        url: ``DATABASE_URL``; empty: SQLite in ``var_dir``.
+    """
+    if not url:
+        with contextlib.closing(sqlite3.connect(var_dir / "parley.sqlite3", timeout=10)) as file:
+            return file.execute(query, values).fetchall()
+    with _connect(url) as server:
+        for kind in AS_SQLITE_HAS_THEM:
+            server.adapters.register_loader(kind, TextLoader)
+        return server.execute(query.replace("?", "%s"), values).fetchall()
+
+
+def create(server_url: str) -> str:
+    """``DATABASE_URL`` of a new empty database at the PostgreSQL server."""
+    name = f"house_{secrets.token_hex(6)}"
+    with _connect(server_url) as server:
+        server.execute(f"CREATE DATABASE {name}")
+    return f"{server_url.rpartition('/')[0]}/{name}"
+
+
+def _connect(url: str) -> psycopg.Connection[tuple[Any, ...]]:
+    to = database(url, Path())
+    return psycopg.connect(
+        host=to["HOST"],
+        dbname=to["NAME"],
+        user=to["USER"],
+        options="-c timezone=UTC",
+        connect_timeout=5,
+        autocommit=True,
+    )
