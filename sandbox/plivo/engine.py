@@ -127,13 +127,11 @@ class _Conversation:
         first = call.faults.recording_before_hangup
         if first is None:
             first = exchange.random.random() < 0.5 and bool(ours)
-        jobs = [self._send_hangup(), self._announce(ours)]
         if first and ours:
-            jobs.reverse()
-            for job in jobs:
-                await job
+            await self._announce(ours)
+            await self._send_hangup()
         else:
-            await asyncio.gather(*jobs)
+            await asyncio.gather(self._send_hangup(), self._announce(ours))
         call.state = "closed"
         call.closed.set()
 

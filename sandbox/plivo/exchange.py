@@ -44,6 +44,7 @@ class Settings:
     answer_after_s: float = 2.0  # *, counted from the ring
     after_xml_s: float = 2.0  # *, until a call without further XML ends while a stream still runs
     recording_after_s: float = 3.0  # *
+    cdr_after_s: float = 5.0  # *, from the end of a call until its detail record can be read
     stream_retry_s: float = 1.0  # *
     stream_connect_timeout_s: float = 10.0
     answer_read_ms: int = 15000

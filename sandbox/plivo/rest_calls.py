@@ -248,7 +248,7 @@ async def list_calls(request: Request) -> Result:
         return Result(200, {"calls": [call.uuid for call in mine if call.state in states]})
     if status not in (None, ""):
         raise ApiError(400, "status must be live or queued")
-    done = [call for call in reversed(mine) if call.state in ("ended", "closed") and matches(request, call)]
+    done = [call for call in reversed(mine) if _has_record(request, call) and matches(request, call)]
     return paged(request, [cdr(call) for call in done])
 
 
@@ -273,9 +273,16 @@ async def show_call(request: Request) -> Result:
                 "to": call.to_number,
             },
         )
-    if not ended:
+    if not _has_record(request, call):
         raise ApiError(404, "not found")
     return Result(200, cdr(call))
+
+
+def _has_record(request: Request, call: Call) -> bool:
+    """Detail records come some seconds after the end."""
+    settings = request.exchange.settings
+    after = dt.timedelta(seconds=settings.cdr_after_s * settings.time_scale)
+    return call.ended_at is not None and dt.datetime.now(dt.UTC) >= call.ended_at + after
 
 
 def add_routes(app: web.Application) -> None:

@@ -29,6 +29,7 @@ def test_a_call_whose_stream_never_opens_is_tried_four_times_then_let_go_with_an
 
 
 def test_a_running_call_is_found_hung_up_and_then_has_its_record(box, rented):
+    box.settings(cdr_after_s=0)
     call_uuid = box.inbound_call(DEMO_NUMBER, script=SILENT, faults={"connect_delay_ms": 20_000})
     box.report(call_uuid, wait="answered")
     call = Call.objects.get(plivo_call_uuid=call_uuid)

@@ -17,11 +17,55 @@ HANGS_UP = {"steps": [{"silence": {"ms": 1200}}, "hangup"]}
 STREAM_OPENS_LATE = {"connect_delay_ms": 500_000}  # the caller is gone by then
 
 
+@pytest.fixture
+def records_at_once(box):
+    box.settings(cdr_after_s=0)
+
+
+def lost(box, *, cdr_after_s):
+    """A call whose hang-up is not reported, and whose record Plivo has after so many (scaled) seconds."""
+    box.settings(cdr_after_s=cdr_after_s)
+    call_uuid = box.inbound_call(DEMO_NUMBER, script=HANGS_UP, faults=STREAM_OPENS_LATE | {"webhook_lost": ["Hangup"]})
+    box.report(call_uuid, wait="ended")
+    return Call.objects.get(plivo_call_uuid=call_uuid)
+
+
+def test_a_record_that_is_late_is_waited_for_before_the_call_ends(box, rented):
+    call = lost(box, cdr_after_s=1_000_000)
+    late = call.deadline_at + SECOND
+    assert sweeper.sweep(now=late).repaired == {"record_awaited": 1}
+    assert Call.objects.get().status == "answered"
+    box.settings(cdr_after_s=0)
+    assert sweeper.sweep(now=late + sweeper.ASK_AGAIN + SECOND).repaired == {"ended_unreported": 1}
+    call.refresh_from_db()
+    assert (call.status, call.hangup_code, call.outcome, call.deadline_at) == ("ended", 4000, "completed", None)
+
+
+def test_a_record_that_comes_after_minutes_is_added_to_the_call_that_was_ended_without_it(box, rented):
+    call = lost(box, cdr_after_s=1_000_000)
+    now = call.deadline_at
+    while call.status != "ended":
+        now += sweeper.ASK_AGAIN + SECOND
+        sweeper.sweep(now=now)
+        call.refresh_from_db()
+    assert (call.hangup_code, call.duration_s, call.end_reason) == (None, None, "swept")
+    assert now - call.created_at < datetime.timedelta(minutes=6)
+    box.settings(cdr_after_s=0)
+    assert sweeper.sweep(now=now + sweeper.FACTS_AFTER + SECOND).repaired == {"facts_added": 1}
+    with phone.client_for(rented.plivo_account) as client:
+        record = client.call_record(call.plivo_call_uuid)
+    call.refresh_from_db()
+    assert (call.hangup_code, call.hangup_source) == (4000, record.hangup_source)
+    assert (call.duration_s, call.ended_at, call.carrier_cost) == (record.duration_s, record.ended_at, record.cost)
+    assert CallSummary.objects.count() == 1
+
+
+@pytest.mark.usefixtures("records_at_once")
 @pytest.mark.parametrize(
-    "lost", [["Hangup"], ["Hangup", "Redirect", "stream"]], ids=["the hang-up", "all but the ring"]
+    "never", [["Hangup"], ["Hangup", "Redirect", "stream"]], ids=["the hang-up", "all but the ring"]
 )
-def test_a_call_whose_hang_up_was_never_reported_ends_with_the_facts_of_plivos_record(box, rented, lost):
-    call_uuid = box.inbound_call(DEMO_NUMBER, script=HANGS_UP, faults=STREAM_OPENS_LATE | {"webhook_lost": lost})
+def test_a_call_whose_hang_up_was_never_reported_ends_with_the_facts_of_plivos_record(box, rented, never):
+    call_uuid = box.inbound_call(DEMO_NUMBER, script=HANGS_UP, faults=STREAM_OPENS_LATE | {"webhook_lost": never})
     report = box.report(call_uuid, wait="ended")
     call = Call.objects.get(plivo_call_uuid=call_uuid)
     assert call.status == "answered"
@@ -42,6 +86,7 @@ def test_a_call_whose_hang_up_was_never_reported_ends_with_the_facts_of_plivos_r
     assert sweeper.sweep(now=timezone.now() + datetime.timedelta(days=2)).repaired == {}
 
 
+@pytest.mark.usefixtures("records_at_once")
 def test_a_call_that_plivo_still_holds_is_left_to_itself_until_it_is_over(box, rented):
     faults = STREAM_OPENS_LATE | {"webhook_lost": ["Hangup"]}
     call_uuid = box.inbound_call(DEMO_NUMBER, script={"steps": ["wait_hangup"]}, faults=faults)
@@ -57,6 +102,7 @@ def test_a_call_that_plivo_still_holds_is_left_to_itself_until_it_is_over(box, r
     assert Call.objects.get().hangup_source == "Caller"
 
 
+@pytest.mark.usefixtures("records_at_once")
 def test_a_hang_up_that_comes_after_the_sweeper_has_ended_the_call_adds_to_it_and_takes_nothing_away(box, rented):
     call_uuid = box.inbound_call(
         DEMO_NUMBER, script=HANGS_UP, faults=STREAM_OPENS_LATE | {"webhook_delay_ms": {"Hangup": 200_000}}

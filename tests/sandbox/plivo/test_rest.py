@@ -67,7 +67,22 @@ async def test_another_accounts_path_is_refused(line):
         assert reply.status == 401
 
 
+async def test_a_detail_record_is_there_some_seconds_after_the_end_and_not_before(client, peer, line):
+    await line.control.settings(cdr_after_s=1_000_000)
+    uuid = await dialled(client, peer, line, hangup_url=f"{peer.url}/hangup")
+    await do(client.calls.hangup, uuid)
+    await line.control.report(uuid, wait="ended")
+    for look in (client.calls.get, client.live_calls.get):
+        with pytest.raises(exceptions.ResourceNotFoundError):
+            await do(look, uuid)
+    assert (await do(client.calls.list)).objects == []
+    await line.control.settings(cdr_after_s=0)
+    assert (await do(client.calls.get, uuid)).call_uuid == uuid
+    assert len((await do(client.calls.list)).objects) == 1
+
+
 async def test_a_call_is_made_listed_hung_up_and_found_in_the_records(client, peer, line):
+    await line.control.settings(cdr_after_s=0)
     uuid = await dialled(client, peer, line, hangup_url=f"{peer.url}/hangup", ring_url=f"{peer.url}/ring")
     assert (await do(client.live_calls.list_ids)).calls == [uuid]
     live = await do(client.live_calls.get, uuid)
