@@ -8,6 +8,7 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 
+from calls import recordings
 from calls.hints import hint
 from calls.models import Call, CallEvent, CallSummary
 from calls.states import FIELDS, Facts, State, is_over, merge
@@ -106,4 +107,5 @@ def note(*, call: Call, kind: str, now: datetime.datetime, data: dict[str, Any] 
 
 def _after_end(call_id: int) -> None:
     CallSummary.objects.get_or_create(call_id=call_id)
+    recordings.expect_plivo_recording(call_id=call_id)
     transaction.on_commit(lambda: hint("calls.tasks.post_call.after_call", call_id))

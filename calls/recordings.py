@@ -1,7 +1,8 @@
-"""Recordings in Storage, and Plivo's own: noted when its callback comes, fetched, checked and stored afterwards.
+"""Recordings in Storage, and Plivo's own: expected from the call's end on, noted, fetched, checked and stored.
 
-The webhooks call ``note_plivo_recording``, the post-call task fetches; ours are in ``recording_parts``. A file is READY
-only when it is whole in Storage, with its length and hash beside it.
+The webhooks call ``note_plivo_recording``, the sweeper looks for what no webhook has announced, the post-call task
+fetches; ours are in ``recording_parts``. A file is READY only when it is whole in Storage, with its length and hash
+beside it.
 """
 
 import datetime
@@ -16,15 +17,17 @@ import httpx
 import structlog
 from django.conf import settings
 from django.core.files import File
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from agents.crypto import UndecryptableError
 from calls.models import Call, PlivoAccount, Recording
-from calls.telephony.accounts import auth_token
+from calls.telephony.accounts import auth_token, client_for
+from calls.telephony.base import CarrierError, CarrierRecording
 
 log = structlog.get_logger(__name__)
 
 FETCH_DELAYS_S = (5, 30, 120, 600, 3600, 6 * 3600)  # Plivo states no delay between callback and file
+LOOK_DELAYS_S = (60, 300, 1800, 6 * 3600)  # after the call's end, then after each look at Plivo's list
 MAX_PLIVO_BYTES = 512 * 1024 * 1024  # 24 h, Plivo's longest call, as MP3 at 32 kbit/s stays below it
 PLIVO_MEDIA_HOSTS = {"media.plivo.com", "api.plivo.com"}
 
@@ -38,7 +41,7 @@ class FetchError(Exception):
 
 
 def note_plivo_recording(*, call: Call, recording_id: str, url: str, duration_ms: str, now: datetime.datetime) -> None:
-    """Takes over what a recording callback says; the file is due to be fetched at once.
+    """Takes over what a recording callback, or Plivo's list, says; the file is due to be fetched at once.
 
     Args:
         duration_ms: as Plivo sends it: text such as "7560.00000", or -1 in the callback of a beginning recording.
@@ -46,22 +49,82 @@ def note_plivo_recording(*, call: Call, recording_id: str, url: str, duration_ms
     duration = _milliseconds(duration_ms)
     if not recording_id or not url or duration < 0:
         return
-    Recording.objects.get_or_create(
-        call=call,
-        source=Recording.Source.PLIVO,
-        defaults={
-            "status": Recording.Status.PENDING,
-            "plivo_recording_id": recording_id[:64],
-            "plivo_url": url[:500],
-            "duration_ms": duration,
-            "next_attempt_at": now,
-        },
-    )
+    columns = {
+        "status": Recording.Status.PENDING,
+        "plivo_recording_id": recording_id[:64],
+        "plivo_url": url[:500],
+        "duration_ms": duration,
+        "next_attempt_at": now,
+    }
+    row, created = Recording.objects.get_or_create(call=call, source=Recording.Source.PLIVO, defaults=columns)
+    if not created:
+        _unannounced().filter(pk=row.pk).update(**columns, attempts=0, error="")
+
+
+def expect_plivo_recording(*, call_id: int) -> None:
+    """Notes that Plivo was asked to record a call that is over now, lest a lost callback lose the recording."""
+    asked = Call.objects.filter(pk=call_id, streams__gt=0, agent_version__config__plivo_record=True)
+    ended_at = asked.values_list("ended_at", flat=True).first()
+    if ended_at is not None:
+        look_at = ended_at + datetime.timedelta(seconds=LOOK_DELAYS_S[0])
+        Recording.objects.get_or_create(
+            call_id=call_id,
+            source=Recording.Source.PLIVO,
+            defaults={"status": Recording.Status.PENDING, "next_attempt_at": look_at},
+        )
+
+
+def unannounced_recordings(now: datetime.datetime) -> list[Recording]:
+    """Those that Plivo was asked to make, has not announced, and is to be asked about now; longest overdue first."""
+    due = _unannounced().filter(status=Recording.Status.PENDING, next_attempt_at__lte=now)
+    # A token that cannot be decrypted is met when its own account is asked, not by everybody's query.
+    due = due.select_related("call__plivo_account").defer("call__plivo_account__auth_token")
+    return list(due.order_by("next_attempt_at")[:100])
+
+
+def look_for_plivo_recording(recording: Recording, *, now: datetime.datetime) -> str:
+    """Asks Plivo for a recording that it has not announced; returns the kind of repair, "" when another has asked.
+
+    After the last look the row says that there is none; a callback that comes all the same is still believed.
+    """
+    call, looks = recording.call, recording.attempts + 1
+    last = looks >= len(LOOK_DELAYS_S)
+    row = _unannounced().filter(pk=recording.pk, status=Recording.Status.PENDING)
+    later = now + datetime.timedelta(seconds=LOOK_DELAYS_S[min(looks, len(LOOK_DELAYS_S) - 1)])
+    if not row.filter(attempts=recording.attempts).update(attempts=looks, next_attempt_at=later):
+        return ""
+    error = "Plivo has no recording of this call." if last else "Plivo has not listed it yet"
+    try:
+        found = _listed(call)
+    except CarrierError as failure:
+        log.warning("plivo not asked", call=str(call.public_id), failure=failure.failure.value)
+        found, error = None, f"Plivo could not be asked for it. {failure.message}"
+    if found is not None:
+        note_plivo_recording(
+            call=call, recording_id=found.recording_id, url=found.url, duration_ms=found.duration_ms, now=now
+        )
+        return "recording_found"
+    row.update(error=error[:300], status=Recording.Status.FAILED if last else Recording.Status.PENDING)
+    return "recording_missing" if last else "recording_awaited"
+
+
+def _listed(call: Call) -> CarrierRecording | None:
+    """The longest recording of a call that Plivo lists. Raises CarrierError."""
+    if call.plivo_account is None or not call.plivo_call_uuid:
+        return None
+    with client_for(call.plivo_account) as plivo:
+        listed = plivo.recordings(call.plivo_call_uuid)
+    whole = [item for item in listed if item.recording_id and item.url and _milliseconds(item.duration_ms) >= 0]
+    return max(whole, key=lambda item: _milliseconds(item.duration_ms), default=None)
+
+
+def _unannounced() -> QuerySet[Recording]:
+    return Recording.objects.filter(source=Recording.Source.PLIVO, plivo_url="")
 
 
 def due_plivo_recordings(now: datetime.datetime) -> list[str]:
     """Ids of Plivo recordings that are to be fetched now."""
-    due = Recording.objects.filter(status=Recording.Status.PENDING, next_attempt_at__lte=now)
+    due = Recording.objects.filter(status=Recording.Status.PENDING, next_attempt_at__lte=now).exclude(plivo_url="")
     return [str(pk) for pk in due.values_list("pk", flat=True)[:100]]
 
 

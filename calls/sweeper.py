@@ -56,6 +56,11 @@ def sweep(*, now: datetime.datetime) -> Due:
             break
         if _claim(call, now):
             due.repaired[_look_into(call, now)] += 1
+    for recording in recordings.unannounced_recordings(now):
+        if time.monotonic() > until:
+            break
+        if kind := recordings.look_for_plivo_recording(recording, now=now):
+            due.repaired[kind] += 1
     due.repaired["summary_created"] += _create_missing_summaries(now)
     due.repaired["recording_given_up"] += _give_up_recordings(now)
     due.repaired = +due.repaired  # without the zeros

@@ -3,15 +3,17 @@
 Over real HTTP in both directions; the sweep and the task run here as a worker would run them.
 """
 
+import datetime
 import hashlib
 import io
 import wave
 
 import numpy as np
 import pytest
+from django.test import Client
 from django.utils import timezone
 
-from calls import answers, recordings
+from calls import answers, recordings, sweeper
 from calls.models import EdgeRefusal, Recording
 from calls.tasks import maintenance, post_call
 from tests import factories
@@ -87,6 +89,38 @@ def test_plivos_recording_of_a_call_is_asked_for_announced_fetched_and_stored(bo
     maintenance.sweep_calls()
     assert Recording.objects.values("attempts", "status").get() == {"attempts": 1, "status": "ready"}
     assert not EdgeRefusal.objects.exists()
+
+
+def test_a_recording_whose_callback_was_lost_is_found_in_plivos_list_fetched_and_stored(box, recorded):
+    call_uuid = box.inbound_call(DEMO_NUMBER, script=HEARD, faults={"webhook_lost": ["Record"]})
+    report = box.report(call_uuid, wait="ended")
+    call = ended(call_uuid)
+    (told,) = report["recordings"]
+    maintenance.sweep_calls()
+    row = call.recordings.get()
+    assert (row.status, row.plivo_url) == ("pending", "")  # it may still be announced
+    late = call.ended_at + datetime.timedelta(seconds=recordings.LOOK_DELAYS_S[0])
+    due = sweeper.sweep(now=late)
+    assert (due.repaired, due.recordings) == ({"recording_found": 1}, [str(row.pk)])
+    assert recordings.fetch_plivo_recording(recording_id=str(row.pk), now=late)
+    row.refresh_from_db()
+    assert (row.status, row.plivo_recording_id) == ("ready", told["RecordingID"])
+    caller, _, length_ms = samples(row.file.read())
+    assert abs(caller.astype(int)).max() > 1000
+    assert abs(length_ms - row.duration_ms) <= 40
+
+
+def test_a_recording_that_plivo_has_not_is_asked_for_some_hours_and_its_absence_then_shown(box, recorded):
+    box.settings(recording_after_s=100_000)
+    call_uuid = box.inbound_call(DEMO_NUMBER, script=HEARD, faults={"recording_before_hangup": False})
+    call = ended(call_uuid)
+    kinds = [sweeper.sweep(now=call.ended_at + datetime.timedelta(days=day)).repaired for day in range(1, 6)]
+    assert kinds == [*[{"recording_awaited": 1}] * 3, {"recording_missing": 1}, {}]
+    operator = factories.UserFactory(is_superuser=True)
+    client = Client()
+    client.force_login(operator)
+    page = client.get(f"/admin/calls/call/{call.pk}/change/").content.decode()
+    assert "Plivo: Plivo has no recording of this call." in page
 
 
 def test_a_recording_is_as_long_as_the_document_asked_for(box, recorded, monkeypatch):

@@ -3,16 +3,22 @@
 import datetime
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
+from unittest.mock import MagicMock
 
 import pytest
 
-from calls import recordings
+from calls import lifecycle, recordings
 from calls.models import Call, PlivoAccount, Recording
+from calls.states import Facts
+from calls.telephony.base import CarrierError, CarrierRecording, Failure
+from tests import factories
 from tests.calls.test_recording_views import wav
 
 pytestmark = pytest.mark.db
 
 NOW = datetime.datetime(2026, 3, 1, 12, tzinfo=datetime.UTC)
+SECOND, MINUTE, HOUR = (datetime.timedelta(seconds=s) for s in (1, 60, 3600))
 AUTH_ID = "MA" + "A" * 18
 
 
@@ -70,6 +76,106 @@ def url_of(media, path="/r1.wav"):
 def test_the_callback_of_a_beginning_recording_is_no_file(call):
     recordings.note_plivo_recording(call=call, recording_id="r1", url="https://x", duration_ms="-1", now=NOW)
     assert not Recording.objects.exists()
+
+
+@pytest.fixture
+def recorded(db):
+    """A call that Plivo was asked to record, and whose end has been reported."""
+    agent = factories.AgentFactory(plivo_record=True)
+    call = factories.CallFactory(phone_number__agent=factories.AgentVersionFactory(agent=agent).agent)
+    lifecycle.apply(call_id=call.pk, facts=Facts(status="ended", ended_at=NOW))
+    return call
+
+
+@pytest.fixture
+def listed(monkeypatch):
+    """What Plivo lists, or the failure that it answers with; and how often it was asked."""
+    plivo = MagicMock()
+    plivo.__enter__.return_value = plivo
+    plivo.recordings.return_value = []
+    monkeypatch.setattr(recordings, "client_for", lambda _account: plivo)
+    return plivo.recordings
+
+
+def looked(now):
+    """One round at that time."""
+    return [recordings.look_for_plivo_recording(row, now=now) for row in recordings.unannounced_recordings(now)]
+
+
+def test_the_end_of_a_call_that_plivo_records_expects_its_recording(recorded):
+    row = Recording.objects.get()
+    assert (row.call, row.source, row.status, row.plivo_url) == (recorded, "plivo", "pending", "")
+    assert recordings.due_plivo_recordings(NOW + HOUR) == []  # there is nothing to fetch yet
+    noted(recorded, "https://media.plivo.com/r1.mp3")
+    assert recordings.due_plivo_recordings(NOW) == [str(row.pk)]
+    assert recordings.unannounced_recordings(NOW + HOUR) == []
+
+
+@pytest.mark.parametrize(("plivo_record", "streams"), [(False, 1), (True, 0)], ids=["not wanted", "not put through"])
+def test_no_other_call_expects_a_recording_of_plivos(db, plivo_record, streams):
+    agent = factories.AgentFactory(plivo_record=plivo_record)
+    agent = factories.AgentVersionFactory(agent=agent).agent
+    call = factories.CallFactory(phone_number__agent=agent, streams=streams)
+    lifecycle.apply(call_id=call.pk, facts=Facts(status="ended", ended_at=NOW))
+    assert not Recording.objects.exists()
+
+
+def test_a_recording_that_was_never_announced_is_looked_for_and_then_fetched_as_any_other(recorded, listed):
+    assert looked(NOW + 30 * SECOND) == []  # its callback may still come
+    found = CarrierRecording(
+        recording_id="r9", call_uuid="u", url="https://media.plivo.com/r9.mp3", duration_ms="61000.00000"
+    )
+    running = CarrierRecording(recording_id="r8", call_uuid="u", url="https://media.plivo.com/r8.mp3", duration_ms="-1")
+    listed.return_value = [running, found]
+    assert looked(NOW + 2 * MINUTE) == ["recording_found"]
+    listed.assert_called_once_with(recorded.plivo_call_uuid)
+    row = Recording.objects.get()
+    assert (row.plivo_recording_id, row.plivo_url, row.duration_ms) == ("r9", "https://media.plivo.com/r9.mp3", 61000)
+    assert (row.status, row.attempts, row.error) == ("pending", 0, "")
+    assert recordings.due_plivo_recordings(NOW + 2 * MINUTE) == [str(row.pk)]
+    assert looked(NOW + HOUR) == []
+
+
+def test_after_a_few_looks_at_growing_gaps_the_row_says_that_plivo_has_none(recorded, listed):
+    at, now = [], NOW
+    while now < NOW + 48 * HOUR:
+        at += [now - NOW for _ in looked(now)]
+        now += MINUTE / 2
+    gaps = [later - earlier for earlier, later in pairwise(at)]
+    assert len(at) == len(recordings.LOOK_DELAYS_S)
+    assert gaps == sorted(gaps)
+    row = Recording.objects.get()
+    assert (row.status, row.error) == ("failed", "Plivo has no recording of this call.")
+    noted(recorded, "https://media.plivo.com/late.mp3")
+    row.refresh_from_db()
+    assert (row.status, row.error, row.attempts) == ("pending", "", 0)
+
+
+def test_a_plivo_that_cannot_be_asked_is_named_as_the_reason(recorded, listed):
+    listed.side_effect = CarrierError(Failure.UNAUTHORISED)
+    for day in range(1, 10):
+        looked(NOW + day * 24 * HOUR)
+    row = Recording.objects.get()
+    assert row.status == "failed"
+    assert "copy both again from Plivo's console" in row.error
+
+
+def test_of_two_sweeps_at_once_one_asks_for_the_recording(recorded, listed):
+    (row,) = recordings.unannounced_recordings(NOW + HOUR)
+    assert looked(NOW + HOUR) == ["recording_awaited"]
+    assert recordings.look_for_plivo_recording(row, now=NOW + HOUR) == ""
+    assert listed.call_count == 1
+
+
+def test_a_callback_that_comes_while_plivo_is_being_asked_is_not_undone(recorded, listed):
+    def answer(_):
+        noted(recorded, "https://media.plivo.com/r1.mp3")
+        return []
+
+    listed.side_effect = answer
+    looked(NOW + HOUR)
+    row = Recording.objects.get()
+    assert (row.status, row.plivo_url, row.error) == ("pending", "https://media.plivo.com/r1.mp3", "")
 
 
 def test_plivos_recording_is_fetched_with_the_accounts_key_checked_and_stored(call, media):

@@ -176,7 +176,7 @@ def test_a_round_reads_no_table_from_end_to_end(plivo):
     with CaptureQueriesContext(connection) as queries:
         sweeper.sweep(now=NOW)
     statements = [query["sql"] for query in queries if query["sql"].startswith(("SELECT", "UPDATE"))]
-    assert len(statements) == 6
+    assert len(statements) == 7
     with connection.cursor() as cursor:
         for statement in statements:
             cursor.execute(f"EXPLAIN QUERY PLAN {statement}")
