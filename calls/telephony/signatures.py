@@ -1,6 +1,6 @@
 """Plivo's V3 signatures: was this webhook, this WebSocket handshake, sent by somebody who holds the account's token?
 
-``calls.edge`` checks webhooks with it, ``streaming`` handshakes. Own code, because the SDK's helper raises where a
+``calls.intake`` checks webhooks with it, ``streaming`` handshakes. Own code, because the SDK's helper raises where a
 header is missing, does not strip blanks in lists, refuses wss addresses and does not compare in constant time.
 """
 
@@ -71,6 +71,11 @@ def sign(*, base: str, nonce: str, token: str) -> str:
     return base64.b64encode(hmac.new(token.encode(), message, hashlib.sha256).digest()).decode("ascii")
 
 
+def is_signed(headers: Mapping[str, str]) -> bool:
+    """Whether the headers hold a nonce and a signature at all, genuine or not; keys in lower case."""
+    return bool(headers.get(NONCE, "").strip()) and bool(_signatures(headers))
+
+
 def verify_webhook(
     *, method: str, url: str, params: Params, headers: Mapping[str, str], tokens: Iterable[str]
 ) -> Verdict:
@@ -82,17 +87,16 @@ def verify_webhook(
         tokens: of the account(s) that the request can belong to, a subaccount's main account included.
     """
     known = [token for token in tokens if token]
-    nonce = headers.get(NONCE, "").strip()
-    signatures, main_signatures = _listed(headers.get(SIGNATURE, "")), _listed(headers.get(MAIN_SIGNATURE, ""))
-    if not nonce or not (signatures or main_signatures):
+    if not is_signed(headers):
         return Verdict("missing_headers")
     if not known:
         return Verdict("no_token")
     base = base_string(method=method, url=url, params=params)
+    nonce = headers[NONCE].strip()
     fits = False
     for token in known:
         expected = sign(base=base, nonce=nonce, token=token).encode()
-        for signature in (*signatures, *main_signatures):
+        for signature in _signatures(headers):
             fits |= hmac.compare_digest(expected, signature)
     return Verdict("") if fits else Verdict("bad_signature")
 
@@ -131,6 +135,10 @@ def _handshake_forms(stream_url: str) -> dict[str, str]:
         "http://…/websocket": urlunsplit(("http", parts.netloc, suffixed, parts.query, "")),
         "http://…//websocket": urlunsplit(("http", parts.netloc, parts.path + "/websocket", parts.query, "")),
     }
+
+
+def _signatures(headers: Mapping[str, str]) -> list[bytes]:
+    return [*_listed(headers.get(SIGNATURE, "")), *_listed(headers.get(MAIN_SIGNATURE, ""))]
 
 
 def _listed(header: str) -> list[bytes]:

@@ -1,5 +1,6 @@
 """The edge towards Plivo: what is believed, what it changes, and what is answered."""
 
+import functools
 import uuid
 
 import pytest
@@ -268,15 +269,99 @@ def test_an_address_of_no_call_is_refused(plivo):
         (b"", ""),
     ],
 )
+@pytest.mark.parametrize("signed", [True, False])
 @pytest.mark.parametrize(
     "path", ["/plivo/answer/", "/plivo/hangup/", "/plivo/fallback/", "/plivo/calls/{}/stream-status/"]
 )
-def test_a_malformed_body_is_refused_without_a_fault_of_ours(plivo, call, body, content_type, path):
+def test_a_malformed_body_is_refused_without_a_fault_of_ours(plivo, call, body, content_type, path, signed):
     http = Client()  # raises what a view raises
-    headers = {"X-Plivo-Signature-V3": "eA==", "X-Plivo-Signature-V3-Nonce": "1"}
+    headers = {"X-Plivo-Signature-V3": "eA==", "X-Plivo-Signature-V3-Nonce": "1"} if signed else {}
     response = http.generic("POST", path.format(call.public_id), body, content_type=content_type, headers=headers)
-    assert response.status_code in {400, 403}
+    assert response.status_code in ({400, 403} if signed else {403})
     assert not WebhookEvent.objects.exists()
+
+
+class Body:
+    """A body without end, as chunks of unknown number come in; counts what is read of it."""
+
+    def __init__(self):
+        self.asked = 0
+
+    def read(self, size=-1):
+        assert size >= 0, "all of it"
+        self.asked += size
+        return b"x" * size
+
+    def close(self):
+        pass
+
+
+def test_of_a_request_without_a_signature_nothing_is_read_and_nothing_looked_up(settings, django_assert_num_queries):
+    from django.core.handlers.asgi import ASGIRequest  # noqa: PLC0415
+
+    scope = {"type": "http", "method": "POST", "path": "/plivo/answer/", "raw_path": b"/plivo/answer/", "headers": []}
+    body = Body()
+    with django_assert_num_queries(0), pytest.raises(intake.Refused, match="missing_headers") as refused:
+        intake.receive(ASGIRequest(scope, body), kind="answer", public_id=None, now=None)
+    assert (refused.value.status, body.asked) == (403, 0)
+
+
+def test_a_body_without_end_is_read_no_further_than_its_bound(django_assert_num_queries):
+    from django.core.handlers.asgi import ASGIRequest  # noqa: PLC0415
+
+    headers = [(b"x-plivo-signature-v3", b"eA=="), (b"x-plivo-signature-v3-nonce", b"1")]
+    scope = {"type": "http", "method": "POST", "path": "/plivo/answer/", "headers": headers}
+    body = Body()
+    with django_assert_num_queries(0), pytest.raises(intake.Refused, match="malformed") as refused:
+        intake.receive(ASGIRequest(scope, body), kind="answer", public_id=None, now=None)
+    assert (refused.value.status, body.asked) == (400, intake.MAX_BODY + 1)
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        (b"a=%ff%fe", "application/x-www-form-urlencoded"),
+        (b"&".join(b"f%d=1" % n for n in range(5000)), "application/x-www-form-urlencoded"),
+        (b"x=" + b"y" * 200_000, "application/x-www-form-urlencoded"),
+        (b'{"Event":' + b"[" * 900 + b"]" * 900 + b"}", "application/json"),
+        (b'{"Event":' + b"9" * 5000 + b"}", "application/json"),
+        (b'{"Event":"\xff"}', "application/json"),
+    ],
+)
+def test_a_signed_request_that_is_no_form_is_told_so(plivo, call, body, content_type):
+    *_, headers = plivo.sign(address(call, "stream-status"))
+    send = functools.partial(Client().generic, "POST", address(call, "stream-status"), headers=headers)
+    status = send(body, content_type=content_type).status_code
+    assert status == (200 if body.startswith(b'{"Event":[') else 400)
+
+
+@pytest.mark.parametrize("name", CALL_ADDRESSES)
+def test_a_signature_of_the_address_alone_carries_no_content_but_a_stream_event(plivo, call, name):
+    *_, headers = plivo.sign(address(call, name))  # as for a POST without a form
+    before = everything()
+    forged = b'{"Event": "Hangup", "CallStatus": "completed", "DialStatus": "busy"}'
+    send = functools.partial(Client().generic, "POST", address(call, name), content_type="application/json")
+    status = send(forged, headers=headers).status_code
+    assert status == (200 if name == "stream-status" else 403)
+    assert everything()[0] == before[0]
+
+
+@pytest.mark.parametrize("body", [b"Machine=false&Machine=true", b"Machine=true&Machine=false"])
+def test_every_value_of_a_repeated_field_is_signed_and_the_last_one_counts(plivo, call, body):
+    from calls.telephony.signatures import base_string, sign  # noqa: PLC0415
+
+    path = address(call, "machine")
+    base = base_string(
+        method="POST", url=f"https://parley.example.com{path}", params=[("Machine", "true"), ("Machine", "false")]
+    )
+    headers = {
+        "X-Plivo-Signature-V3": sign(base=base, nonce="5", token=plivo.token),
+        "X-Plivo-Signature-V3-Nonce": "5",
+    }
+    send = functools.partial(Client().generic, "POST", path, content_type="application/x-www-form-urlencoded")
+    assert send(b"Machine=true", headers=headers).status_code == 403
+    assert send(body, headers=headers).status_code == 200
+    assert CallEvent.objects.get().kind == ("machine_detected" if body.endswith(b"true") else "human_detected")
 
 
 def test_unsigned_requests_are_admitted_only_by_the_setting_for_development(settings, number):
