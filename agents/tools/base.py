@@ -32,14 +32,12 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         parameters: JSON schema of its arguments.
         effect: what its arguments become.
-        speculative_safe: may run before it is certain that the caller's turn is over; never with a side effect.
     """
 
     name: str
     description: str
     parameters: dict[str, Any]
     effect: type[Effect]
-    speculative_safe: bool = False
 
 
 registry: dict[str, Tool] = {}

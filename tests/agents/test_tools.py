@@ -38,10 +38,6 @@ def test_an_unknown_tool_is_a_problem_and_an_unknown_name_in_a_definition_an_err
         definitions(["launch"])
 
 
-def test_tools_with_side_effects_are_never_run_on_speculation():
-    assert not registry["end_call"].speculative_safe
-
-
 def test_two_tools_cannot_share_a_name():
     with pytest.raises(ValueError, match="already"):
         register(registry["end_call"])
