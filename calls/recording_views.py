@@ -1,5 +1,6 @@
 """Serves recordings to people who may listen: one byte range at a time, never from a public folder."""
 
+import datetime
 import re
 import uuid
 from collections.abc import Iterator
@@ -7,6 +8,7 @@ from typing import IO
 
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
@@ -14,6 +16,7 @@ from django.views.decorators.http import require_safe
 
 from calls.models import CallEvent, Recording
 
+ONE_LISTENING = datetime.timedelta(minutes=10)
 BLOCK = 64 * 1024  # bytes
 RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.ASCII)
 
@@ -55,7 +58,7 @@ def parse_range(header: str, size: int) -> tuple[int, int] | None:
 @require_safe
 @login_required(login_url="admin:login")
 def recording_audio(request: HttpRequest, recording_id: uuid.UUID) -> HttpResponseBase:
-    """The audio file, whole or in part; ``?download=1`` offers it for saving. Each first play is on the timeline."""
+    """The audio file, whole or in part; ``?download=1`` offers it for saving. Who listened is on the timeline."""
     if not request.user.has_perm("calls.listen_call"):
         raise PermissionDenied("You may not listen to recordings: ask for the permission 'Can listen'.")
     recording = get_object_or_404(Recording.objects.select_related("call"), pk=recording_id, status="ready")
@@ -66,7 +69,7 @@ def recording_audio(request: HttpRequest, recording_id: uuid.UUID) -> HttpRespon
     suffix = str(recording.file).rpartition(".")[-1]
     content_type = "audio/wav" if suffix == "wav" else "audio/mpeg"
     download = "download" in request.GET
-    if request.method == "GET" and (span is None or span[0] == 0):
+    if request.method == "GET":
         _audit(recording, request, download=download)
     file = recording.file.open("rb")
     if span is None:
@@ -97,9 +100,14 @@ def _with_headers(response: HttpResponseBase) -> HttpResponseBase:
 
 
 def _audit(recording: Recording, request: HttpRequest, *, download: bool) -> None:
-    CallEvent.objects.create(
-        call=recording.call,
-        at=timezone.now(),
-        kind="recording_downloaded" if download else "recording_played",
-        data={"user": request.user.pk, "recording": str(recording.pk)},
-    )
+    """Once per listener and while: a browser asks for one file in many ranges, and begins anywhere."""
+    now = timezone.now()
+    entry = {
+        "call": recording.call,
+        "kind": "recording_downloaded" if download else "recording_played",
+        "data": {"user": request.user.pk, "recording": str(recording.pk)},
+    }
+    with transaction.atomic():
+        Recording.objects.select_for_update().only("pk").get(pk=recording.pk)  # its ranges come at once
+        if not CallEvent.objects.filter(**entry, at__gt=now - ONE_LISTENING).exists():
+            CallEvent.objects.create(**entry, at=now)

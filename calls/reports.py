@@ -100,6 +100,12 @@ class CallPage:
         ready = [recording for recording in self.recordings if recording.status == Recording.Status.READY]
         return min(ready, key=lambda recording: recording.source != Recording.Source.PARLEY, default=None)
 
+    @property
+    def playable_length(self) -> str:
+        """Its length, such as "1:05": the player asks for nothing before it plays, so it cannot say."""
+        seconds = round(self.playable.duration_ms / 1000) if self.playable else 0
+        return f"{seconds // 60}:{seconds % 60:02}"
+
 
 _REMEDIES = {kind.value: facts.remedy for kind, facts in FACTS.items()}
 _FAILED = {

@@ -6,11 +6,12 @@ import wave
 import pytest
 from django.core.files.base import ContentFile
 from django.test import Client
+from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
 from calls.models import Call, CallEvent, Recording
-from calls.recording_views import UnsatisfiableRangeError, parse_range
+from calls.recording_views import ONE_LISTENING, UnsatisfiableRangeError, parse_range
 from tests import factories
 
 
@@ -82,12 +83,46 @@ def test_a_stranger_is_sent_to_the_login_and_colleagues_without_the_permission_a
     assert not CallEvent.objects.exists()
 
 
+def heard(client, recording, header="", **query) -> None:
+    body_of(client.get(address(recording), query, headers={"range": header} if header else {}))
+
+
+def told() -> list[str]:
+    return [event.kind for event in CallEvent.objects.all()]
+
+
 @pytest.mark.db
 def test_a_play_and_a_download_are_on_the_timeline_but_not_every_range_of_them(listener, recording):
-    body_of(listener.get(address(recording), headers={"range": "bytes=0-99"}))
-    body_of(listener.get(address(recording), headers={"range": "bytes=100-199"}))
-    body_of(listener.get(address(recording), {"download": "1"}))
-    assert [event.kind for event in CallEvent.objects.all()] == ["recording_played", "recording_downloaded"]
+    for header in ("bytes=0-99", "bytes=100-199", "bytes=0-"):
+        heard(listener, recording, header)
+    heard(listener, recording, download="1")
+    assert told() == ["recording_played", "recording_downloaded"]
+
+
+@pytest.mark.db
+def test_a_play_that_begins_anywhere_is_on_the_timeline(listener, recording):
+    heard(listener, recording, "bytes=100-")
+    assert told() == ["recording_played"]
+
+
+@pytest.mark.db
+def test_who_only_asks_how_long_it_is_has_not_played_it(listener, recording):
+    assert listener.head(address(recording)).status_code == 200
+    listener.get(address(recording), headers={"range": "bytes=9999999-"})
+    assert told() == []
+
+
+@pytest.mark.db
+def test_another_listener_and_another_day_are_other_plays(listener, recording):
+    heard(listener, recording)
+    colleague = Client()
+    colleague.force_login(factories.UserFactory(permissions=["calls.listen_call"]))
+    heard(colleague, recording)
+    heard(listener, recording)
+    assert told() == ["recording_played"] * 2
+    CallEvent.objects.update(at=timezone.now() - ONE_LISTENING)
+    heard(listener, recording, "bytes=100-")
+    assert told() == ["recording_played"] * 3
 
 
 @pytest.mark.db

@@ -95,6 +95,7 @@ def test_a_calls_page_tells_the_whole_story(admin_page):
         "answered after 900 ms",
         "They wanted help.",
         "gpt-6-luna",
+        "(0:04, 4",
     ):
         assert expected in html
     assert '<s class="call-unheard" title="Generated but not heard">I help you today?</s>' in html
@@ -112,7 +113,7 @@ def test_the_page_names_the_version_or_the_draft_that_the_caller_met(admin_page)
 
 def test_a_calls_page_names_its_controls_for_those_who_do_not_see_them(admin_page):
     html = admin_page.get(page_of(make_call())).content.decode()
-    assert '<audio id="player" aria-label="Recording of this call" controls' in html
+    assert '<audio id="player" aria-label="Recording of this call" controls preload="none"' in html
     assert html.count('aria-label="Play from ') == 3
     for table in ("timings", "usage"):
         assert f'tabindex="0" role="region" aria-labelledby="{table}"' in html
