@@ -22,7 +22,7 @@ from streaming.usage import UsageBook, UsageEntry
 log = structlog.get_logger(__name__)
 
 PIECE_MS = 80
-QUEUE_MS = 2000
+QUEUE_MS = 12_000  # more than a replacement takes: a send that stalls (4 s), then a connection (8 s)
 RETRIES = 3  # replacements in a row before the recogniser counts as dead
 RETRY_AFTER_S = 0.25
 USAGE_EVERY_S = 15.0
@@ -135,7 +135,7 @@ class Listener:
         try:
             return await self._recognise(stt, entry)
         finally:
-            self._carry += stt.unconfirmed()
+            self._carry = stt.unconfirmed() + self._carry  # the rest of what it was to be sent again
             self._asked.clear()
             self._usage.write(entry, stt.usage())
             self._behind(close_within(stt.close()), "stt-close")
@@ -146,8 +146,7 @@ class Listener:
         try:
             await self._within(self._clocks.connect + self._clocks.first, stt, stt.connect())
             if self._carry:
-                carry, self._carry = self._carry, b""  # from here on the session keeps it
-                await self._within(self._clocks.stall, stt, stt.send(carry))
+                await self._send_again(stt)
             if self._owed:
                 await self._commit(stt, self._owed)
         except ProviderError as error:
@@ -174,6 +173,13 @@ class Listener:
                     await self._commit(stt, item)
             self._filled.clear()
             await self._filled.wait()
+
+    async def _send_again(self, stt: SpeechToText) -> None:
+        """Sends what broken sessions left, in pieces as small as when it was new: a session forgets by the piece."""
+        size = stt.input_format.bytes_per_ms * PIECE_MS
+        while self._carry:
+            piece, self._carry = self._carry[:size], self._carry[size:]  # from here on the session keeps it
+            await self._within(self._clocks.stall, stt, stt.send(piece))
 
     async def _commit(self, stt: SpeechToText, number: int) -> None:
         self._owed = number  # before the provider has it: a session that breaks over it leaves it to the next

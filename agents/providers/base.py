@@ -264,9 +264,10 @@ class SpeechToText(Protocol):
         ...
 
     def unconfirmed(self) -> bytes:
-        """The audio (``input_format``, at most the last 5 s) that no Final has answered yet.
+        """The audio (``input_format``, at most the last 12 s) that no Final has answered yet.
 
-        After a break the driver sends it to the session that replaces this one, so that no words are lost.
+        After a break the driver sends it to the session that replaces this one, so that no words are lost: those of a
+        clause of 6 s even if the session had fallen silent in it, which takes the stall clock (4 s) to notice.
         """
         ...
 

@@ -12,8 +12,9 @@ from agents.providers.classify import make_error
 from agents.providers.errors import ErrorKind, ProviderError
 from agents.providers.feed import Feed, FeedOverflow
 
-# Enough for a clause and the time that a new session takes to open.
-RING_MS = 5000
+# A clause of 6 s, the 4 s of silence after which a session counts as stalled, and the time to see to it: 96 KB a call
+# in mu-law, 576 KB at 24 kHz.
+RING_MS = 12_000
 
 
 class AudioRing:

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from agents.providers.base import MULAW_8K
+from agents.providers.base import MULAW_8K, AudioFormat
 from agents.providers.errors import ErrorKind, ProviderError
+from agents.providers.stt_session import SttRecord
 from streaming.conversation.events import Event, Note, TranscriptFinal
 from streaming.listener import Listener
 from streaming.usage import UsageBook
@@ -30,6 +31,42 @@ class BreaksOverCommit(FakeStt):
 
     async def commit(self) -> int:
         raise ProviderError(ErrorKind.DROPPED, provider="fake", stage="stt")
+
+
+class Stalled(FakeStt):
+    """Falls silent before its first word; keeps and forgets audio as the adapters do."""
+
+    def __init__(self, world: FakeProviders, codec: AudioFormat) -> None:
+        super().__init__(world, codec)
+        self._record = SttRecord(self.config, codec)
+
+    async def send(self, audio: bytes) -> None:
+        self._record.sent(audio)
+        await super().send(audio)
+
+    async def commit(self) -> int:
+        return self._record.next_commit()
+
+    def unconfirmed(self) -> bytes:
+        return self._record.unconfirmed()
+
+
+class TakesNothing(Stalled):
+    """Its connection is open, but nothing is read at the other end."""
+
+    async def send(self, audio: bytes) -> None:
+        self._record.sent(audio)
+        await asyncio.Event().wait()
+
+
+class BreaksOnTheWay(Stalled):
+    """Breaks while it is sent again what another left."""
+
+    async def send(self, audio: bytes) -> None:
+        assert len(audio) <= len(tone(80)), "a session forgets by the piece: a large one would go as a whole"
+        await super().send(audio)
+        if len(self.received) >= len(tone(1000)):
+            raise ProviderError(ErrorKind.DROPPED, provider="fake", stage="stt")
 
 
 class Heard:
@@ -171,3 +208,34 @@ async def test_nobody_waits_for_a_recogniser_that_is_slow_to_leave(listen, world
     assert not world.stts[0].closed
     leave.set()
     await until(lambda: world.stts[0].closed)
+
+
+def words(ms: int) -> bytes:
+    """Audio in which every 80 ms are like no other."""
+    return b"".join(bytes([n % 251]) * len(tone(80)) for n in range(ms // 80))
+
+
+@pytest.mark.parametrize(
+    "kinds",
+    [(Stalled,), (TakesNothing,), (Stalled, BreaksOnTheWay)],
+    ids=["answers nothing", "takes nothing", "and the next one breaks"],
+)
+async def test_a_recogniser_that_stalls_in_a_clause_of_6_s_loses_no_word_of_it(
+    listen, world: FakeProviders, kinds: tuple[type[FakeStt], ...]
+) -> None:
+    """At ten times the speed of life, as are the clocks: the caller's silence goes on while nobody answers."""
+    world.heard = ["A table for two, on Friday, at half past seven."]
+    heard = listen(*kinds)
+    said, step = words(6000), len(tone(80))
+    for start in range(0, len(said), step):
+        heard.listener.audio(said[start : start + step])
+        await asyncio.sleep(0.008)
+    heard.listener.commit(1)
+    async with asyncio.timeout(5):
+        while not heard.finals:
+            heard.listener.audio(silence(80))
+            await asyncio.sleep(0.008)
+    assert heard.finals == [TranscriptFinal("A table for two, on Friday, at half past seven.", 1)]
+    assert len(world.stts) == len(kinds) + 1
+    assert bytes(world.stts[-1].received).startswith(said)
+    assert heard.listener.dropped_ms == 0
