@@ -52,7 +52,7 @@ def elevenlabs_client(config: ProviderConfig, pools: Pools, stage: Stage) -> Asy
         )
         return AsyncElevenLabs(api_key=key, base_url=config.base_url or DEFAULT_URL, httpx_client=http), http.aclose
 
-    return pools.client(config.provider, config.base_url, config.api_key, make)
+    return pools.client(config, stage, make)
 
 
 def request_options(clocks: Clocks, *, chunk_size: int = 1024) -> RequestOptions:

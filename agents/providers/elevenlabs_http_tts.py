@@ -12,6 +12,7 @@ from elevenlabs.types.voice_settings import VoiceSettings
 
 from agents.providers.base import MULAW_8K, AudioFormat, Clocks, ProviderConfig
 from agents.providers.classify import make_error
+from agents.providers.clocks import Watch
 from agents.providers.elevenlabs_catalogue import speech_sentence
 from agents.providers.elevenlabs_client import (
     ELEVENLABS_ERRORS,
@@ -36,8 +37,8 @@ class ElevenLabsHttpTextToSpeech(HttpSpeechSession):
     errors = ELEVENLABS_ERRORS
 
     def __init__(self, config: ProviderConfig, *, pools: Pools, clocks: Clocks, codec: AudioFormat) -> None:
-        super().__init__(config, clocks=clocks, output_format=codec if codec in FORMAT_NAMES else MULAW_8K)
-        self._pools = pools
+        output_format = codec if codec in FORMAT_NAMES else MULAW_8K
+        super().__init__(config, pools=pools, clocks=clocks, output_format=output_format)
         self._client = elevenlabs_client(config, pools, "tts")
 
     @asynccontextmanager
@@ -66,10 +67,16 @@ class ElevenLabsHttpTextToSpeech(HttpSpeechSession):
         async with contextlib.aclosing(cast("AsyncGenerator[bytes, None]", audio)) as pieces:
             yield pieces
 
+    async def warm(self) -> None:
+        """See ``HttpSpeechSession``: asks for the voice itself, the smallest answer that there is."""
+        with contextlib.suppress(ProviderError, *ELEVENLABS_ERRORS):
+            async with Watch(self.clocks, provider=self.config.provider, stage="tts").within("first"):
+                await self._client.voices.get(self.config.voice_id, request_options=request_options(self.clocks))
+
     def classify(self, error: Exception) -> ProviderError:
         """See ``HttpSpeechSession``."""
         return elevenlabs_error(error, self.config, "tts")
 
     async def check(self) -> str:
         """See ``base.TextToSpeech``."""
-        return await speech_sentence(self.config, pools=self._pools, clocks=self.clocks)
+        return await speech_sentence(self.config, pools=self.pools, clocks=self.clocks)

@@ -14,7 +14,11 @@ from agents.providers.classify import make_error
 from agents.providers.clocks import Watch
 from agents.providers.errors import ErrorKind, ProviderError
 from agents.providers.feed import Feed, FeedOverflow
+from agents.providers.pools import Pools
 from agents.providers.speech_text import speakable
+
+# Requests that a turn makes at once: the clause that is heard and the one behind it.
+SPARE = 2
 
 
 class HttpSpeechSession(ABC):
@@ -23,11 +27,13 @@ class HttpSpeechSession(ABC):
     #: Exceptions of the provider's SDK that ``classify`` understands; any other is a bug of ours.
     errors: tuple[type[Exception], ...] = ()
 
-    def __init__(self, config: ProviderConfig, *, clocks: Clocks, output_format: AudioFormat) -> None:
+    def __init__(self, config: ProviderConfig, *, pools: Pools, clocks: Clocks, output_format: AudioFormat) -> None:
         self.config = config
         self.output_format = output_format
         self.clocks = clocks
+        self.pools = pools
         self._open: set[HttpUtterance] = set()
+        self._closed = False
 
     @abstractmethod
     def fetch(self, text: str, before: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
@@ -37,8 +43,13 @@ class HttpSpeechSession(ABC):
     def classify(self, error: Exception) -> ProviderError:
         """What one of ``errors`` means."""
 
-    async def connect(self) -> None:  # noqa: B027 - nothing to do is the rule here, not a gap
-        """See ``base.TextToSpeech``: a request takes a kept-alive connection, or opens its own."""
+    @abstractmethod
+    async def warm(self) -> None:
+        """Opens a spare connection if none is idle; never raises: the first text meets the fault again, and tells."""
+
+    async def connect(self) -> None:
+        """See ``base.TextToSpeech``: the first turn finds its connections open."""
+        await asyncio.gather(*(self.warm() for _ in range(SPARE)))
 
     def utterance(self) -> "HttpUtterance":
         """See ``base.TextToSpeech``."""
@@ -50,8 +61,14 @@ class HttpSpeechSession(ABC):
         """An utterance needs no request any more."""
         self._open.discard(utterance)
 
+    def connection_lost(self) -> None:
+        """A request left before its end has cost its connection: another is opened ahead of the next turn."""
+        if not self._closed:
+            self.pools.spawn(self.warm(), name="warm-tts")
+
     async def close(self) -> None:
         """See ``base.TextToSpeech``."""
+        self._closed = True
         await asyncio.gather(*(utterance.cancel() for utterance in list(self._open)))
 
 
@@ -98,6 +115,7 @@ class HttpUtterance:
         if self._task is not None and not self._task.done():
             self._task.cancel()
             await asyncio.wait([self._task], timeout=1)
+            self._session.connection_lost()
 
     async def chunks(self) -> AsyncIterator[SpeechChunk]:
         """See ``base.Utterance``."""

@@ -4,8 +4,10 @@ Used by the other openai_* adapters. The SDK's own retries are switched off: whe
 on what the caller has heard, which only the live call knows.
 """
 
+import contextlib
 import json
 import logging
+from urllib.parse import quote
 
 import httpx2
 import openai
@@ -13,6 +15,7 @@ from websockets.exceptions import WebSocketException
 
 from agents.providers.base import Clocks, ProviderConfig
 from agents.providers.classify import kind_of_event, kind_of_status, make_error, message_of
+from agents.providers.clocks import Watch
 from agents.providers.errors import ErrorKind, ProviderError, Stage
 from agents.providers.pools import KEEPALIVE_S, MAX_CONNECTIONS, MAX_KEEPALIVE, Closer, Pools
 from agents.providers.sockets import socket_error
@@ -42,12 +45,20 @@ def openai_client(config: ProviderConfig, pools: Pools, stage: Stage) -> openai.
         )
         return client, client.close
 
-    return pools.client(config.provider, config.base_url, config.api_key, make)
+    return pools.client(config, stage, make)
 
 
 def http_timeout(clocks: Clocks) -> httpx2.Timeout:
     """The clocks that only the transport can watch; the others are ``clocks.Watch``."""
     return httpx2.Timeout(None, connect=clocks.connect, write=clocks.first, pool=clocks.connect)
+
+
+async def warm_openai(config: ProviderConfig, *, pools: Pools, clocks: Clocks, stage: Stage) -> None:
+    """Makes a small request: it takes an idle connection if there is one, else leaves one behind; never raises."""
+    with contextlib.suppress(ProviderError, *OPENAI_ERRORS):
+        client = openai_client(config, pools, stage).with_options(timeout=http_timeout(clocks))
+        async with Watch(clocks, provider=config.provider, stage=stage).within("first"):
+            await client.get(f"/models/{quote(config.model, safe='')}", cast_to=httpx2.Response)
 
 
 def openai_error(error: BaseException, config: ProviderConfig, stage: Stage) -> ProviderError:

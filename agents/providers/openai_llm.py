@@ -9,7 +9,6 @@ import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, cast
-from urllib.parse import quote
 
 import httpx2
 import msgspec
@@ -32,7 +31,7 @@ from agents.providers.classify import make_error
 from agents.providers.clocks import Phase, Watch
 from agents.providers.errors import ErrorKind, ProviderError
 from agents.providers.openai_catalogue import model_sentence
-from agents.providers.openai_client import OPENAI_ERRORS, http_timeout, openai_client, openai_error
+from agents.providers.openai_client import OPENAI_ERRORS, http_timeout, openai_client, openai_error, warm_openai
 from agents.providers.openai_messages import chat_body, estimated_tokens
 from agents.providers.pools import Pools
 
@@ -78,11 +77,8 @@ class OpenAiLanguageModel:
         )
 
     async def warm(self) -> None:
-        """Makes a small request: it takes an idle connection if there is one, and leaves one behind if not."""
-        client = self._client.with_options(timeout=http_timeout(self._clocks))
-        with contextlib.suppress(ProviderError, *OPENAI_ERRORS):
-            async with Watch(self._clocks, provider=self.config.provider, stage="llm").within("first"):
-                await client.get(f"/models/{quote(self.config.model, safe='')}", cast_to=httpx2.Response)
+        """See ``base.LanguageModel``."""
+        await warm_openai(self.config, pools=self._pools, clocks=self._clocks, stage="llm")
 
     async def check(self) -> str:
         """See ``base.LanguageModel``."""

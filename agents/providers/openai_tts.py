@@ -11,7 +11,7 @@ from agents.providers.classify import make_error
 from agents.providers.errors import ErrorKind, ProviderError
 from agents.providers.http_speech import HttpSpeechSession
 from agents.providers.openai_catalogue import model_sentence
-from agents.providers.openai_client import OPENAI_ERRORS, http_timeout, openai_client, openai_error
+from agents.providers.openai_client import OPENAI_ERRORS, http_timeout, openai_client, openai_error, warm_openai
 from agents.providers.pools import Pools
 
 # 20 ms at 24 kHz.
@@ -25,8 +25,7 @@ class OpenAiTextToSpeech(HttpSpeechSession):
 
     def __init__(self, config: ProviderConfig, *, pools: Pools, clocks: Clocks, codec: AudioFormat) -> None:
         del codec  # headerless audio comes at this rate only
-        super().__init__(config, clocks=clocks, output_format=L16_24K)
-        self._pools = pools
+        super().__init__(config, pools=pools, clocks=clocks, output_format=L16_24K)
         self._client = openai_client(config, pools, "tts")
 
     @asynccontextmanager
@@ -46,10 +45,14 @@ class OpenAiTextToSpeech(HttpSpeechSession):
                 raise make_error(ErrorKind.GARBAGE, self.config, "tts", "the answer is text, not audio")
             yield response.iter_bytes(PIECE_BYTES)
 
+    async def warm(self) -> None:
+        """See ``HttpSpeechSession``."""
+        await warm_openai(self.config, pools=self.pools, clocks=self.clocks, stage="tts")
+
     def classify(self, error: Exception) -> ProviderError:
         """See ``HttpSpeechSession``."""
         return openai_error(error, self.config, "tts")
 
     async def check(self) -> str:
         """See ``base.TextToSpeech``."""
-        return await model_sentence(self.config, pools=self._pools, clocks=self.clocks, stage="tts")
+        return await model_sentence(self.config, pools=self.pools, clocks=self.clocks, stage="tts")

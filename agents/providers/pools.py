@@ -1,4 +1,4 @@
-"""The HTTP clients of one process: one per provider, address and key, with connections kept alive between turns.
+"""The HTTP clients of one process: one per provider, address, key and stage, with connections kept alive between turns.
 
 Callers speak for longer than the 5 s after which both SDKs' own pools drop a connection, so nearly every turn would pay
 for a new one. ``config.server`` opens and closes the pools of a stream process; a task or a management command uses
@@ -12,6 +12,9 @@ from collections.abc import Awaitable, Callable, Coroutine
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
+from agents.providers.base import ProviderConfig
+from agents.providers.errors import Stage
+
 KEEPALIVE_S = 120.0
 MAX_CONNECTIONS = 1000
 MAX_KEEPALIVE = 200
@@ -21,10 +24,10 @@ Closer = Callable[[], Awaitable[None]]
 
 
 class Pools:
-    """Clients by (provider, base URL, key), the TLS context that they share, and the tasks that warm them."""
+    """Clients by (provider, base URL, key, stage), the TLS context that they share, and the tasks that warm them."""
 
     def __init__(self) -> None:
-        self._clients: dict[tuple[str, str, str], tuple[object, Closer]] = {}
+        self._clients: dict[tuple[str, str, str, Stage], tuple[object, Closer]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._tls: ssl.SSLContext | None = None
         self._closed = False
@@ -61,14 +64,15 @@ class Pools:
             self._tls = ssl.create_default_context()
         return self._tls
 
-    def client(self, provider: str, base_url: str, api_key: str, make: Callable[[], tuple[C, Closer]]) -> C:
+    def client(self, config: ProviderConfig, stage: Stage, make: Callable[[], tuple[C, Closer]]) -> C:
         """The client of that account, made by ``make`` (client and its close function) when there is none yet.
 
-        Raises RuntimeError after ``close``.
+        Each stage has its own: the connection that one has warmed must not be taken by another. Raises RuntimeError
+        after ``close``.
         """
         if self._closed:
             raise RuntimeError("the pools are closed")
-        key = (provider, base_url, hashlib.sha256(api_key.encode()).hexdigest())
+        key = (config.provider, config.base_url, hashlib.sha256(config.api_key.encode()).hexdigest(), stage)
         if key not in self._clients:
             self._clients[key] = make()
         return cast("C", self._clients[key][0])

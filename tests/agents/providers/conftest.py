@@ -29,6 +29,6 @@ async def pools(vendor: Vendor) -> AsyncIterator[Pools]:
     async with Pools() as opened:
         yield opened
     await asyncio.sleep(0)
-    ours = ("elevenlabs", "openai", "http-speech", "warm-llm")
+    ours = ("elevenlabs", "openai", "http-speech", "warm-llm", "warm-tts")
     left = [task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith(ours)]
     assert left == []

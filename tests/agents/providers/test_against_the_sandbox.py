@@ -1,7 +1,6 @@
 """The adapters against the faithful servers: the vendors' rules enforced, faults, the ledger of connections."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -12,91 +11,42 @@ from agents.providers.base import (
     L16_16K,
     MULAW_8K,
     AudioFormat,
-    Clocks,
     Final,
     LlmDone,
     LlmEvent,
     LlmRequest,
-    Message,
-    ProviderConfig,
-    SpeechChunk,
     SpeechToText,
     TextDelta,
     ToolCall,
     ToolDefinition,
     UsageReport,
-    Utterance,
 )
 from agents.providers.errors import ErrorKind, ProviderError
 from agents.providers.pools import Pools
 from agents.providers.structured import complete_json
-from sandbox.testing import Sandbox, running_sandbox
+from sandbox.testing import Sandbox
+from tests.agents.providers.sandboxed import (
+    FAST,
+    HELLO,
+    account,
+    box,
+    everything,
+    fault,
+    ledger,
+    luna,
+    pools,
+    reply,
+    script,
+    voice_of,
+)
 
 pytestmark = pytest.mark.sandbox
 
-KEY = "test-canary-51d2c8"
-HELLO = LlmRequest(messages=(Message(role="user", content="Hello?"),))
-FAST = Clocks(connect=1, first=1, stall=0.3, total=5)
-
-
-@pytest.fixture
-async def box() -> AsyncIterator[Sandbox]:
-    async with running_sandbox(parts=frozenset({"openai", "elevenlabs"})) as running:
-        yield running
-
-
-@pytest.fixture
-async def pools(box: Sandbox) -> AsyncIterator[Pools]:
-    """After each test the servers must see no request or socket of ours any more."""
-    async with Pools() as opened:
-        yield opened
-
-    async def nothing_open() -> bool:
-        return not any((await box.control.request("GET", "providers"))["open"].values())
-
-    async with asyncio.timeout(3):
-        while not await nothing_open():  # noqa: ASYNC110 - another server's state
-            await asyncio.sleep(0.02)
-
-
-def account(box: Sandbox, provider: str, model: str, **more: Any) -> ProviderConfig:
-    base = box.url if provider == "elevenlabs" else f"{box.url}/v1"
-    fields: dict[str, Any] = {"api_key": KEY, "language": "en-US"} | more
-    return ProviderConfig(provider=provider, base_url=base, model=model, **fields)
-
-
-def luna(box: Sandbox, pools: Pools, **more: Any) -> Any:
-    return registry.language_model(account(box, "openai", "gpt-6-luna", **more), pools=pools, clocks=FAST)
-
-
-async def voice_of(box: Sandbox, pools: Pools) -> str:
-    voices = await registry.voices(account(box, "elevenlabs", ""), pools=pools, clocks=FAST)
-    return voices[0].voice_id
-
-
-async def fault(box: Sandbox, kind: str, stage: str, **more: Any) -> None:
-    await box.control.request("POST", "providers/faults", {"kind": kind, "stage": stage, **more})
-
-
-async def script(box: Sandbox, *replies: dict[str, Any]) -> None:
-    await box.control.request("POST", "providers/replies", {"replies": list(replies)})
-
-
-async def ledger(box: Sandbox, **wanted: str) -> list[dict[str, Any]]:
-    return list((await box.control.request("GET", "providers/ledger", **wanted))["entries"])
-
-
-async def reply(llm: Any, request: LlmRequest = HELLO) -> list[LlmEvent]:
-    async with llm.stream(request) as events:
-        return [event async for event in events]
+__all__ = ["box", "pools"]  # fixtures
 
 
 def text_of(events: list[LlmEvent]) -> str:
     return "".join(event.text for event in events if isinstance(event, TextDelta))
-
-
-async def everything(utterance: Utterance) -> list[SpeechChunk]:
-    return [chunk async for chunk in utterance.chunks()]
 
 
 # --- language model ---

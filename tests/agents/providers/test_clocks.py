@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from agents.providers.base import Clocks, Final, Partial
+from agents.providers.base import Clocks, Final, Partial, ProviderConfig
 from agents.providers.clocks import Watch
 from agents.providers.errors import ErrorKind, ProviderError
 from agents.providers.feed import Feed, FeedOverflow
@@ -104,6 +104,10 @@ async def test_a_poke_wakes_the_reader_with_nothing() -> None:
     assert not feed.ended
 
 
+def account(key: str) -> ProviderConfig:
+    return ProviderConfig(provider="p", base_url="u", api_key=key, model="m")
+
+
 async def test_closing_the_pools_ends_their_tasks_and_clients() -> None:
     closed = asyncio.Event()
     started = asyncio.Event()
@@ -116,9 +120,10 @@ async def test_closing_the_pools_ends_their_tasks_and_clients() -> None:
         closed.set()
 
     async with Pools() as pools:
-        first = pools.client("p", "u", "k", lambda: (object(), close))
-        assert pools.client("p", "u", "k", lambda: (object(), close)) is first
-        assert pools.client("p", "u", "other key", lambda: (object(), close)) is not first
+        first = pools.client(account("k"), "llm", lambda: (object(), close))
+        assert pools.client(account("k"), "llm", lambda: (object(), close)) is first
+        assert pools.client(account("k"), "tts", lambda: (object(), close)) is not first
+        assert pools.client(account("other key"), "llm", lambda: (object(), close)) is not first
         pools.spawn(warm(), name="warm")
         await started.wait()
     assert closed.is_set()
@@ -126,4 +131,4 @@ async def test_closing_the_pools_ends_their_tasks_and_clients() -> None:
     pools.spawn(warm(), name="after the end")
     assert "after the end" not in {task.get_name() for task in asyncio.all_tasks()}
     with pytest.raises(RuntimeError):
-        pools.client("p", "u", "k", lambda: (object(), close))
+        pools.client(account("k"), "llm", lambda: (object(), close))

@@ -86,7 +86,7 @@ async def test_texts_are_fetched_in_order_and_samples_are_never_cut(
     usage = utterance.usage()
     assert (usage.characters, usage.stage, usage.error) == (8, "tts", "")
     assert usage.first_ms is not None
-    assert len(vendor.connections) == 1
+    assert len(vendor.connections) == 2, "those that the session opened"
     await tts.close()
 
 
