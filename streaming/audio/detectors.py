@@ -95,12 +95,12 @@ class EnergyDetector:
         return np.array([self._one(row[CONTEXT:], slot) for row, slot in zip(windows, slots, strict=True)], np.float32)
 
     def _one(self, window: Floats, slot: int) -> float:
-        window = np.nan_to_num(window)
+        window = np.clip(np.nan_to_num(window), -1, 1)
         power = max(self.FLOOR, float(np.dot(window, window)) / WINDOW)
         noise = self._noise[slot] or min(power, self.LOUDEST_NOISE)
         self._noise[slot] = noise = min(power, noise * self.RISE)
         above_db = 10 * math.log10(power / noise)
-        pcm = (np.clip(window, -1, 1) * 32767).astype("<i2")
+        pcm = (window * 32767).astype("<i2")
         frames = [pcm[start : start + self.FRAME] for start in range(0, WINDOW - self.FRAME + 1, self.FRAME)]
         voting = self._voting[slot]
         votes = sum(bool(voting.is_speech(frame.tobytes(), RATE)) for frame in frames) / len(frames)

@@ -308,6 +308,7 @@ def test_no_number_is_silence_to_its_call_alone_and_does_not_last() -> None:
     assert [lane.senseless_windows for lane in hub._lanes.values()] == [1, 0]
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_senseless_samples_of_one_call_leave_it_and_the_others_with_working_ears(hub: VadHub, bad: float) -> None:
     line = codecs.mulaw_to_float(codecs.samples_to_mulaw(on_a_line(prompt("vm-intro"), before_ms=1000)))
