@@ -18,7 +18,7 @@ from agents.providers import registry
 from agents.providers.base import MULAW_8K, CatalogueVoice, Clocks, ProviderConfig
 from agents.providers.errors import ProviderError, Stage
 from agents.providers.pools import Pools
-from agents.spec import StageSpec
+from agents.spec import AgentSpec, StageSpec
 
 TEST_DEADLINE_S = 10
 STAGE_NAMES: dict[Stage, str] = {"stt": "Speech-to-text", "llm": "Language model", "tts": "Text-to-speech"}
@@ -44,6 +44,12 @@ class Finding(NamedTuple):
 
     ok: bool
     message: str
+
+
+def sandboxed(spec: AgentSpec) -> bool:
+    """Whether some stage is scripted or synthetic."""
+    ids = {stage.account_id for stage in (spec.stt, spec.llm, spec.tts) if stage.account_id}
+    return ProviderAccount.objects.filter(pk__in=ids, is_sandbox=True).exists()
 
 
 def set_key(account: ProviderAccount, key: str) -> None:

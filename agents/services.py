@@ -1,6 +1,6 @@
 """Publishing: an agent's draft becomes an immutable version, or goes back to an old one.
 
-Called by the admin and the starters; ``calls`` takes ``build_spec`` and ``stage_config`` from here.
+Called by the admin and the starters; ``calls`` takes ``build_spec``, ``stage_config`` and ``sandboxed`` from here.
 """
 
 from typing import Any, cast
@@ -11,14 +11,14 @@ from django.db import transaction
 from django.db.models import Max, QuerySet
 
 from agents import turn_presets
-from agents.accounts import AccountError, stage_config, sync_voices, test_account
+from agents.accounts import AccountError, sandboxed, stage_config, sync_voices, test_account
 from agents.drafts import STAGES, Problems, build_spec
 from agents.models import Agent, AgentVersion, ProviderAccount, Voice
 from agents.spec import AgentSpec, StageSpec
 
 __all__ = [
-    "AccountError", "build_spec", "publish", "published_spec", "restore", "stage_config", "sync_voices",
-    "test_account", "with_accounts",
+    "AccountError", "build_spec", "publish", "published_spec", "restore", "sandboxed", "stage_config",
+    "sync_voices", "test_account", "with_accounts",
 ]  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from django.db.models import Max
 from django.utils import timezone
 
 from agents import services
-from agents.models import Agent, ProviderAccount
+from agents.models import Agent
 from agents.prompts import built_ins
 from agents.providers.base import Message, ProviderConfig
 from agents.spec import AgentSpec, StageSpec
@@ -200,7 +200,7 @@ def voice_config(spec: AgentSpec) -> ProviderConfig:
 def _context(call: Call, spec: AgentSpec, *, resumed: bool, now: datetime.datetime) -> CallContext:
     assert call.live_at is not None  # noqa: S101  (the only caller has looked)
     turns = list(call.turns.all())
-    is_sandbox = call.is_sandbox or _any_sandbox(spec)
+    is_sandbox = call.is_sandbox or services.sandboxed(spec)
     if is_sandbox != call.is_sandbox:
         Call.objects.filter(pk=call.pk).update(is_sandbox=is_sandbox)
     listens = spec.mode == "listen_only"
@@ -225,11 +225,6 @@ def _context(call: Call, spec: AgentSpec, *, resumed: bool, now: datetime.dateti
 def _unused(stage: StageSpec) -> ProviderConfig:
     """The config of a stage that a listening agent has not: without a key, so that none need be there."""
     return ProviderConfig(provider=stage.provider, base_url="", api_key="", model=stage.model)
-
-
-def _any_sandbox(spec: AgentSpec) -> bool:
-    ids = {stage.account_id for stage in (spec.stt, spec.llm, spec.tts) if stage.account_id}
-    return ProviderAccount.objects.filter(pk__in=ids, is_sandbox=True).exists()
 
 
 def _storable(row: Row) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_safe
 
+from agents import services
 from agents.models import Agent
 
 
@@ -19,18 +20,22 @@ def talk(request: HttpRequest, agent_id: uuid.UUID) -> HttpResponse:
     """The page for one agent; ``?draft=1`` talks to its draft."""
     if not request.user.has_perm("agents.talk_to_agent"):
         raise PermissionDenied("You may not talk to agents: ask for the permission 'Can talk to an agent'.")
-    agent = get_object_or_404(
-        Agent.objects.select_related("published_version", "stt_account", "llm_account", "tts_account"), pk=agent_id
-    )
+    agent = get_object_or_404(services.with_accounts(Agent.objects.all()), pk=agent_id)
     draft = request.GET.get("draft") == "1" or agent.published_version is None
-    accounts = (agent.stt_account, agent.llm_account, agent.tts_account)
     context = admin.site.each_context(request) | {
         "title": f"Talk to {agent.name}",
         "agent": agent,
         "draft": draft,
-        "is_sandbox": any(account.is_sandbox for account in accounts),
+        "is_sandbox": _is_sandbox(agent, draft=draft),
         "socket_url": f"{settings.STREAM_URL}/talk/{agent.pk}/{'?draft=1' if draft else ''}",
         "may_view_calls": request.user.has_perm("calls.view_call"),
         "keys": "123456789*0#",
     }
     return render(request, "streaming/talk.html", context)
+
+
+def _is_sandbox(agent: Agent, *, draft: bool) -> bool:
+    spec = None if draft else services.published_spec(agent)
+    if spec is not None:
+        return services.sandboxed(spec)
+    return any(account.is_sandbox for account in (agent.stt_account, agent.llm_account, agent.tts_account))

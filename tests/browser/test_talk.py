@@ -50,8 +50,10 @@ async def test_a_visitor_speaks_types_presses_keys_and_finds_the_call_in_the_log
         heard = microphone(tmp_path / "microphone.wav", silence_ms=7000, line="book")
         async with browse(built, microphone=heard) as page:
             await open_talk_page(page, built)
+            await page.evaluate("document.getElementById('sandbox').hidden = true")  # as if it had been real then
             await page.get_by_role("button", name="Call", exact=True).click()
             await expect(page.locator("#status")).to_have_text("Connected: speak.", timeout=SOON)
+            await expect(page.locator("#sandbox")).to_be_visible()
             await expect(said(page, "Agent", "How can I help you?")).to_have_count(1, timeout=SOON)
             await expect(said(page, "You", "I would like to book an appointment.")).to_have_count(1, timeout=SOON)
             await expect(said(page, "Agent", "Which day would suit you?")).to_contain_text(

@@ -42,3 +42,22 @@ def test_its_controls_have_labels():
     html = page_of(factories.AgentFactory(), "agents.talk_to_agent")[1]
     for expected in ('<label for="text">', '<label for="level">', "<legend>Keypad (during a call)</legend>"):
         assert expected in html
+
+
+SHOWN, HIDDEN = '<p id="sandbox" class="talk-note">', '<p id="sandbox" class="talk-note" hidden>'
+
+
+@pytest.mark.parametrize(
+    ("published_on_sandbox", "query", "expected"),
+    [(True, "", SHOWN), (True, "?draft=1", HIDDEN), (False, "", HIDDEN), (False, "?draft=1", SHOWN)],
+)
+def test_it_is_marked_as_sandbox_by_the_accounts_of_what_will_answer(published_on_sandbox, query, expected):
+    scripted = factories.ProviderAccountFactory(is_sandbox=True)
+    agent = factories.AgentFactory()
+    real = agent.llm_account
+    agent.llm_account = scripted if published_on_sandbox else real
+    agent.save()
+    services.publish(agent=agent, user=None)
+    agent.llm_account = real if published_on_sandbox else scripted
+    agent.save()
+    assert expected in page_of(agent, "agents.talk_to_agent", query=query)[1]

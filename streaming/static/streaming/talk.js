@@ -90,6 +90,7 @@ document.addEventListener("DOMContentLoaded", () => {
       else if (message.type === "error") failure = message.message;
       else if (message.type === "ready") {
         ready = true;
+        by("sandbox").hidden = !message.sandbox; // what answers may have changed since the page was loaded
         status.textContent = microphone ? "Connected: speak." : "Connected: type.";
         setConnected(true);
         by(microphone ? "hang-up" : "text").focus(); // the button that was pressed is gone
