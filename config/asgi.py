@@ -12,16 +12,15 @@ from django.core.asgi import get_asgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 _django = get_asgi_application()
 
-from streaming.routing import websocket_application  # noqa: E402  (models need Django to be set up)
-
-# What a stream process answers over HTTP: it shares a core with live calls, so no page of the admin is rendered there.
-STREAM_PATHS = ("/healthz", "/readyz", "/metrics")
+from config import health  # noqa: E402  (models need Django to be set up)
+from streaming.routing import websocket_application  # noqa: E402
 
 Scope = dict[str, Any]
 
 
 async def _stream_http(scope: Scope, receive: Any, send: Any) -> None:
-    if scope["path"] in STREAM_PATHS:
+    # It shares a core with live calls: no page of the admin is rendered here.
+    if scope["path"] in health.VIEWS:
         await _django(scope, receive, send)
         return
     await send({"type": "http.response.start", "status": 404, "headers": [(b"content-type", b"text/plain")]})
