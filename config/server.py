@@ -104,25 +104,15 @@ def serve_daphne(application: Any, *, host: str, port: int, streams: bool) -> No
     """The same with Daphne, whose own signal handling would cut live calls without a word."""
     from daphne.endpoints import build_endpoint_description_strings
     from daphne.server import Server
-    from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
     from twisted.internet import reactor
 
-    class Socket(WebSocketProtocol):
-        def onConnect(self, request: Any) -> Any:  # noqa: N802  (autobahn's name)
-            self.maxMessagePayloadSize = WS_MAX_BYTES  # Daphne itself sets no limit
-            return super().onConnect(request)
-
-        def serverClose(self, code: int | None = None) -> None:  # noqa: N802  (Daphne's name)
-            # autobahn's sendClose, which Daphne calls, raises on 1003, 1008, 1011 and 1012; servers may send them.
-            self.sendCloseFrame(code=1000 if code is None else code)
-
-    WebSocketFactory.protocol = Socket
     server = Server(
         application=application,
         endpoints=build_endpoint_description_strings(host=host, port=port),
         signal_handlers=False,
         server_name="",
         websocket_timeout=86_400,
+        websocket_max_message_size=WS_MAX_BYTES,
         # A phone line sends 50 frames a second: a ping finds out nothing that a missing frame does not.
         ping_interval=20,
         ping_timeout=30,

@@ -58,7 +58,7 @@ METRICS_TOKEN: str = env("METRICS_TOKEN")
 REDIS_URL = redis_url()
 
 INSTALLED_APPS = [
-    "daphne",
+    "config.daphne_app.Daphne",
     "unfold",
     "unfold.contrib.filters",
     "unfold.contrib.simple_history",

@@ -125,12 +125,16 @@ class House:
         """Starts a server and waits until it answers.
 
         Args:
-            server: another one than the installation's.
+            server: another one than the installation's; "runserver" is Django's own command, which serves all roles.
             port: where it serves; 0: where the installation's addresses point.
         """
         port = port or (self.stream_port if role == "stream" else self.web_port)
         command = [sys.executable, "-m", "config.server", "--role", role, "--port", str(port)]
         command += ["--server", server or self.server]
+        if server == "runserver":
+            # Its first socket waits until the models are loaded: on a busy machine longer than Daphne's 5 s.
+            command = [sys.executable, "manage.py", "runserver", "--noreload", "--websocket_handshake_timeout=60"]
+            command.append(str(port))
         self._start(role, command)
         await self._answers(role, port)
 

@@ -8,12 +8,14 @@ import contextlib
 import secrets
 import uuid
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from tests.integration.house import House, start, until
+from config.supervisor import free_port
+from tests.integration.house import House, house, start, until
 from tests.integration.stream.conftest import Build
 
 pytestmark = [pytest.mark.journey, pytest.mark.timeout(120), pytest.mark.xdist_group("journeys")]
@@ -117,3 +119,16 @@ async def test_every_stranger_is_refused_and_opens_nothing_at_a_provider(build: 
         assert "Traceback" not in built.log("stream") + built.log("web")
         record_property("strangers refused", len(strangers) + len(late))
         record_property("provider connections opened for them", await connections(built) - opened)
+
+
+@pytest.mark.slow
+async def test_runserver_too_closes_the_socket_with_its_reason(tmp_path: Path) -> None:
+    async with house(tmp_path) as built:
+        port = free_port(0)
+        await built.serve("all", server="runserver", port=port)
+        _, token = await built.announce()
+        async with built.knock(token, port=port) as socket:
+            await socket.send(start(str(uuid.uuid4()), built.codec))
+            await gone(socket)
+        assert socket.close_code == POLICY
+        assert "Traceback" not in built.log("all")
