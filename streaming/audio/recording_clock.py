@@ -14,6 +14,8 @@ SKIP_CHUNKS = 250
 MAX_DRIFT_PPM = 200
 # A recording is never longer than the call by more than this, whatever the messages claim.
 SLACK_MS = 5000
+# So many messages in a row that would be refused are no repetitions: numbers or timestamps have begun anew.
+AFRESH_CHUNKS = 50
 # Agent audio that continues what went before is joined to it unless it is off by more.
 JOIN_MS = 20
 
@@ -37,6 +39,8 @@ class CallerClock:
         self._ahead: int | None = None  # least lead of the timestamps over the count, ms, in this run of messages
         self._run = 0
         self._begun_ms: int | None = None  # on the call's clock
+        self._lead_ms = 0  # of the promptest message over the call's clock
+        self._refused_in_a_row = self._refused_samples = 0
 
     @property
     def end(self) -> int:
@@ -52,16 +56,19 @@ class CallerClock:
             chunk: its number on the track; missing numbers are gaps of 20 ms each.
             timestamp_ms: its time on the carrier's clock, from any zero: places it where there is no number or the
                 numbers start afresh, and otherwise only has a say when the numbers go on while time was skipped.
-            now_ms: the call's clock, only to refuse gaps that are longer than the call.
+            now_ms: the call's clock, only to refuse gaps for which there was no time.
         """
         gap_ms = self._gap_ms(chunk, timestamp_ms)
         if gap_ms is None:
             self.refused += 1
-            return None
-        if now_ms is not None:
-            if self._begun_ms is None:
-                self._begun_ms = now_ms
-            gap_ms = max(0, min(gap_ms, now_ms - self._begun_ms + SLACK_MS - self._end // self._per_ms))
+            self._refused_in_a_row += 1
+            self._refused_samples += samples
+            if self._refused_in_a_row < AFRESH_CHUNKS:
+                return None
+            self._forget_timestamps()
+            gap_ms = (self._refused_samples - samples) // self._per_ms
+        self._refused_in_a_row = self._refused_samples = 0
+        gap_ms = self._possible_ms(gap_ms, now_ms)
         gap = gap_ms * self._per_ms
         self.lost += gap
         position = self._end + gap
@@ -71,7 +78,26 @@ class CallerClock:
             self._timestamp = timestamp_ms
             if self._zero is None:
                 self._zero = timestamp_ms - position // self._per_ms
+        if now_ms is not None and self._begun_ms is not None:
+            self._lead_ms = max(self._lead_ms, position // self._per_ms - (now_ms - self._begun_ms))
         return position
+
+    def _possible_ms(self, gap_ms: int, now_ms: int | None) -> int:
+        """What the call's clock leaves of a gap; timestamps that claim far more have jumped, and count from here on."""
+        if now_ms is None:
+            return gap_ms
+        if self._begun_ms is None:
+            self._begun_ms = now_ms
+        passed_ms = now_ms - self._begun_ms - self._end // self._per_ms
+        # No message comes before it was spoken: the promptest one says how far ahead of the clock they can be.
+        if gap_ms > passed_ms + self._lead_ms + SKIP_MS:
+            self._forget_timestamps()
+            gap_ms = passed_ms + self._lead_ms
+        return max(0, min(gap_ms, passed_ms + SLACK_MS))
+
+    def _forget_timestamps(self) -> None:
+        self._zero = self._timestamp = self._ahead = None
+        self._run = 0
 
     def _gap_ms(self, chunk: int | None, timestamp_ms: int | None) -> int | None:
         ahead_ms = 0

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streaming.audio.recording_clock import AgentClock, CallerClock
+from streaming.audio.recording_clock import AFRESH_CHUNKS, AgentClock, CallerClock
 
 pytestmark = pytest.mark.pure
 
@@ -86,6 +86,39 @@ def test_timestamps_in_another_unit_cannot_blow_up_the_recording() -> None:
     for n in range(3000):
         place(clock, n, n * 20_000_000, n * 20)
     assert clock.end <= (3000 * 20 + 5000 + 20) * MS
+
+
+@pytest.mark.parametrize("numbered", [False, True], ids=["without numbers", "with numbers"])
+@pytest.mark.parametrize("jump_ms", [1500, 4000, 90_000, 1_767_612_345_678, -1500, -90_000])
+def test_timestamps_whose_zero_jumps_leave_the_track_where_it_belongs(jump_ms: int, numbered: bool) -> None:
+    clock = CallerClock(8000)
+    rng = random.Random(jump_ms)
+    refused = 0
+    for n in range(2000):
+        timestamp_ms = 2_000_000 + n * 20 + (jump_ms if n >= 700 else 0)
+        position = place(clock, n if numbered else None, timestamp_ms, n * 20 + rng.randint(0, 15))
+        if position is None:
+            refused += 1
+        else:
+            assert abs(position - n * FRAME) <= 40 * MS, n
+    assert refused < AFRESH_CHUNKS
+
+
+@pytest.mark.parametrize("late_ms", [0, 2000], ids=["prompt", "in a burst after a stall"])
+@pytest.mark.parametrize("lost_ms", [300, 3000, 30_000])
+def test_a_real_hole_is_no_jump(lost_ms: int, late_ms: int) -> None:
+    clock = CallerClock(8000)
+    for n in range(1000):
+        at_ms = n * 20 + (lost_ms if n >= 300 else 0)
+        now_ms = max(at_ms, 6000 + lost_ms + late_ms) if n >= 300 else at_ms
+        assert place(clock, None, 5_000_000 + at_ms, now_ms) == at_ms * MS
+
+
+def test_numbers_and_timestamps_that_both_begin_anew_cost_a_second_at_most() -> None:
+    clock = CallerClock(8000)
+    places = [place(clock, n % 1000, 7_000_000 + (n % 1000) * 20, n * 20) for n in range(1500)]
+    assert places[1000:].count(None) == AFRESH_CHUNKS - 1
+    assert places[-1] == 1499 * FRAME
 
 
 @given(
