@@ -143,8 +143,14 @@ def write_turns(call_id: int, rows: Sequence[Row]) -> None:
 
 
 def write_events(call_id: int, rows: Sequence[Row]) -> None:
-    """Writes timeline entries: ``at``, ``offset_ms``, ``kind``, ``data``."""
-    CallEvent.objects.bulk_create((CallEvent(call_id=call_id, **_storable(row)) for row in rows), batch_size=CHUNK)
+    """Writes timeline entries: ``at``, ``offset_ms``, ``kind``, ``data``; one that was written before is left out."""
+    moment = CallEvent._meta.get_field("at").to_python  # a spill file holds text
+    events = [CallEvent(call_id=call_id, **_storable({**row, "at": moment(row["at"])})) for row in rows]
+    moments = [event.at for event in events]
+    near = CallEvent.objects.filter(call_id=call_id, at__range=(min(moments), max(moments)))
+    written = {(event.at, event.kind): event.data for event in near}
+    new = [event for event in events if written.get((event.at, event.kind)) != event.data]
+    CallEvent.objects.bulk_create(new, batch_size=CHUNK)
 
 
 def write_usage(call_id: int, rows: Sequence[Row]) -> None:

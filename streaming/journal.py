@@ -43,7 +43,7 @@ class Store(Protocol):
         """Writes turns; a turn that exists already is left alone or replaced."""
 
     def write_events(self, call_id: int, rows: Sequence[Row]) -> None:
-        """Writes timeline events."""
+        """Writes timeline events; one that exists already is left alone."""
 
     def write_usage(self, call_id: int, rows: Sequence[Row]) -> None:
         """Writes usage; a row of the same key is replaced."""

@@ -3,6 +3,7 @@
 import datetime
 import uuid
 
+import msgspec
 import pytest
 from django.core.exceptions import ValidationError
 from django.utils import timezone
@@ -238,6 +239,23 @@ def test_events_are_taken_with_times_as_text_as_a_spill_file_holds_them(call, no
     rows = [{"at": now.isoformat(), "offset_ms": 5, "kind": "x", "data": {}}, {"at": now, "kind": "y"}]
     live_calls.write_events(call.pk, rows)
     assert list(CallEvent.objects.order_by("id").values_list("kind", "at")) == [("x", now), ("y", now)]
+
+
+def test_events_that_come_again_are_written_once_whatever_was_between(call, now):
+    second = datetime.timedelta(seconds=1)
+    rows = [
+        {"at": now + n * second, "offset_ms": n * 1000, "kind": "tts_failed", "data": {"n": [n, 1.5], "why": None}}
+        for n in range(3)
+    ]
+    kept = msgspec.json.decode(msgspec.json.encode(rows))  # as a file gives them back
+    live_calls.write_events(call.pk, rows[:2])
+    live_calls.write_events(call.pk, kept)
+    live_calls.write_events(call.pk, rows)
+    assert [event.data["n"][0] for event in CallEvent.objects.order_by("at")] == [0, 1, 2]
+    other = {"at": now, "offset_ms": 0, "kind": "tts_failed", "data": {"n": [7, 1.5], "why": None}}
+    live_calls.write_events(call.pk, [other])
+    live_calls.write_events(factories.CallFactory().pk, rows)
+    assert CallEvent.objects.count() == 7
 
 
 def test_a_usage_report_replaces_the_earlier_one_of_its_key(call):
