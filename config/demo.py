@@ -68,10 +68,12 @@ class Stack:
     Attributes:
         keeper: the supervisor of all processes.
         log: the module ``config.demo_log``.
+        check: the module ``config.demo_check``.
     """
 
     keeper: Any
     log: Any
+    check: Any
     public_url: str
     box_url: str
     password: str
@@ -114,11 +116,18 @@ async def stack(*, codec: str, server: str) -> AsyncIterator[Stack]:
         await _ready(f"http://127.0.0.1:{web_port}/readyz", keeper)
         await _ready(f"http://127.0.0.1:{stream_port}/readyz", keeper)
         await _ready(f"{box_url}/v1/Account/{AUTH_ID}/", keeper, auth=(AUTH_ID, auth_token))
-        log = _call_log()
+        log, check = _call_log()
         password = await asyncio.to_thread(
             log.furnish, box_url=box_url, auth_id=AUTH_ID, auth_token=auth_token, called=CALLED, codec=codec
         )
-        yield Stack(keeper=keeper, log=log, public_url=environment["PUBLIC_URL"], box_url=box_url, password=password)
+        yield Stack(
+            keeper=keeper,
+            log=log,
+            check=check,
+            public_url=environment["PUBLIC_URL"],
+            box_url=box_url,
+            password=password,
+        )
     finally:
         await keeper.stop()
 
@@ -147,24 +156,27 @@ async def _ready(url: str, keeper: Any, auth: tuple[str, str] | None = None) -> 
     raise DemoError(f"{url} did not come up within {START_SECONDS:.0f} s")
 
 
-def _call_log() -> ModuleType:
+def _call_log() -> tuple[ModuleType, ModuleType]:
     import django
 
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     django.setup()
-    from config import demo_log
+    from config import demo_check, demo_log
 
-    return demo_log
+    return demo_log, demo_check
 
 
-async def place_call(running: Stack) -> tuple[str, int]:
-    """Lets the simulated caller phone the agent; returns Plivo's id of the call and ours.
+async def place_call(running: Stack, **caller: Any) -> tuple[str, int]:
+    """Lets a simulated caller phone the agent; returns Plivo's id of the call and ours.
+
+    Args:
+        caller: the sandbox's ``scenario`` or ``script``.
 
     Raises:
         DemoError: the sandbox refused, or the call never reached Parley.
     """
     async with httpx.AsyncClient(base_url=running.box_url, timeout=30, trust_env=False) as box:
-        answer = await box.post("/control/calls", json={"from": CALLER, "to": CALLED, "scenario": SCENARIO})
+        answer = await box.post("/control/calls", json={"from": CALLER, "to": CALLED, **caller})
         if answer.is_error:
             raise DemoError(f"the sandbox did not place the call: {answer.text[:300]}")
         plivo_call_uuid = answer.json()["call_uuid"]
@@ -176,14 +188,22 @@ async def place_call(running: Stack) -> tuple[str, int]:
 
 async def _one_call(running: Stack) -> tuple[Any, int]:
     print(f"\n{CALLER} rings {CALLED} ...\n", flush=True)
-    _, call_id = await place_call(running)
+    plivo_call_uuid, call_id = await place_call(running, scenario=SCENARIO)
     log = running.log
     shown: set[int] = set()
     await until(lambda: log.print_turns(call_id, shown), CALL_SECONDS, running, "the call did not end")
+    async with httpx.AsyncClient(base_url=running.box_url, timeout=60, trust_env=False) as box:
+        report = (
+            (await box.get(f"/control/calls/{plivo_call_uuid}", params={"wait": "ended"})).raise_for_status().json()
+        )
+
+    def check() -> Any:
+        return running.check.check(call_id, report)
+
     with contextlib.suppress(DemoError):
-        await until(lambda: not log.check(call_id).missing, AFTER_SECONDS, running, "")
+        await until(lambda: not check().missing, AFTER_SECONDS, running, "")
     await asyncio.to_thread(log.print_turns, call_id, shown)
-    return await asyncio.to_thread(log.check, call_id), call_id
+    return await asyncio.to_thread(check), call_id
 
 
 async def until(probe: Callable[[], Any], seconds: float, running: Stack, failure: str) -> Any:
