@@ -19,6 +19,7 @@ class CallContext(msgspec.Struct, frozen=True, kw_only=True):
         plivo_call_uuid: empty for a browser call.
         version_id: the agent version, as text; groups prompts for the provider's cache.
         variables: of the prompt: the agent's defaults, the call's own, and ``caller_number``, ``called_number``.
+        session: under which id this session carries the call (``Call.carried_by``).
         live_at: the zero of every offset; of the first stream when this one resumes.
         resumed: this stream continues a call whose earlier stream was lost.
         history: what was said before, when resumed.
@@ -35,6 +36,7 @@ class CallContext(msgspec.Struct, frozen=True, kw_only=True):
     llm: ProviderConfig
     tts: ProviderConfig
     variables: dict[str, str]
+    session: str
     live_at: datetime.datetime
     resumed: bool = False
     history: tuple[Message, ...] = ()

@@ -1,17 +1,21 @@
 """What a live call reads from and writes to the database: its context at the start, turns and events as they happen.
 
-Called by ``streaming`` from its journal's thread; everything here blocks. Writes may come twice (a retry, a spill file
+Called by ``streaming`` from threads of its own; everything here blocks. Writes may come twice (a retry, a spill file
 written later) and from two sessions of one call (a dropped stream and its successor): none may lose a turn.
+
+One session at a time carries a call, over all stream processes of all machines: ``claim`` gives it the call, ``renew``
+keeps it. The moments of a lease are the database's: the clocks of two machines may differ by more than a lease.
 """
 
 import datetime
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
-from django.db.models import Max
+from django.db.models import Max, Q
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from agents import services
@@ -25,6 +29,7 @@ from calls.edge import printable
 from calls.models import Call, CallEvent, Turn, Usage
 from calls.states import Facts, is_over
 
+LEASE = datetime.timedelta(seconds=2)  # what a session that shows no life keeps its call; it shows some every second
 CHUNK = 500  # rows of one statement
 MAX_TEXT = 100_000
 _TURN_FIELDS = [field.name for field in Turn._meta.concrete_fields if field.name not in {"id", "call", "index"}]
@@ -55,8 +60,41 @@ def create_browser_call(*, agent: Agent, user: AbstractBaseUser, draft: bool, no
     )
 
 
-def stream_started(*, call_id: int, stream_id: str, now: datetime.datetime) -> CallContext | None:
-    """The call's stream has begun: marks the call LIVE and gathers what its session needs.
+def claim(*, call_id: int, session: str) -> bool:
+    """Gives a call to a session; False while another carries it that has shown life within a ``LEASE``."""
+    free = Q(carried_by="") | Q(last_seen_at__lt=Now() - LEASE)
+    return bool(Call.objects.filter(free, pk=call_id).update(carried_by=session, last_seen_at=Now()))
+
+
+def renew(*, held: Mapping[int, str], silent: Collection[int], now: datetime.datetime) -> set[int]:
+    """Notes that sessions live and keep their calls.
+
+    Args:
+        held: of each call, by its key, the session.
+        silent: calls of ``held`` whose line has fallen silent: they are not kept, another session may take them.
+
+    Returns:
+        Those of ``held`` that another session has taken.
+    """
+    lost: set[int] = set()
+    call_ids = list(held)
+    for start in range(0, len(call_ids), CHUNK):
+        chunk = call_ids[start : start + CHUNK]
+        sessions = [held[call_id] for call_id in chunk]
+        calls = Call.objects.filter(pk__in=chunk)
+        alive = calls.filter(pk__in=set(chunk).difference(silent), carried_by__in=sessions, ended_at=None)
+        alive.update(last_seen_at=Now(), deadline_at=now + lifecycle.LIVE_GRACE)
+        lost.update(calls.exclude(carried_by__in=[*sessions, ""]).values_list("pk", flat=True))
+    return lost
+
+
+def release(*, call_id: int, session: str) -> bool:
+    """The session carries the call no more; False when it had lost it before."""
+    return bool(Call.objects.filter(pk=call_id, carried_by=session).update(carried_by=""))
+
+
+def stream_started(*, call_id: int, stream_id: str, session: str, now: datetime.datetime) -> CallContext | None:
+    """The stream of a session that has claimed its call begins: marks it LIVE and gathers what the session needs.
 
     Returns:
         None when the call is over already, was ended on purpose, or has no agent to run on.
@@ -76,22 +114,13 @@ def stream_started(*, call_id: int, stream_id: str, now: datetime.datetime) -> C
     )
     if is_over(state.status) or state.live_at is None:
         return None  # its end came in between
-    Call.objects.filter(pk=call_id).update(last_seen_at=now)
     call.live_at = state.live_at
     lifecycle.note(call=call, kind="stream_resumed" if resumed else "stream_started", now=now, data={"id": stream_id})
-    return _context(call, spec, resumed=resumed, now=now)
+    return _context(call, spec, session=session, resumed=resumed, now=now)
 
 
-def heartbeat(*, call_ids: Sequence[int], now: datetime.datetime) -> None:
-    """Notes that these calls live."""
-    for start in range(0, len(call_ids), CHUNK):
-        Call.objects.filter(pk__in=call_ids[start : start + CHUNK], ended_at=None).update(
-            last_seen_at=now, deadline_at=now + lifecycle.LIVE_GRACE
-        )
-
-
-def stream_ended(*, call_id: int, reason: str | None, normal: bool, now: datetime.datetime) -> None:
-    """The call's stream has ended.
+def stream_ended(*, call_id: int, session: str, reason: str | None, normal: bool, now: datetime.datetime) -> None:
+    """The stream of a session has ended; says nothing of the call once another session has taken it.
 
     Args:
         reason: a ``Call.EndReason``; None when the session does not know.
@@ -101,17 +130,17 @@ def stream_ended(*, call_id: int, reason: str | None, normal: bool, now: datetim
     A browser call has nothing behind its stream and ends here. For a phone call, write this before closing the
     socket: Plivo asks for the after-stream document within milliseconds of the close.
     """
-    call = Call.objects.filter(pk=call_id).values("direction").first()
-    if call is None:
-        return
-    over = call["direction"] == Call.Direction.BROWSER
-    facts = Facts(
-        end_reason=reason or "",
-        stream_ended_at=now if normal or over else None,
-        status=Call.Status.ENDED if over else "claimed",
-        ended_at=now if over else None,
-    )
-    lifecycle.apply(call_id=call_id, facts=facts, deadline_at=now + lifecycle.AFTER_STREAM_GRACE)
+    with transaction.atomic():
+        if not release(call_id=call_id, session=session):
+            return
+        over = Call.objects.filter(pk=call_id, direction=Call.Direction.BROWSER).exists()
+        facts = Facts(
+            end_reason=reason or "",
+            stream_ended_at=now if normal or over else None,
+            status=Call.Status.ENDED if over else "claimed",
+            ended_at=now if over else None,
+        )
+        lifecycle.apply(call_id=call_id, facts=facts, deadline_at=now + lifecycle.AFTER_STREAM_GRACE)
 
 
 def write_turns(call_id: int, rows: Sequence[Row]) -> None:
@@ -203,7 +232,7 @@ def voice_config(spec: AgentSpec) -> ProviderConfig:
     )
 
 
-def _context(call: Call, spec: AgentSpec, *, resumed: bool, now: datetime.datetime) -> CallContext:
+def _context(call: Call, spec: AgentSpec, *, session: str, resumed: bool, now: datetime.datetime) -> CallContext:
     assert call.live_at is not None  # noqa: S101  (the only caller has looked)
     turns = list(call.turns.all())
     is_sandbox = call.is_sandbox or services.sandboxed(spec)
@@ -220,6 +249,7 @@ def _context(call: Call, spec: AgentSpec, *, resumed: bool, now: datetime.dateti
         llm=_unused(spec.llm) if listens else services.stage_config(spec.llm, language=spec.language),
         tts=_unused(spec.tts) if listens else voice_config(spec),
         variables=variables(call, spec, now=now),
+        session=session,
         live_at=call.live_at,
         resumed=resumed,
         history=history(turns),

@@ -28,6 +28,7 @@ Server to page:
 """
 
 import asyncio
+import uuid
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -153,7 +154,9 @@ def open_call(*, agent_id: str, session_key: str, draft: bool) -> CallContext:
     if agent is None:
         raise ValueError("There is no such agent any more.")
     call = live_calls.create_browser_call(agent=agent, user=user, draft=draft, now=timezone.now())
-    context = live_calls.stream_started(call_id=call.pk, stream_id="browser", now=timezone.now())
+    session = uuid.uuid4().hex
+    live_calls.claim(call_id=call.pk, session=session)
+    context = live_calls.stream_started(call_id=call.pk, stream_id="browser", session=session, now=timezone.now())
     if context is None:
         raise ValueError("The call could not be started. Try again.")
     return context

@@ -15,6 +15,7 @@ from django.db import DatabaseError
 
 from agents.providers.base import AudioFormat
 from agents.services import AccountError
+from calls import live_calls
 from calls.context import CallContext
 from calls.telephony.stream_tokens import Ticket
 from streaming import doorkeeper, live, protocol
@@ -22,6 +23,7 @@ from streaming.conversation.events import EndReason, ShowPartial, WriteTurn
 from streaming.doorkeeper import Handshake, Refusal
 from streaming.line import AsgiMessage, Hears, LineLost, Outbox, Receive, Send
 from streaming.protocol import Cleared, Digit, Encoder, Malformed, Media, Meter, Played, Start, Stop, Unknown
+from streaming.session import FRESH_S
 from streaming.threads import Overloaded
 
 T = TypeVar("T")
@@ -30,6 +32,9 @@ log = structlog.get_logger(__name__)
 START_S = 3.0
 HANDSHAKE_S = 5.0  # Plivo gives up a connection after a few seconds and tries again
 ENTER_S = 5.0
+# How long a call that another process carries is waited for: that one may have died, or its line just now.
+TAKE_OVER_S = live_calls.LEASE.total_seconds() + FRESH_S
+ASK_AGAIN_S = 0.25
 STRANGE_BEFORE_START = 10  # unknown events that may come before start
 PAST_LONGEST_S = 120
 NORMAL, UNSUPPORTED, POLICY, FAILED = 1000, 1003, 1008, 1011
@@ -64,7 +69,7 @@ class StreamConsumer(AsyncConsumer):
             return refusal
         async with process.claim(ticket.call_id) as ours:
             if not ours:
-                return Refusal("second_stream")
+                return doorkeeper.SECOND_STREAM
             return await self._carry(process, token, ticket, start, receive=receive, send=send)
 
     async def _inspect(self, process: live.Process, scope: dict[str, Any], token: str) -> Ticket | Refusal:
@@ -94,15 +99,7 @@ class StreamConsumer(AsyncConsumer):
         self, process: live.Process, token: str, ticket: Ticket, start: Start, *, receive: Receive, send: Send
     ) -> Refusal | None:
         """Redeems the token for the call that ``start`` names, and carries the call to its end."""
-        entering = process.resources.edge.run(
-            ENTER_S,
-            doorkeeper.enter,
-            token=token,
-            call_id=ticket.call_id,
-            plivo_call_uuid=start.call_id,
-            stream_id=start.stream_id,
-        )
-        context = await _asked(entering)
+        context = await _entered(process, token, ticket, start)
         if isinstance(context, Refusal):
             return context
         fmt = protocol.stream_format(start, asked=protocol.CODECS[context.spec.codec])
@@ -123,6 +120,25 @@ def _unproved(ticket: Ticket, start: Start | None) -> Refusal | None:
     if ticket.plivo_call_uuid and ticket.plivo_call_uuid != start.call_id:
         return Refusal("token_wrong_call")
     return None
+
+
+async def _entered(process: live.Process, token: str, ticket: Ticket, start: Start) -> CallContext | Refusal:
+    """The call's context, once no other process carries the call; a refusal when one goes on doing so."""
+    clock = asyncio.get_running_loop().time
+    until = clock() + TAKE_OVER_S
+    while True:
+        entering = process.resources.edge.run(
+            ENTER_S,
+            doorkeeper.enter,
+            token=token,
+            call_id=ticket.call_id,
+            plivo_call_uuid=start.call_id,
+            stream_id=start.stream_id,
+        )
+        context = await _asked(entering)
+        if context != doorkeeper.SECOND_STREAM or clock() >= until:
+            return context
+        await asyncio.sleep(ASK_AGAIN_S)
 
 
 async def _asked(answer: Awaitable[T | Refusal]) -> T | Refusal:

@@ -5,12 +5,14 @@ Called by ``consumers``; all functions block and none leaves a trace in the call
 """
 
 import datetime
+import uuid
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 import structlog
 from django.conf import settings
+from django.db import transaction
 from django.utils import timezone
 
 from calls import edge, live_calls
@@ -58,6 +60,9 @@ class Refusal(msgspec.Struct, frozen=True):
     sample: dict[str, Any] = {}
 
 
+SECOND_STREAM = Refusal("second_stream")
+
+
 class Handshake(msgspec.Struct, frozen=True):
     """What a WebSocket's opening request says; header names in lower case."""
 
@@ -89,16 +94,29 @@ def inspect(handshake: Handshake) -> Ticket | Refusal:
 
 
 def enter(*, token: str, call_id: int, plivo_call_uuid: str, stream_id: str) -> CallContext | Refusal:
-    """Uses the token and begins the stream.
+    """Uses the token, claims the call for a session of this stream and begins it.
+
+    A call that another session carries is refused as ``second_stream`` and its token not used: it may be asked for
+    again.
 
     Raises:
         agents.services.AccountError: a provider account cannot be used.
     """
     now = timezone.now()
-    ticket = stream_tokens.redeem(token=token, plivo_call_uuid=plivo_call_uuid, now=now)
-    if isinstance(ticket, TokenRefusal):
-        return Refusal(f"token_{ticket.reason}")
-    context = live_calls.stream_started(call_id=call_id, stream_id=stream_id, now=now)
+    session = uuid.uuid4().hex
+    with transaction.atomic():
+        ticket = stream_tokens.redeem(token=token, plivo_call_uuid=plivo_call_uuid, now=now)
+        if isinstance(ticket, TokenRefusal):
+            return Refusal(f"token_{ticket.reason}")
+        if not live_calls.claim(call_id=call_id, session=session):
+            transaction.set_rollback(True)
+            return SECOND_STREAM
+    context = None
+    try:
+        context = live_calls.stream_started(call_id=call_id, stream_id=stream_id, session=session, now=now)
+    finally:
+        if context is None:  # whoever comes next need not wait for a session that never was
+            live_calls.release(call_id=call_id, session=session)
     return context if context is not None else Refusal("call_over")
 
 

@@ -10,7 +10,7 @@ import datetime
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,7 +22,6 @@ from streaming.backlog import Backlog, Entry, Key, grouped, must_wait
 log = structlog.get_logger(__name__)
 
 BATCH_S = 0.25
-HEARTBEAT_S = 3.0
 MAX_QUEUED = 20_000
 # What a batch may spend on a database that fails: pauses before new tries, and the tries with their pauses together.
 RETRY_S = (0.05, 0.25, 1.0)
@@ -48,11 +47,10 @@ class Store(Protocol):
     def write_usage(self, call_id: int, rows: Sequence[Row]) -> None:
         """Writes usage; a row of the same key is replaced."""
 
-    def heartbeat(self, *, call_ids: Sequence[int], now: datetime.datetime) -> object:
-        """Notes that these calls live."""
-
-    def stream_ended(self, *, call_id: int, reason: Any, normal: bool, now: datetime.datetime) -> object:
-        """Notes that a call's stream has ended."""
+    def stream_ended(
+        self, *, call_id: int, session: str, reason: str | None, normal: bool, now: datetime.datetime
+    ) -> object:
+        """Notes that the stream of a session has ended."""
 
 
 class _Patience:
@@ -93,7 +91,7 @@ class Journal:
     Args:
         store: where to; ``calls.live_calls`` outside tests.
         folder: for what the database would not take.
-        clock: the time of heartbeats.
+        clock: the time of ends.
     """
 
     def __init__(self, *, store: Store, folder: Path, clock: Callable[[], datetime.datetime]) -> None:
@@ -104,7 +102,6 @@ class Journal:
         self._overflow: list[Entry] = []
         self._overflowing = False
         self._ends: dict[End, asyncio.Future[None]] = {}
-        self._live: frozenset[int] = frozenset()
         self._closing = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._backlog = Backlog(folder)
@@ -151,7 +148,7 @@ class Journal:
         """What a provider call has consumed; with the same ``key`` again, it replaces."""
         self._put(Entry("usage", call_id, row))
 
-    async def ended(self, call_id: int, *, reason: str | None, normal: bool, within: float) -> bool:
+    async def ended(self, call_id: int, *, session: str, reason: str | None, normal: bool, within: float) -> bool:
         """The call's stream has ended; everything handed in before is written first.
 
         Args:
@@ -163,14 +160,10 @@ class Journal:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         now = self._clock().isoformat()
         self._ends[call_id, now] = done
-        self._put(Entry("ended", call_id, {"reason": reason, "normal": normal, "now": now}))
+        self._put(Entry("ended", call_id, {"session": session, "reason": reason, "normal": normal, "now": now}))
         finished, _ = await asyncio.wait([done], timeout=within)
         self._ends.pop((call_id, now), None)
         return bool(finished)
-
-    def live(self, call_ids: Iterable[int]) -> None:
-        """The calls that get a heartbeat from now on."""
-        self._live = frozenset(call_ids)
 
     def _end_written(self, end: End) -> None:
         done = self._ends.pop(end, None)
@@ -191,30 +184,26 @@ class Journal:
             self._backlog.recover()
         except OSError:
             log.exception("journal_backlog_not_taken_over")  # the next start tries again
-        beat = 0.0
         while True:
             if self._backlog and time.monotonic() >= self._round_at:
                 self._write_backlog()
-            batch, closing = self._next_batch(until=min(beat, self._round_at) if self._backlog else beat)
+            batch, closing = self._next_batch(until=self._round_at if self._backlog else None)
             if batch:
                 self._write(batch)
             self._take_overflow()
             if closing and not batch:
                 break
-            if time.monotonic() >= beat and not closing:
-                self._beat()
-                beat = time.monotonic() + HEARTBEAT_S
         if self._backlog:
             self._write_backlog()
         self._backlog.close()
         connections.close_all()
 
-    def _next_batch(self, *, until: float) -> tuple[list[Entry], bool]:
+    def _next_batch(self, *, until: float | None) -> tuple[list[Entry], bool]:
         """Waits for entries, or for the moment ``until``; events wait a little for company, turns do not."""
         with self._changed:
             while not self._queue and not self._closing and not self._overflow_is_kept:
-                left = until - time.monotonic()
-                if left <= 0:
+                left = None if until is None else until - time.monotonic()
+                if left is not None and left <= 0:
                     return [], False
                 self._changed.wait(left)
             patience = time.monotonic() + BATCH_S
@@ -289,20 +278,10 @@ class Journal:
                 self._store.write_usage(first.call_id, rows)
             case "ended":
                 for row in rows:
-                    now = datetime.datetime.fromisoformat(row["now"])
-                    self._store.stream_ended(call_id=first.call_id, reason=row["reason"], normal=row["normal"], now=now)
+                    end = row | {"now": datetime.datetime.fromisoformat(row["now"])}
+                    self._store.stream_ended(call_id=first.call_id, **end)
                     if self._loop is not None and not self._loop.is_closed():
                         self._loop.call_soon_threadsafe(self._end_written, (first.call_id, row["now"]))
-
-    def _beat(self) -> None:
-        live = sorted(self._live)
-        if not live:
-            return
-        close_old_connections()
-        try:
-            self._store.heartbeat(call_ids=live, now=self._clock())
-        except Error as error:
-            log.warning("heartbeat_failed", calls=len(live), error=type(error).__name__)
 
     # --- what the database would not take ----------------------------------------------------------------------------
 

@@ -122,18 +122,18 @@ class Process:
 
     @contextlib.asynccontextmanager
     async def claim(self, call_id: int) -> AsyncIterator[bool]:
-        """Reserves a call for one socket while it is proved and carried; False when another has a better right.
+        """Reserves a call for one socket of this process; False when another has a better right.
 
         An earlier stream of the call gives way only if it has had no frame for a second: Plivo connects again before it
-        has noticed itself that a connection broke.
+        has noticed itself that a connection broke. What other processes carry is asked of the database
+        (``doorkeeper.enter``), by the same rule.
         """
         if call_id in self._claimed:
             session = self._sessions.get(call_id)
             if session is None or not session.displaceable():
                 yield False
                 return
-            log.warning("stream_displaced", call=session.context.public_id)
-            session.end(Ending(None, normal=False))
+            session.displaced()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(DISPLACED_S):
                     await self._until(lambda: call_id not in self._claimed)
@@ -151,12 +151,11 @@ class Process:
         """Runs a session until the stream ends; to be called inside ``claim``."""
         session = CallSession(context=context, line=line, resources=self.resources)
         self._sessions[context.call_id] = session
-        self.resources.journal.live(self._sessions)
         try:
-            await session.run()
+            with self.resources.leases.kept(session):
+                await session.run()
         finally:
             del self._sessions[context.call_id]
-            self.resources.journal.live(self._sessions)
             self._announce()
 
     def sessions(self) -> Iterator[CallSession]:

@@ -15,10 +15,10 @@ from agents.providers import registry
 from agents.providers.base import AudioFormat, Clocks, LanguageModel, ProviderConfig, SpeechToText, TextToSpeech
 from agents.providers.errors import ProviderError
 from agents.providers.pools import Pools
+from streaming import journal, leases
 from streaming.archive import Archive, Vault
 from streaming.audio.turn_model import TurnModel, open_turn_model
 from streaming.audio.vad import VadHub
-from streaming.journal import Journal, Store
 from streaming.phrases import PhraseCache, phrase_key, prepare
 from streaming.threads import Worker
 from streaming.usage import UsageBook
@@ -50,6 +50,10 @@ class Providers(Protocol):
 
     async def close(self) -> None:
         """After the last call."""
+
+
+class Store(journal.Store, leases.Register, Protocol):
+    """What live calls need of the database: ``calls.live_calls``, as a module, outside tests."""
 
 
 class RegistryProviders:
@@ -91,7 +95,7 @@ class Resources:
     Args:
         var_dir: of this host; parent of the journal and recording folders.
         phrases_dir: shared with the workers; under ``var_dir`` where none is given.
-        store: where the journal writes.
+        store: where the journal writes and the leases stand.
         vault: where finished recordings go; ``calls.recordings`` where none is given.
         clocks: of the provider calls, scaled.
         clock: the time of day.
@@ -119,7 +123,8 @@ class Resources:
         self.clock = clock
         self.edge = Worker("stream-edge", limit=EDGE_LIMIT)
         self._files = Worker("stream-files", limit=EDGE_LIMIT)
-        self.journal = Journal(store=store, folder=var_dir / "journal", clock=clock)
+        self.journal = journal.Journal(store=store, folder=var_dir / "journal", clock=clock)
+        self.leases = leases.Leases(register=store, clock=clock)
         self.phrases = PhraseCache(folder=phrases_dir or var_dir / "phrases", worker=self._files)
         self.recordings = Archive(folder=var_dir / "live", clock=clock, vault=vault)
         self.turn_model: TurnModel | None = None
@@ -146,6 +151,7 @@ class Resources:
         self.turn_model = await asyncio.to_thread(self._make_turn_model)
         await self.providers.open()
         self.journal.open()
+        await self.leases.open()
         await self.recordings.open()
 
     async def close(self) -> None:
@@ -159,6 +165,7 @@ class Resources:
         await asyncio.gather(*late, return_exceptions=True)
         if self._vad_timer is not None:
             self._vad_timer.cancel()
+        await self.leases.close()
         await self.recordings.close()
         await self.journal.close()
         await self.providers.close()

@@ -70,12 +70,14 @@ class Ending(msgspec.Struct, frozen=True):
         normal: the conversation is over; otherwise the call may go on with another stream.
         code: of the WebSocket's close.
         told: what the core is told of an end that is not its own.
+        displaced: another session carries the call on.
     """
 
     reason: EndReason | None
     normal: bool
     code: int = NORMAL_CLOSURE
     told: EndReason = "stream_lost"
+    displaced: bool = False
 
 
 class CallSession:
@@ -211,10 +213,15 @@ class CallSession:
             self.feed(HungUp(ending.told))
         self._records.ended(normal=ending.normal, stt_dropped_ms=self._listener.dropped_ms)
         self._lane.close()
-        self._record(self.now_ms(), at_once=True)
+        if not ending.displaced:  # its line was silent; from here on the recording is the other session's
+            self._record(self.now_ms(), at_once=True)
         # Before the socket closes: Plivo asks what comes next within milliseconds of the close.
         written = await self._resources.journal.ended(
-            self.context.call_id, reason=ending.reason, normal=ending.normal, within=END_WRITTEN_S
+            self.context.call_id,
+            session=self.context.session,
+            reason=ending.reason,
+            normal=ending.normal,
+            within=END_WRITTEN_S,
         )
         if not written:
             log.error("stream_end_not_written_in_time", call=self.context.public_id)
@@ -247,6 +254,12 @@ class CallSession:
     def displaceable(self) -> bool:
         """Whether a second socket of the same call may take over."""
         return self._loop.time() - self._last_frame >= FRESH_S
+
+    def displaced(self) -> None:
+        """A second socket of the same call takes over, in this process or in another: ends without ending the call."""
+        if not self._ending.done():
+            log.warning("stream_displaced", call=self.context.public_id)
+            self.end(Ending(None, normal=False, displaced=True))
 
     async def _watch(self) -> None:
         """Ends a stream that has stopped sending without saying so."""

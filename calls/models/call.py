@@ -86,6 +86,9 @@ class Call(models.Model):
     ended_at = models.DateTimeField(null=True)
     stream_ended_at = models.DateTimeField(null=True, help_text="Set when a session ended the conversation on purpose.")
     last_seen_at = models.DateTimeField(null=True, help_text="Last sign of life of its session.")
+    carried_by = models.CharField(
+        max_length=32, blank=True, editable=False, help_text="Session that carries it, one at a time; empty: none."
+    )
     deadline_at = models.DateTimeField(null=True, help_text="When the sweeper asks what became of it.")
     streams = models.PositiveSmallIntegerField(default=0, help_text="Stream elements answered so far.")
 

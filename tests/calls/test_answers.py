@@ -46,16 +46,18 @@ def publish(agent, **changes):
 
 def test_after_a_normal_end_the_call_is_hung_up(call, ask):
     now = timezone.now()
-    live_calls.stream_started(call_id=call.pk, stream_id="s", now=now)
-    live_calls.stream_ended(call_id=call.pk, reason="agent_ended", normal=True, now=now)
+    live_calls.claim(call_id=call.pk, session="s")
+    live_calls.stream_started(call_id=call.pk, stream_id="1", session="s", now=now)
+    live_calls.stream_ended(call_id=call.pk, session="s", reason="agent_ended", normal=True, now=now)
     assert tags(ask()) == ["Hangup"]
     assert not StreamToken.objects.exists()
 
 
 def test_after_a_drop_the_conversation_gets_another_stream(call, ask):
     now = timezone.now()
-    live_calls.stream_started(call_id=call.pk, stream_id="s", now=now)
-    live_calls.stream_ended(call_id=call.pk, reason=None, normal=False, now=now)
+    live_calls.claim(call_id=call.pk, session="s")
+    live_calls.stream_started(call_id=call.pk, stream_id="1", session="s", now=now)
+    live_calls.stream_ended(call_id=call.pk, session="s", reason=None, normal=False, now=now)
     assert tags(ask()) == ["Stream", "Redirect"]
     call.refresh_from_db()
     assert (call.status, call.streams) == ("live", 2)
@@ -114,7 +116,7 @@ def test_a_hang_up_between_the_drop_and_the_next_stream_still_ends_the_call(call
     ask()
     plivo = Carrier(call.plivo_account)
     plivo.hang_up(path=f"/plivo/calls/{call.public_id}/hangup/", call_uuid=call.plivo_call_uuid)
-    assert live_calls.stream_started(call_id=call.pk, stream_id="late", now=timezone.now()) is None
+    assert live_calls.stream_started(call_id=call.pk, stream_id="late", session="s", now=timezone.now()) is None
     call.refresh_from_db()
     assert (call.status, call.outcome) == ("ended", "completed")
 

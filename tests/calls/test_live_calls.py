@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from agents import services
 from agents.services import AccountError
-from calls import live_calls, reports, summaries
+from calls import lifecycle, live_calls, reports, summaries
 from calls.models import Call, CallEvent, Turn, Usage
 from tests import factories
 
@@ -27,8 +27,13 @@ def now():
     return timezone.now()
 
 
-def start(call, now, stream="s-1"):
-    return live_calls.stream_started(call_id=call.pk, stream_id=stream, now=now)
+def start(call, now, session="s-1"):
+    live_calls.claim(call_id=call.pk, session=session)
+    return live_calls.stream_started(call_id=call.pk, stream_id=f"of {session}", session=session, now=now)
+
+
+def end(call, now, session="s-1", *, reason=None, normal=False):
+    live_calls.stream_ended(call_id=call.pk, session=session, reason=reason, normal=normal, now=now)
 
 
 def turn(index, role="caller", text="Hello", started=None, **more):
@@ -43,11 +48,12 @@ def texts(call):
 def test_a_first_stream_makes_the_call_live_and_gives_it_all_it_needs(call, now):
     context = start(call, now)
     call.refresh_from_db()
-    assert (call.status, call.live_at, call.last_seen_at) == ("live", now, now)
-    assert (context.call_id, context.public_id, context.plivo_call_uuid) == (
+    assert (call.status, call.live_at) == ("live", now)
+    assert (context.call_id, context.public_id, context.plivo_call_uuid, context.session) == (
         call.pk,
         str(call.public_id),
         call.plivo_call_uuid,
+        "s-1",
     )
     assert context.spec == call.agent_version.spec
     assert (context.resumed, context.history, context.next_turn_index, context.live_at) == (False, (), 0, now)
@@ -89,7 +95,7 @@ def test_a_stream_of_a_call_that_is_over_begins_nothing(call, now, over):
 
 
 def test_a_call_that_is_gone_has_no_context(now):
-    assert live_calls.stream_started(call_id=0, stream_id="s", now=now) is None
+    assert live_calls.stream_started(call_id=0, stream_id="1", session="s", now=now) is None
 
 
 def test_an_account_without_a_key_is_said_to_be_so(call, now):
@@ -131,7 +137,7 @@ def test_a_browser_call_can_run_on_the_draft_and_ends_with_its_stream(superuser,
     context = start(call, now)
     assert context.spec == services.build_spec(agent)
     assert context.spec.greeting == "A draft greets."
-    live_calls.stream_ended(call_id=call.pk, reason=None, normal=False, now=now)
+    end(call, now)
     call.refresh_from_db()
     assert (call.status, call.outcome, call.ended_at) == ("ended", "completed", now)
 
@@ -162,8 +168,8 @@ def test_a_browser_call_to_a_published_agent_keeps_its_version(superuser, now):
 
 def test_a_normal_end_of_the_stream_leaves_the_call_to_its_hang_up(call, now):
     start(call, now)
-    live_calls.stream_ended(call_id=call.pk, reason="silence", normal=True, now=now)
-    live_calls.stream_ended(call_id=call.pk, reason=None, normal=False, now=now + datetime.timedelta(seconds=1))
+    end(call, now, reason="silence", normal=True)
+    end(call, now + datetime.timedelta(seconds=1))
     call.refresh_from_db()
     assert (call.status, call.end_reason, call.stream_ended_at) == ("live", "silence", now)
     assert call.deadline_at > now
@@ -171,24 +177,80 @@ def test_a_normal_end_of_the_stream_leaves_the_call_to_its_hang_up(call, now):
 
 def test_a_drop_leaves_the_call_open(call, now):
     start(call, now)
-    live_calls.stream_ended(call_id=call.pk, reason=None, normal=False, now=now)
+    end(call, now)
     call.refresh_from_db()
     assert (call.status, call.stream_ended_at, call.end_reason) == ("live", None, "")
 
 
 def test_the_end_of_a_call_that_is_gone_is_no_fault(now):
-    live_calls.stream_ended(call_id=0, reason=None, normal=True, now=now)
+    live_calls.stream_ended(call_id=0, session="s", reason=None, normal=True, now=now)
 
 
-def test_a_heartbeat_moves_the_deadline_of_live_calls_only(call, now):
-    start(call, now)
-    ended = factories.CallFactory(status="ended", ended_at=now)
+def holder(call):
+    return Call.objects.values_list("carried_by", flat=True).get(pk=call.pk)
+
+
+def grows_silent(call):
+    """No sign of life of the call's session for longer than a lease; since when."""
+    seen = timezone.now() - 1.1 * live_calls.LEASE
+    Call.objects.filter(pk=call.pk).update(last_seen_at=seen)
+    return seen
+
+
+def test_a_call_is_carried_by_one_session_until_that_lets_go_or_shows_no_life(call, now):
+    assert live_calls.claim(call_id=call.pk, session="first")
+    assert not live_calls.claim(call_id=call.pk, session="second")
+    assert holder(call) == "first"
+    assert live_calls.release(call_id=call.pk, session="first")
+    assert live_calls.claim(call_id=call.pk, session="second")
+    assert not live_calls.release(call_id=call.pk, session="first")
+    grows_silent(call)
+    assert live_calls.claim(call_id=call.pk, session="third")
+    assert not live_calls.claim(call_id=call.pk, session="fourth")
+    assert holder(call) == "third"
+
+
+def test_a_session_that_shows_life_keeps_its_call_and_moves_its_deadline(call, now):
+    other, ended = factories.CallFactory(), factories.CallFactory()
+    for each in (call, other, ended):
+        assert start(each, now, f"of-{each.pk}")
+    held = {each.pk: f"of-{each.pk}" for each in (call, other, ended)}
+    for each in (call, other):
+        grows_silent(each)
+    Call.objects.filter(pk=ended.pk).update(status="ended", ended_at=now, deadline_at=None)
     later = now + datetime.timedelta(seconds=30)
-    live_calls.heartbeat(call_ids=[call.pk, ended.pk], now=later)
+    assert live_calls.renew(held=held, silent={other.pk}, now=later) == set()
+    for each in (call, ended):
+        each.refresh_from_db()
+    assert (call.last_seen_at >= now, call.deadline_at) == (True, later + lifecycle.LIVE_GRACE)
+    assert ended.deadline_at is None
+    assert not live_calls.claim(call_id=call.pk, session="new")
+    assert live_calls.claim(call_id=other.pk, session="new")
+
+
+def test_a_session_learns_that_another_has_taken_its_call_and_keeps_it_no_longer(call, now):
+    start(call, now, "first")
+    grows_silent(call)
+    start(call, now, "second")
+    seen = grows_silent(call)
+    assert live_calls.renew(held={call.pk: "first"}, silent=set(), now=now) == {call.pk}
+    assert Call.objects.get(pk=call.pk).last_seen_at == seen
+    assert live_calls.renew(held={call.pk: "second"}, silent=set(), now=now) == set()
+    assert (holder(call), Call.objects.get(pk=call.pk).last_seen_at > seen) == ("second", True)
+    end(call, now, "second")
+    assert live_calls.renew(held={call.pk: "second"}, silent=set(), now=now) == set()
+
+
+def test_the_end_of_a_session_whose_call_another_carries_says_nothing_of_the_call(call, now):
+    start(call, now, "first")
+    grows_silent(call)
+    start(call, now, "second")
+    before = Call.objects.filter(pk=call.pk).values().get()
+    end(call, now + datetime.timedelta(seconds=1), "first", reason="agent_ended", normal=True)
+    assert Call.objects.filter(pk=call.pk).values().get() == before
+    end(call, now + datetime.timedelta(seconds=2), "second", reason="silence", normal=True)
     call.refresh_from_db()
-    ended.refresh_from_db()
-    assert (call.last_seen_at, call.deadline_at > later) == (later, True)
-    assert ended.last_seen_at is None
+    assert (call.end_reason, call.carried_by) == ("silence", "")
 
 
 def test_turns_written_twice_stand_once_as_they_were_last(call):

@@ -75,9 +75,10 @@ def test_a_call_with_a_draft_is_read_by_the_draft_as_it_was_during_the_call(call
     agent.extraction = [{"name": "pet", "type": "text", "description": "their animal"}]
     agent.save()
     test = live_calls.create_browser_call(agent=agent, user=factories.UserFactory(), draft=True, now=NOW)
-    assert live_calls.stream_started(call_id=test.pk, stream_id="browser", now=NOW)
+    assert live_calls.claim(call_id=test.pk, session="s")
+    assert live_calls.stream_started(call_id=test.pk, stream_id="browser", session="s", now=NOW)
     Turn.objects.create(call=test, index=0, role="caller", text="My parrot coughs.", started_ms=0, ended_ms=1)
-    live_calls.stream_ended(call_id=test.pk, reason="caller_hung_up", normal=True, now=NOW)
+    live_calls.stream_ended(call_id=test.pk, session="s", reason="caller_hung_up", normal=True, now=NOW)
     agent.extraction = [{"name": "budget", "type": "number", "description": "what they pay"}]
     agent.save()
     box.script_replies({"text": json.dumps(ANSWER | {"extracted": {"pet": "parrot", "budget": 5}})})

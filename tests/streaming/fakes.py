@@ -7,7 +7,7 @@ import asyncio
 import datetime
 import math
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -93,6 +93,7 @@ def context(call_id: int = 1, **changes: Any) -> CallContext:
         "llm": config,
         "tts": config,
         "variables": {},
+        "session": f"session-{call_id}",
         "live_at": now(),
     }
     return CallContext(**(defaults | changes))
@@ -333,7 +334,8 @@ class FakeStore:
         self.events: list[dict[str, Any]] = []
         self.usage: dict[str, dict[str, Any]] = {}
         self.ended: list[tuple[int, str | None, bool]] = []
-        self.beats: list[list[int]] = []
+        self.renewed: list[tuple[dict[int, str], set[int]]] = []
+        self.taken: set[int] = set()
         self.calls: list[str] = []
         self.errors: list[Exception] = []
         self.gate = threading.Event()
@@ -357,11 +359,14 @@ class FakeStore:
         self._enter("usage")
         self.usage.update({row["key"]: row for row in rows})
 
-    def heartbeat(self, *, call_ids: Sequence[int], now: datetime.datetime) -> None:
-        self._enter("heartbeat")
-        self.beats.append(list(call_ids))
+    def renew(self, *, held: Mapping[int, str], silent: Collection[int], now: datetime.datetime) -> set[int]:
+        self._enter("renew")
+        self.renewed.append((dict(held), set(silent)))
+        return self.taken & set(held)
 
-    def stream_ended(self, *, call_id: int, reason: Any, normal: bool, now: datetime.datetime) -> None:
+    def stream_ended(
+        self, *, call_id: int, session: str, reason: str | None, normal: bool, now: datetime.datetime
+    ) -> None:
         self._enter("ended")
         self.ended.append((call_id, reason, normal))
 

@@ -1,6 +1,7 @@
 """Who gets in at ``/stream/<token>/``: the table of strangers, each refused before anything is opened at a provider."""
 
 import asyncio
+import datetime
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -308,6 +309,72 @@ async def test_a_second_socket_of_a_living_call_is_turned_away(process: Process,
     assert await uses() == 1
     first.phone.hang_up()
     await first.over()
+
+
+async def carried(call: Call, by: str, *, seen: datetime.timedelta) -> None:
+    """The call is carried by a session of another process, which showed its last sign of life so long ago."""
+    calls = Call.objects.filter(pk=call.pk)
+    await sync_to_async(calls.update)(carried_by=by, last_seen_at=timezone.now() - seen)
+
+
+async def facts(call: Call) -> dict[str, Any]:
+    """The call's row."""
+    return await sync_to_async(Call.objects.filter(pk=call.pk).values().get)()
+
+
+async def test_a_socket_of_a_call_that_another_process_carries_is_turned_away(
+    process: Process, world: FakeProviders, visit, call: Call, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumers, "TAKE_OVER_S", 0.3)
+    await carried(call, "elsewhere", seen=datetime.timedelta(0))
+    await turned_away(visit(token, call_id=call.plivo_call_uuid))
+    assert await refusals(process) == ["second_stream"]
+    assert (await uses(), world.opened) == (0, [])
+    assert (await facts(call))["carried_by"] == "elsewhere"
+
+
+async def test_a_socket_waits_for_the_call_of_a_process_that_has_died_and_takes_it(
+    process: Process, visit, call: Call, token: str
+) -> None:
+    began = timezone.now()
+    await carried(call, "killed", seen=datetime.timedelta(0))
+    visitor = visit(token, call_id=call.plivo_call_uuid)
+    visitor.phone.start()
+    await visitor.phone.until(lambda: visitor.phone.heard_ms > 0)
+    assert timezone.now() - began > live_calls.LEASE
+    assert (await facts(call))["carried_by"] not in {"", "killed"}
+    assert await uses() == 1
+    visitor.phone.hang_up(1006)
+    await visitor.over()
+    assert (await facts(call))["carried_by"] == ""
+
+
+async def test_a_session_gives_way_to_one_of_another_process_and_writes_no_end(
+    process: Process, visit, call: Call, token: str
+) -> None:
+    visitor = visit(token, call_id=call.plivo_call_uuid)
+    visitor.phone.start()
+    await visitor.phone.until(lambda: visitor.phone.heard_ms > 0)
+    await carried(call, "elsewhere", seen=datetime.timedelta(0))
+    before = await facts(call)
+    await visitor.over()
+    assert visitor.phone.closed == 1000
+    assert await facts(call) == before
+    roles = await sync_to_async(lambda: list(Turn.objects.values_list("role", flat=True)))()
+    assert roles == ["agent"]  # what it had said is kept all the same
+
+
+async def test_a_session_that_could_not_begin_leaves_the_call_to_the_next(
+    process: Process, visit, call: Call, token: str
+) -> None:
+    account = call.agent.llm_account
+    account.api_key = ""
+    await sync_to_async(account.save)()
+    visitor = visit(token, call_id=call.plivo_call_uuid)
+    visitor.phone.start()
+    await visitor.over()
+    assert await refusals(process) == ["provider_account"]
+    assert (await facts(call))["carried_by"] == ""
 
 
 async def test_the_stream_after_a_lost_one_goes_on_with_what_was_said(

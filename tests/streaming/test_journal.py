@@ -57,7 +57,7 @@ async def test_events_alone_are_written_within_the_quarter_second(journal: Journ
 
 async def test_the_end_of_a_stream_is_written_after_its_turns(journal: Journal, store: FakeStore) -> None:
     journal.turn(7, {"index": 0})
-    assert await journal.ended(7, reason="agent_ended", normal=True, within=2)
+    assert await journal.ended(7, session="s", reason="agent_ended", normal=True, within=2)
     assert store.turns == [{"index": 0}]
     assert store.ended == [(7, "agent_ended", True)]
 
@@ -66,7 +66,7 @@ async def test_a_stalled_database_holds_nobody_up_and_loses_nothing(journal: Jou
     store.gate.clear()
     for number in range(50):
         journal.turn(1, {"index": number})
-    assert not await journal.ended(1, reason=None, normal=False, within=0.05)
+    assert not await journal.ended(1, session="s", reason=None, normal=False, within=0.05)
     store.gate.set()
     await until(lambda: store.ended)
     assert [row["index"] for row in store.turns] == list(range(50))
@@ -169,7 +169,7 @@ async def test_a_restart_during_an_outage_loses_nothing(store: FakeStore, tmp_pa
     first = Journal(store=store, folder=folder, clock=now)
     first.open()
     first.turn(1, {"index": 0})
-    assert not await first.ended(1, reason="agent_ended", normal=True, within=0.05)
+    assert not await first.ended(1, session="s", reason="agent_ended", normal=True, within=0.05)
     await first.close()
     assert (store.turns, names(folder)) == ([], [".jsonl"])
     second = Journal(store=store, folder=folder, clock=now)
@@ -203,7 +203,7 @@ async def test_what_a_living_process_still_has_to_write_is_left_to_it(store: Fak
 @pytest.mark.usefixtures("hasty")
 async def test_an_end_that_is_only_kept_is_not_said_to_be_written(journal: Journal, store: FakeStore) -> None:
     outage = Outage(store)
-    assert not await journal.ended(7, reason="agent_ended", normal=True, within=0.2)
+    assert not await journal.ended(7, session="s", reason="agent_ended", normal=True, within=0.2)
     assert journal.spilled == 1
     outage.over = True
     await until(lambda: store.ended)
@@ -213,7 +213,7 @@ async def test_an_end_that_is_only_kept_is_not_said_to_be_written(journal: Journ
 @pytest.mark.usefixtures("hasty")
 async def test_an_end_that_is_written_while_its_session_waits_is_in_time(journal: Journal, store: FakeStore) -> None:
     outage = Outage(store)
-    waiting = asyncio.create_task(journal.ended(7, reason=None, normal=False, within=5))
+    waiting = asyncio.create_task(journal.ended(7, session="s", reason=None, normal=False, within=5))
     await until(lambda: journal.spilled == 1)
     outage.over = True
     assert await waiting
@@ -222,7 +222,7 @@ async def test_an_end_that_is_written_while_its_session_waits_is_in_time(journal
 @pytest.mark.usefixtures("hasty")
 async def test_an_end_that_the_database_refuses_is_not_said_to_be_written(journal: Journal, store: FakeStore) -> None:
     Outage(store, IntegrityError)
-    assert not await journal.ended(7, reason=None, normal=False, within=0.1)
+    assert not await journal.ended(7, session="s", reason=None, normal=False, within=0.1)
 
 
 @pytest.mark.usefixtures("hasty")
@@ -234,8 +234,8 @@ async def test_what_keeps_failing_holds_up_only_its_like_and_the_end_of_its_call
     await until(lambda: journal.spilled == 1)
     journal.turn(2, {"index": 7})
     journal.event(1, {"kind": "flows"})
-    assert await journal.ended(2, reason=None, normal=True, within=2)
-    assert not await journal.ended(1, reason=None, normal=True, within=0.1)
+    assert await journal.ended(2, session="s", reason=None, normal=True, within=2)
+    assert not await journal.ended(1, session="s", reason=None, normal=True, within=0.1)
     await until(lambda: store.events)
     outage.over = True
     await until(lambda: len(store.ended) == 2)
@@ -392,18 +392,6 @@ async def test_what_overflows_stays_behind_what_is_older_when_the_database_fails
     await until(lambda: len(store.turns) == 32)
     await journal.close()
     assert indexes(store) == list(range(32))
-
-
-async def test_all_live_calls_beat_in_one_write(
-    store: FakeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(journal_module, "HEARTBEAT_S", 0.02)
-    journal = Journal(store=store, folder=tmp_path / "journal", clock=now)
-    journal.open()
-    journal.live([3, 1, 2])
-    await until(lambda: len(store.beats) >= 2)
-    await journal.close()
-    assert store.beats[0] == [1, 2, 3]
 
 
 def test_a_killed_process_leaves_its_entries_to_the_next(tmp_path: Path) -> None:

@@ -1,0 +1,86 @@
+"""The leases of a process: who is shown to live, and who gives way."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from django.db import OperationalError
+
+from calls.context import CallContext
+from streaming import leases as leases_module
+from streaming import session as session_module
+from streaming.leases import Leases
+from tests.streaming.fakes import FakeStore, context, now, until
+
+pytestmark = pytest.mark.db
+
+
+class Session:
+    """One that is carried; silent when told to be."""
+
+    def __init__(self, call_id: int) -> None:
+        self.context: CallContext = context(call_id)
+        self.silent = False
+        self.gave_way = 0
+
+    def displaceable(self) -> bool:
+        return self.silent
+
+    def displaced(self) -> None:
+        self.gave_way += 1
+
+
+@pytest.fixture
+async def leases(store: FakeStore, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Leases]:
+    monkeypatch.setattr(leases_module, "RENEW_EVERY_S", 0.02)
+    leases = Leases(register=store, clock=now)
+    await leases.open()
+    yield leases
+    await leases.close()
+
+
+async def test_all_sessions_are_renewed_in_one_statement_with_the_silent_ones_named(
+    leases: Leases, store: FakeStore
+) -> None:
+    talking, silent, gone = Session(1), Session(2), Session(3)
+    silent.silent = True
+    with leases.kept(talking), leases.kept(silent):
+        with leases.kept(gone):
+            await until(lambda: store.renewed)
+        store.renewed.clear()
+        await until(lambda: store.renewed)
+    assert store.renewed[0] == ({1: "session-1", 2: "session-2"}, {2})
+
+
+async def test_a_process_without_calls_asks_nothing(leases: Leases, store: FakeStore) -> None:
+    await asyncio.sleep(0.1)
+    assert store.calls == []
+
+
+async def test_a_session_whose_call_was_taken_gives_way_and_the_others_do_not(leases: Leases, store: FakeStore) -> None:
+    taken, kept = Session(1), Session(2)
+    store.taken = {1}
+    with leases.kept(taken), leases.kept(kept):
+        await until(lambda: taken.gave_way)
+    assert not kept.gave_way
+
+
+async def test_a_database_that_fails_ends_no_session_and_is_asked_again(leases: Leases, store: FakeStore) -> None:
+    store.errors = [OperationalError("locked")] * 3
+    session = Session(1)
+    with leases.kept(session):
+        await until(lambda: store.renewed)
+    assert store.calls[:4] == ["renew"] * 4
+    assert not session.gave_way
+
+
+async def test_a_displaced_session_ends_its_stream_and_not_its_call(
+    ring, store: FakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_module, "FRESH_S", 0.2)
+    call = ring(context())
+    await call.phone.until(lambda: call.phone.heard_ms > 0)
+    store.taken = {1}
+    await call.ended()
+    assert store.ended == [(1, None, False)]
+    assert call.phone.closed == 1000
