@@ -15,7 +15,7 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import WebSocketException
 
-from agents.providers.base import MULAW_8K, AudioFormat, Clocks, ProviderConfig, SttEvent, UsageReport
+from agents.providers.base import MULAW_8K, AudioFormat, Clocks, ProviderConfig, SpeechToText, SttEvent, UsageReport
 from agents.providers.classify import kind_of_code, kind_of_event, make_error
 from agents.providers.clocks import Watch
 from agents.providers.elevenlabs_client import DEFAULT_URL, FORMAT_NAMES, elevenlabs_key, query_value
@@ -48,7 +48,7 @@ _ERRORS = frozenset(
 )
 
 
-class ElevenLabsSpeechToText:
+class ElevenLabsSpeechToText(SpeechToText):
     """One Scribe session (``base.SpeechToText``)."""
 
     def __init__(self, config: ProviderConfig, *, pools: Pools, clocks: Clocks, codec: AudioFormat) -> None:

@@ -17,7 +17,9 @@ from agents.providers.base import (
     Clocks,
     ProviderConfig,
     SpeechChunk,
+    TextToSpeech,
     UsageReport,
+    Utterance,
 )
 from agents.providers.classify import make_error
 from agents.providers.elevenlabs_catalogue import speech_sentence
@@ -35,7 +37,7 @@ KEEPALIVE_S = 10.0
 _ADAPTER_OPTIONS = frozenset({"transport", "language_code"})
 
 
-class ElevenLabsTextToSpeech:
+class ElevenLabsTextToSpeech(TextToSpeech):
     """The speech session of one call (``base.TextToSpeech``)."""
 
     def __init__(self, config: ProviderConfig, *, pools: Pools, clocks: Clocks, codec: AudioFormat) -> None:
@@ -145,7 +147,7 @@ class ElevenLabsTextToSpeech:
         return MultiContextSocket(socket, self.config, keepalive_s=keepalive, send_s=self.clocks.stall)
 
 
-class ElevenLabsUtterance:
+class ElevenLabsUtterance(Utterance):
     """One context (``base.Utterance``)."""
 
     def __init__(self, session: ElevenLabsTextToSpeech, name: str) -> None:

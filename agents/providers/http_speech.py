@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
-from agents.providers.base import AudioFormat, Clocks, ProviderConfig, SpeechChunk, UsageReport
+from agents.providers.base import AudioFormat, Clocks, ProviderConfig, SpeechChunk, TextToSpeech, UsageReport, Utterance
 from agents.providers.classify import make_error
 from agents.providers.clocks import Watch
 from agents.providers.errors import ErrorKind, ProviderError
@@ -21,7 +21,7 @@ from agents.providers.speech_text import speakable
 SPARE = 2
 
 
-class HttpSpeechSession(ABC):
+class HttpSpeechSession(TextToSpeech, ABC):
     """A speech session without a connection of its own (``base.TextToSpeech``)."""
 
     #: Exceptions of the provider's SDK that ``classify`` understands; any other is a bug of ours.
@@ -72,7 +72,7 @@ class HttpSpeechSession(ABC):
         await asyncio.gather(*(utterance.cancel() for utterance in list(self._open)))
 
 
-class HttpUtterance:
+class HttpUtterance(Utterance):
     """Texts fetched one after the other (``base.Utterance``)."""
 
     def __init__(self, session: HttpSpeechSession) -> None:

@@ -18,6 +18,7 @@ from openai.types.chat.chat_completion_chunk import Choice, ChoiceDeltaToolCall
 
 from agents.providers.base import (
     Clocks,
+    LanguageModel,
     LlmDone,
     LlmEvent,
     LlmRequest,
@@ -40,7 +41,7 @@ USAGE_GRACE_S = 1.0
 Create = Callable[[], Awaitable["openai.AsyncStream[ChatCompletionChunk]"]]
 
 
-class OpenAiLanguageModel:
+class OpenAiLanguageModel(LanguageModel):
     """A streaming chat model (``base.LanguageModel``)."""
 
     def __init__(self, config: ProviderConfig, *, pools: Pools, clocks: Clocks) -> None:
@@ -110,7 +111,7 @@ class _PartialCall:
         return ToolCall(id=self.id or f"call_{self.key}", name=self.name, arguments=self.arguments or "{}")
 
 
-class _Reply:
+class _Reply(LlmStream):
     """One running reply (``base.LlmStream``); ``create`` sends the request, when the first event is asked for."""
 
     def __init__(self, config: ProviderConfig, clocks: Clocks, request: LlmRequest, create: Create) -> None:

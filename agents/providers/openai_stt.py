@@ -20,6 +20,7 @@ from agents.providers.base import (
     AudioFormat,
     Clocks,
     ProviderConfig,
+    SpeechToText,
     SttEvent,
     UsageReport,
 )
@@ -37,7 +38,7 @@ MIN_COMMIT_MS = 100
 CLOSE_S = 2.0
 
 
-class OpenAiSpeechToText:
+class OpenAiSpeechToText(SpeechToText):
     """One transcription session (``base.SpeechToText``)."""
 
     def __init__(self, config: ProviderConfig, *, pools: Pools, clocks: Clocks, codec: AudioFormat) -> None:
@@ -218,10 +219,11 @@ class OpenAiSpeechToText:
 
     def _take_error(self, event: dict[str, Any]) -> None:
         """An error event leaves the session open: only what ends it for us is raised."""
-        fields = event.get("error") if isinstance(event.get("error"), dict) else {}
-        answers = str(cast("dict[str, Any]", fields).get("event_id") or "")
+        said = event.get("error")
+        fields: dict[str, Any] = said if isinstance(said, dict) else {}
+        answers = str(fields.get("event_id") or "")
         error = self._event_error(event)
-        empty_commit = cast("dict[str, Any]", fields).get("code") == "input_audio_buffer_commit_empty"
+        empty_commit = fields.get("code") == "input_audio_buffer_commit_empty"
         if empty_commit or answers.startswith("commit_"):
             number = int(answers[7:]) if answers[7:].isdigit() else 0
             self._record.answered("", self._items.refused(number))
