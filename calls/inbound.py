@@ -42,6 +42,17 @@ def answer(webhook: Webhook) -> tuple[Call, Refusal | None]:
     return call, "full" if call.end_reason == Call.EndReason.REFUSED else None
 
 
+def picked_up_by_fallback(webhook: Webhook) -> Call:
+    """The call of a ring whose answer failed before it was written down.
+
+    Raises:
+        KeyError: the request names no call.
+    """
+    facts = Facts(status="answered", ringing_at=webhook.now, answered_at=webhook.now, end_reason="stream_lost")
+    call, _ = open_call(webhook, facts=facts)
+    return call
+
+
 def open_call(webhook: Webhook, *, facts: Facts, public_id: uuid.UUID | None = None) -> tuple[Call, bool]:
     """The row of an inbound call, made at whichever report of it comes first; and whether it is new.
 

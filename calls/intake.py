@@ -32,6 +32,7 @@ from calls.telephony.numbers import normalise
 
 MAX_BODY = 128 * 1024  # bytes; Plivo's own are below 4 KB
 MAX_FIELDS = 500
+MAX_VALUE = 2000  # characters; addresses of recordings are long
 MAX_NONCE = 64
 # A signature bears no date: a captured request stays as believable as on its first day. Its nonce tells the replay, and
 # is deleted by ``calls.retention`` only when every request about its call is refused.
@@ -79,7 +80,7 @@ class Webhook:
     def get(self, *names: str) -> str:
         """The first of these fields that has a value, without characters that cannot be stored; else ""."""
         value = next((self.params[name] for name in names if self.params.get(name)), "")
-        return cast("str", printable(value))
+        return cast("str", printable(value, MAX_VALUE))
 
 
 class Refused(Exception):  # noqa: N818  (an answer, not an error)
@@ -279,7 +280,7 @@ def _store(
     if len(nonce) > MAX_NONCE:
         nonce = hashlib.sha256(nonce.encode("utf-8", "surrogateescape")).hexdigest()
     digest = hashlib.sha256(f"{request.method} {_target(request)}\n".encode("utf-8", "surrogateescape") + body)
-    stored = {name: _STREAM_TOKEN.sub(r"\1…", value) for name, value in printable(params, 2000).items()}
+    stored = {name: _STREAM_TOKEN.sub(r"\1…", value) for name, value in printable(params, MAX_VALUE).items()}
     try:
         with transaction.atomic():
             event = WebhookEvent.objects.create(

@@ -116,21 +116,28 @@ def dial(request: Webhook) -> HttpResponse:
 
 @webhook("fallback")
 def _stored_fallback(request: Webhook) -> HttpResponse:
-    if request.call is not None:
-        _note(request, "fallback_answered")
-    return _xml(answers.fallback(request.call))
+    call = request.call
+    if call is None and request.params.get("CallUUID") and request.get("Direction") != "outbound":
+        call = inbound.picked_up_by_fallback(request)
+        request.event.call = call
+    if call is not None and not request.replay:
+        lifecycle.note(call=call, kind="fallback_answered", now=request.now)
+    return _xml(answers.fallback(call))
 
 
 @csrf_exempt
 def fallback(request: HttpRequest, public_id: uuid.UUID | None = None) -> HttpResponse:
     """What Plivo asks when an answer could not be had. It must hold when nothing else does, so not even the database
-    is a condition: without it, whoever shows a signature gets the fixed apology, which tells and changes nothing.
+    is a condition: without it, and where our own fault that spoilt the answer spoils this too, whoever shows a
+    signature gets the fixed apology, which tells and changes nothing.
     """
     try:
         return _stored_fallback(request, public_id=public_id)
     except Error as error:  # not before a signature was seen
         log.error("fallback_without_database", error=type(error).__name__)
-        return _xml(answers.fallback(None))
+    except Exception:
+        log.exception("fallback_failed")
+    return _xml(answers.fallback(None))
 
 
 def _end_of_call(request: Webhook) -> HttpResponse:

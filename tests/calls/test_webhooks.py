@@ -626,6 +626,12 @@ def test_plivos_recording_is_noted_in_either_spelling(plivo, call, names):
     assert (row.source, row.status, row.plivo_recording_id, row.duration_ms) == ("plivo", "pending", "rec-1", 7560)
 
 
+def test_the_long_address_of_a_recording_is_kept_whole(plivo, call):
+    url = f"https://media.plivo.com/v1/a.mp3?signature={'0' * 400}"
+    plivo.send(address(call, "recording"), RecordUrl=url, RecordingID="rec-1", RecordingDurationMs="7560")
+    assert Recording.objects.get(call=call).plivo_url == url
+
+
 @pytest.mark.parametrize("event", ["StartStream", "StopStream", "DroppedStream", "DegradedStream", "started", "failed"])
 def test_plivos_view_of_the_stream_stands_in_the_timeline_and_no_token_in_the_log(plivo, call, event):
     service = "wss://h/stream/0123456789abcdef0123456789abcdef/"
@@ -675,6 +681,42 @@ def test_the_fallback_of_a_call_uses_what_its_agent_left_for_the_case(plivo, num
     assert xml(response).find("Speak").text == "Rowan Dental is sorry."
     assert xml(response).find("Dial/Number").text == "15550008888"
     assert tags(plivo.send(address(call, "dial"), DialStatus="completed")) == ["Hangup"]
+
+
+def test_a_ring_whose_answer_failed_is_passed_on_to_the_agents_fallback_number_and_seen_in_the_log(
+    plivo, number, monkeypatch
+):
+    publish(number, fallback_number="+15550008888", apology="Sorry.")
+
+    def broken(*_, **__):
+        raise RuntimeError
+
+    monkeypatch.setattr(answers, "conversation", broken)
+    assert plivo.ring(number.number).status_code == 500
+    response = plivo.ring(number.number, call_uuid=plivo.call_uuid, path="/plivo/fallback/")
+    assert tags(response) == ["Speak", "Dial"]
+    assert xml(response).find("Speak").text == "Sorry."
+    call = Call.objects.get()
+    assert (call.status, call.end_reason, call.streams) == ("answered", "stream_lost", 0)
+    assert (call.to_number, call.plivo_call_uuid, call.deadline_at is None) == (number.number, plivo.call_uuid, False)
+    assert [event.kind for event in CallEvent.objects.all()] == ["fallback_answered"]
+    assert tags(plivo.again()) == ["Speak", "Dial"]
+    assert (Call.objects.count(), CallEvent.objects.count()) == (1, 1)
+    plivo.hang_up()
+    call.refresh_from_db()
+    assert call.status == "ended"
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_the_fallback_apologises_even_where_it_fails_itself(plivo, number, call, monkeypatch, known):
+    def broken(*_, **__):
+        raise RuntimeError
+
+    monkeypatch.setattr(answers, "_give_up", broken)
+    path = address(call, "fallback") if known else "/plivo/fallback/"
+    response = plivo.ring(number.number, call_uuid=call.plivo_call_uuid, path=path)
+    assert tags(response) == ["Speak", "Hangup"]
+    assert WebhookEvent.objects.get().error == "RuntimeError"
 
 
 @pytest.mark.parametrize("path", ["/plivo/fallback/", "/plivo/calls/0a0b0c0d-0000-4000-8000-000000000001/fallback/"])
