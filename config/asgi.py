@@ -9,8 +9,10 @@ from typing import Any
 from channels.routing import ProtocolTypeRouter
 from django.core.asgi import get_asgi_application
 
+from config.body_limit import limited
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-_django = get_asgi_application()
+_django = limited(get_asgi_application())
 
 from config import health  # noqa: E402  (models need Django to be set up)
 from streaming.routing import websocket_application  # noqa: E402
