@@ -5,90 +5,62 @@ that ran falls short.
 """
 
 import argparse
-import os
 import re
-import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-PYTHON = sys.executable
+from benchmarks import clones
+from benchmarks.suites import POSTGRES, PYTHON, Measure, every, run, suite
+
 CODECS = ("audio/x-mulaw;rate=8000", "audio/x-l16;rate=8000", "audio/x-l16;rate=16000")
-POSTGRES = (PYTHON, "-m", "tests.with_postgres")
+SERVERS = ("uvicorn", "daphne")
+JOURNEYS = "tests/integration/stream"
+QUICK = ("-m", "not slow", "-n", "2", "--dist", "loadgroup")
+LIFE_OF_A_CALL = ("tests/calls", "tests/streaming", *QUICK)
 
 
 @dataclass(frozen=True)
 class Bar:
-    """One promised figure. ``measure`` returns what it found and whether that holds."""
+    """One promised figure."""
 
     name: str
     bar: str
-    measure: Callable[[], tuple[str, bool]]
+    measure: Measure
     long: bool = False
-
-
-def run(command: Sequence[str], **environment: str) -> tuple[int, str]:
-    """Exit status and output of a command."""
-    done = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, **environment},
-        stdin=subprocess.DEVNULL,
-    )
-    return done.returncode, done.stdout + done.stderr
-
-
-def suite(*arguments: str, wrapper: Sequence[str] = ()) -> Callable[[], tuple[str, bool]]:
-    """A bar that is a set of tests: all of them must pass, and there must be some."""
-
-    def measure() -> tuple[str, bool]:
-        status, output = run([*wrapper, PYTHON, "-m", "pytest", "-q", "--no-header", *arguments])
-        closing = re.findall(r"^.*\b(?:passed|failed|error).*$", output, re.MULTILINE)
-        failed = re.findall(r"^(?:FAILED|ERROR) (\S+)", output, re.MULTILINE)
-        return " ".join([closing[-1].strip("= ") if closing else "no test ran", *failed]), status == 0
-
-    return measure
 
 
 def demo(*arguments: str) -> tuple[str, bool]:
     """One whole call in a database of its own."""
     with tempfile.TemporaryDirectory(prefix="parley-bar-") as folder:
         status, output = run([PYTHON, "-m", "config.demo", "--once", *arguments], DEMO_VAR_DIR=folder)
-    found = re.search(r"^\d+ caller turns.*$", output, re.MULTILINE)
-    failure = re.search(r"^(?:The demo failed|Missing).*$", output, re.MULTILINE)
-    text = found[0] if found else f"exit {status}"
-    return f"{text} {failure[0]}" if failure else text, status == 0
-
-
-def every(*measures: Callable[[], tuple[str, bool]]) -> Callable[[], tuple[str, bool]]:
-    """A bar of several parts, all of which must hold."""
-
-    def measure() -> tuple[str, bool]:
-        found = [part() for part in measures]
-        return "; ".join(text for text, _ in found), all(holds for _, holds in found)
-
-    return measure
+    return " ".join([*arguments[1:], clones.demo_figure(status, output)]), status == 0
 
 
 def kill() -> tuple[str, bool]:
     """The stream process killed with SIGKILL in the middle of calls; the worst of each figure."""
     status, output = run([PYTHON, "-m", "benchmarks.kill"])
     found = re.search(r"^.* calls killed .*$", output, re.MULTILINE)
-    return found[0] if found else f"exit {status}", status == 0
+    return found[0] if found else f"exit {status}: {output[-300:]}", status == 0
 
 
 BARS = (
     Bar(
         "strangers",
         "every stranger's socket refused, 0 provider connections",
-        suite("tests/streaming/test_door.py", "tests/integration/stream/test_strangers.py"),
+        suite("tests/streaming/test_door.py", f"{JOURNEYS}/test_strangers.py", "-m", "not slow"),
     ),
     Bar("webhooks", "forged, altered, unsigned, replayed: 403, nothing changed", suite("tests/calls/test_webhooks.py")),
-    Bar("lifecycle", "any order, doubling, loss of events: the same row", suite("tests/calls/test_states.py")),
-    Bar("sdks", "openai, elevenlabs, plivo SDKs accept the sandbox", suite("tests/sandbox", "-m", "not slow")),
+    Bar(
+        "lifecycle",
+        "any order, doubling, loss of events: the same row",
+        suite("tests/calls/test_states.py", "tests/calls/test_lifecycle.py"),
+    ),
+    Bar(
+        "sdks",
+        "openai, elevenlabs, plivo SDKs: all used calls succeed, violations are refused as the vendor does",
+        suite("tests/sandbox", "tests/agents/providers", "tests/calls/telephony", "tests/calls/test_phone.py", *QUICK),
+    ),
     Bar(
         "canaries",
         "keys planted through every feature: 0 hits in database, logs, Redis, pages, files",
@@ -99,6 +71,8 @@ BARS = (
         long=True,
     ),
     Bar("demo", "exit 0; 4 turns each way, 1 interruption, recording, summary", demo, long=True),
+    Bar("clone", "the same in a fresh clone: make demo ONCE=1", clones.demo, long=True),
+    Bar("tests", "make test in a fresh clone: green twice in a row, each under 15 minutes", clones.tests, long=True),
     Bar(
         "codecs",
         "the demo passes with each codec",
@@ -107,16 +81,20 @@ BARS = (
     ),
     Bar(
         "servers",
-        "the demo passes on uvicorn and on Daphne",
-        every(*(lambda server=server: demo("--server", server) for server in ("uvicorn", "daphne"))),
+        "the stream tests and the demo pass on uvicorn and on Daphne",
+        every(
+            *(suite(JOURNEYS, "-k", f"{server}-sqlite", at=server) for server in SERVERS),
+            *(lambda server=server: demo("--server", server) for server in SERVERS),
+        ),
         long=True,
     ),
     Bar(
         "databases",
         "stream and lifecycle tests pass on SQLite and PostgreSQL",
         every(
-            suite("tests/calls", "tests/streaming", "-m", "not slow"),
-            suite("tests/calls", "tests/streaming", "-m", "not slow", wrapper=POSTGRES),
+            suite(*LIFE_OF_A_CALL, at="SQLite"),
+            suite(*LIFE_OF_A_CALL, wrapper=POSTGRES, at="PostgreSQL"),
+            *(suite(JOURNEYS, "-k", f"{server}-postgres", at=f"{server} on PostgreSQL") for server in SERVERS),
         ),
         long=True,
     ),

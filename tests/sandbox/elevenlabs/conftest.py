@@ -11,6 +11,7 @@ from elevenlabs.client import AsyncElevenLabs
 from websockets.asyncio.client import ClientConnection, connect
 
 from sandbox.testing import Sandbox, running_sandbox
+from tests.sandbox.tally import Tally
 
 MULAW = "output_format=ulaw_8000&model_id=eleven_flash_v2_5"
 
@@ -22,16 +23,18 @@ async def box() -> AsyncIterator[Sandbox]:
 
 
 @pytest.fixture
-async def client_of(box: Sandbox) -> AsyncIterator[Callable[[str], AsyncElevenLabs]]:
+async def client_of(box: Sandbox, record_property) -> AsyncIterator[Callable[[str], AsyncElevenLabs]]:
     pools: list[httpx.AsyncClient] = []
+    tally = Tally("elevenlabs")
 
     def make(key: str) -> AsyncElevenLabs:
-        pools.append(httpx.AsyncClient(timeout=10))
+        pools.append(httpx.AsyncClient(timeout=10, event_hooks={"response": [tally.httpx]}))
         return AsyncElevenLabs(api_key=key, base_url=box.url, httpx_client=pools[-1])
 
     yield make
     for pool in pools:
         await pool.aclose()
+    tally.tell(record_property)
 
 
 @pytest.fixture

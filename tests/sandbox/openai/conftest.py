@@ -3,9 +3,10 @@
 from collections.abc import AsyncIterator, Callable
 
 import pytest
-from openai import AsyncOpenAI
+from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
 from sandbox.testing import Sandbox, running_sandbox
+from tests.sandbox.tally import Tally
 
 
 @pytest.fixture
@@ -15,16 +16,19 @@ async def box() -> AsyncIterator[Sandbox]:
 
 
 @pytest.fixture
-async def client_of(box: Sandbox) -> AsyncIterator[Callable[[str], AsyncOpenAI]]:
+async def client_of(box: Sandbox, record_property) -> AsyncIterator[Callable[[str], AsyncOpenAI]]:
     clients: list[AsyncOpenAI] = []
+    tally = Tally("openai")
 
     def make(key: str) -> AsyncOpenAI:
-        clients.append(AsyncOpenAI(api_key=key, base_url=f"{box.url}/v1", max_retries=0, timeout=10))
+        http = DefaultAsyncHttpxClient(event_hooks={"response": [tally.httpx]})
+        clients.append(AsyncOpenAI(api_key=key, base_url=f"{box.url}/v1", max_retries=0, timeout=10, http_client=http))
         return clients[-1]
 
     yield make
     for client in clients:
         await client.close()
+    tally.tell(record_property)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from plivo import exceptions
 
 from sandbox.config import DEMO_AUTH_ID, DEMO_AUTH_TOKEN
 from tests.sandbox.plivo.conftest import NUMBER, silent_script
+from tests.sandbox.tally import Tally
 
 pytestmark = pytest.mark.sandbox
 
@@ -23,13 +24,16 @@ STAY = silent_script({"silence": 20000})
 
 
 @pytest.fixture
-def client(line, monkeypatch):
+def client(line, monkeypatch, record_property):
+    tally = Tally("plivo")
     base = f"{line.url}/v1/Account"
     for name in ("PLIVO_API_BASE_URI", "API_VOICE_BASE_URI", "API_VOICE_BASE_URI_FALLBACK_1"):
         monkeypatch.setattr(plivo.rest.client, name, base)
     monkeypatch.setattr(plivo.rest.client, "API_VOICE_BASE_URI_FALLBACK_2", base)
     with plivo.RestClient(DEMO_AUTH_ID, DEMO_AUTH_TOKEN) as made:
+        made.session.hooks["response"].append(tally.requests)
         yield made
+    tally.tell(record_property)
 
 
 async def do(function, *arguments, **options):
