@@ -94,6 +94,7 @@ MIDDLEWARE = [
 AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = timedelta(minutes=15)
+AXES_LOCKOUT_TEMPLATE = "locked_out.html"
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 # Behind a proxy the last address of X-Forwarded-For is the one that the proxy saw; those before it are its caller's
 # claim, with which a guesser would pass for another at each try.
