@@ -182,6 +182,7 @@ UNFOLD = {
         {"rel": "icon", "href": lambda _request: static("agents/favicon.ico"), "sizes": "32x32"},
         {"rel": "icon", "href": lambda _request: static("agents/icon.svg"), "type": "image/svg+xml", "sizes": "any"},
     ],
+    "SCRIPTS": [lambda _request: static("agents/keyboard.js")],
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
     "SIDEBAR": {
