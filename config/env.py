@@ -9,6 +9,7 @@ import os
 import secrets
 import tempfile
 import time
+import zoneinfo
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,13 +37,29 @@ def boolean(text: str) -> bool:
         raise ValueError(text) from None
 
 
+def time_zone(text: str) -> str:
+    """A time zone's name in the IANA database.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    if text not in zoneinfo.available_timezones():
+        raise ValueError(text)
+    return text
+
+
 def comma_separated(text: str) -> list[str]:
     """The parts between commas, without blanks around them and without empty ones."""
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
 # What a variable's text must be, for the message about one that is not.
-KINDS: dict[Callable[[str], Any], str] = {boolean: "true or false", int: "a whole number", float: "a number"}
+KINDS: dict[Callable[[str], Any], str] = {
+    boolean: "true or false",
+    int: "a whole number",
+    float: "a number",
+    time_zone: "a time zone such as Europe/Berlin",
+}
 
 
 @dataclass(frozen=True)
@@ -73,6 +90,7 @@ VARIABLES = (
         "ENCRYPTION_KEYS", comma_separated, [], "Fernet keys for stored secrets, newest first; empty: made on first run"
     ),
     Variable("SUPPRESSION_KEY", str, "", "key of the do-not-call hashes, never changed; empty: made on first run"),
+    Variable("TIME_ZONE", time_zone, "UTC", "zone of the times in the admin and of {{date}} and {{time}} on calls"),
     Variable("ALLOW_UNSIGNED", boolean, False, "true admits unsigned webhooks and sockets, for local development only"),
     Variable("STREAM_SIGNATURE", str, "required", "required: signed handshakes only; token: rest on the token alone"),
     Variable("PLIVO_API_URL", str, "https://api.plivo.com", "Plivo's REST API, or the sandbox"),

@@ -126,3 +126,11 @@ def test_the_stream_url_follows_the_public_url(monkeypatch):
     monkeypatch.setenv("PUBLIC_URL", "https://voice.example.com/")
     monkeypatch.delenv("STREAM_URL", raising=False)
     assert stream_url() == "wss://voice.example.com"
+
+
+def test_a_time_zone_is_one_of_the_worlds(monkeypatch):
+    monkeypatch.setenv("TIME_ZONE", "Europe/Berlin")
+    assert env("TIME_ZONE") == "Europe/Berlin"
+    monkeypatch.setenv("TIME_ZONE", "Berlin")
+    with pytest.raises(ImproperlyConfigured, match="TIME_ZONE must be a time zone such as Europe/Berlin, not 'Berlin'"):
+        env("TIME_ZONE")
