@@ -90,6 +90,7 @@ document.addEventListener("DOMContentLoaded", () => {
       else if (message.type === "error") failure = message.message;
       else if (message.type === "ready") {
         ready = true;
+        by("log-link").firstElementChild.search = new URLSearchParams({ q: message.call });
         by("sandbox").hidden = !message.sandbox; // what answers may have changed since the page was loaded
         status.textContent = microphone ? "Connected: speak." : "Connected: type.";
         setConnected(true);
@@ -146,6 +147,7 @@ document.addEventListener("DOMContentLoaded", () => {
     if (!text || (final && text === lastSaid[role])) return;
     partials[role] = entry(role, text);
     if (!final) partials[role].classList.add("talk-partial");
+    partials[role].ariaHidden = "true"; // read aloud once, as the turn that it becomes
     by("turns").append(partials[role]);
   }
 
