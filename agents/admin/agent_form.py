@@ -40,7 +40,8 @@ class AgentForm(forms.ModelForm):
     reprompts = LinesField(
         label="Said when the caller stays silent",
         placeholder="Are you still there?",
-        help_text="One per line, said one after the other; after the last, the agent says goodbye and hangs up.",
+        help_text="One per line, said one after the other; after the last, the agent says goodbye and hangs up. "
+        "Empty: it says goodbye after half a minute of silence.",
     )
     extraction = ExtractionField(
         label="Fields to fill from the transcript",
@@ -80,6 +81,7 @@ class AgentForm(forms.ModelForm):
             "stt_model": "Turns what the caller says into text.",
             "llm_model": "Decides what the agent says.",
             "tts_model": "Turns the agent's words into sound.",
+            "voice": "One of the text-to-speech account; “Fetch voices” on that account's page brings in more.",
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -110,9 +110,9 @@ class AgentAdmin(ReadOnlyHistoryAdmin, ModelAdmin):
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: Agent, form: Any, change: bool) -> None:
-        """Saves, publishes when that button was pressed, and else says what would stand in the way."""
+        """Saves, and says what stands in the way of publishing where the page that follows does not."""
         super().save_model(request, obj, form, change)
-        if PUBLISH not in request.POST:
+        if not {PUBLISH, "_continue"} & request.POST.keys():
             for text in _obstacles(obj):
                 messages.warning(request, f"Not ready to be published. {text}")
 
@@ -146,8 +146,8 @@ class AgentAdmin(ReadOnlyHistoryAdmin, ModelAdmin):
             return
         try:
             version = services.publish(agent=agent, user=request.user, note=request.POST.get("publish_note", ""))
-        except ValidationError as error:
-            messages.error(request, f"Saved, but not published. {' '.join(error.messages)}")
+        except ValidationError:
+            messages.error(request, "Saved, but not published: see below what stands in the way.")
             return
         obj.published_version = version
         self.log_change(request, obj, f"Published version {version.number}.")

@@ -12,7 +12,7 @@ from django.urls import path, reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST
 from unfold.admin import ModelAdmin
-from unfold.contrib.filters.admin import RangeDateTimeFilter
+from unfold.contrib.filters.admin import ChoicesDropdownFilter, RangeDateTimeFilter, RelatedDropdownFilter
 from unfold.decorators import display
 
 from calls import phone, summaries
@@ -66,15 +66,15 @@ class CallAdmin(ModelAdmin):
         "what_became_of_it",
     )
     list_filter = (
-        "status",
-        "outcome",
-        "direction",
-        "end_reason",
-        "agent",
-        RecordedFilter,
-        ("summary__success", admin.BooleanFieldListFilter),
-        "summary__sentiment",
         ("created_at", RangeDateTimeFilter),
+        ("agent", RelatedDropdownFilter),
+        ("outcome", ChoicesDropdownFilter),
+        ("end_reason", ChoicesDropdownFilter),
+        ("status", ChoicesDropdownFilter),
+        ("summary__sentiment", ChoicesDropdownFilter),
+        ("summary__success", admin.BooleanFieldListFilter),
+        RecordedFilter,
+        "direction",
     )
     list_filter_submit = True
     list_per_page = 50
@@ -179,6 +179,7 @@ class CallAdmin(ModelAdmin):
             shown = str if user.has_perm("calls.view_numbers") else masked
             context |= {
                 "page": page,
+                "length": self.length(call),
                 "has_timings": any(view.stages for view in page.turns),
                 "from_number": shown(call.from_number),
                 "to_number": shown(call.to_number),

@@ -73,9 +73,10 @@ class PhoneNumberAdmin(ReadOnlyHistoryAdmin, ModelAdmin):
         return (*fields, "number", "plivo_account") if obj else fields
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        """Says what the two typed fields want."""
+        """Says what the typed fields want; the number is typed only once."""
+        number = "With its country code, such as +14155550100; it must be rented at the Plivo account below."
         kwargs["help_texts"] = {
-            "number": "With its country code, such as +14155550100; it must be rented at the Plivo account below.",
+            "number": "" if obj else number,
             "alias": "A name for colleagues, such as Front door.",
         }
         return super().get_form(request, obj, change=change, **kwargs)

@@ -38,6 +38,11 @@ def test_the_start_page_and_the_sidebar_offer_what_a_user_may_see_and_nothing_el
     assert offered == {"Call log", "Agents"}
 
 
+def test_who_may_see_nothing_is_told_so():
+    assert "may not see anything yet" in staff().get("/admin/").content.decode()
+    assert "may not see anything yet" not in staff("calls.view_call").get("/admin/").content.decode()
+
+
 @pytest.mark.parametrize("model", OURS, ids=lambda model: model.__name__)
 def test_an_empty_list_says_what_to_do(admin_page, model):
     assert model.objects.count() == 0

@@ -123,6 +123,9 @@ def test_a_draft_may_be_unfinished_and_says_what_is_missing(admin_page, agent):
     assert "Unknown variable {{nobody}}" in text
     assert "Write who the agent is" in text
     assert "Choose a voice" in text
+    assert "Not ready to be published" not in text  # the box of the page says it
+    text = admin_page.post(page_of(agent), data, follow=True).content.decode()
+    assert "Not ready to be published. Voice: Choose a voice." in text
     assert Agent.objects.get(pk=agent.pk).greeting == "Hi {{nobody}}"
 
 
@@ -140,7 +143,8 @@ def test_publishing_saves_freezes_and_stays_on_the_page(admin_page, agent, super
 def test_a_draft_that_cannot_be_published_is_still_saved(admin_page, agent):
     data = filled(admin_page, page_of(agent), greeting="{{nobody}}")
     response = admin_page.post(page_of(agent), data | {PUBLISH: ""}, follow=True)
-    assert "not published" in response.content.decode()
+    assert "not published: see below" in response.content.decode()
+    assert "Greeting: Unknown variable {{nobody}}" in response.content.decode()
     assert Agent.objects.get(pk=agent.pk).greeting == "{{nobody}}"
     assert not AgentVersion.objects.exists()
 

@@ -111,12 +111,25 @@ def test_the_page_names_the_version_or_the_draft_that_the_caller_met(admin_page)
     assert "<dd>Never published</dd>" in admin_page.get(page_of(unanswered)).content.decode()
 
 
+def test_the_page_and_the_list_tell_the_same_length_of_a_call_that_plivo_did_not_time(admin_page):
+    now = timezone.now()
+    call = make_call(
+        direction="browser",
+        duration_s=None,
+        answered_at=None,
+        live_at=now,
+        ended_at=now + datetime.timedelta(seconds=76),
+    )
+    assert "<dt>Talked</dt><dd>1:16</dd>" in admin_page.get(page_of(call)).content.decode()
+    assert "1:16" in admin_page.get(LIST).content.decode()
+
+
 def test_a_calls_page_names_its_controls_for_those_who_do_not_see_them(admin_page):
     html = admin_page.get(page_of(make_call())).content.decode()
     assert '<audio id="player" aria-label="Recording of this call" controls preload="none"' in html
     assert html.count('aria-label="Play from ') == 3
     for table in ("timings", "usage"):
-        assert f'tabindex="0" role="region" aria-labelledby="{table}"' in html
+        assert f'tabindex="0" role="group" aria-labelledby="{table}"' in html
 
 
 def test_a_calls_times_say_their_zone_and_a_tool_is_named_once(admin_page):
