@@ -49,6 +49,7 @@ class Settings:
     stream_connect_timeout_s: float = 10.0
     answer_read_ms: int = 15000
     playback_queue_s: float = 60.0
+    socket_buffer_s: float = 40.0  # of audio that a stream's server may leave unread
     speak_audio: bool = True
     recording_auth: bool = False
 

@@ -79,7 +79,7 @@ class CallMedia:
         start = frame * PHONE_FRAME
         pieces = [(at, l16_decode(data)) for at, data in self.prompts.read(start, start + PHONE_FRAME)]
         for stream in self.streams:
-            pieces.extend(stream.heard(frame))
+            pieces.extend(stream.player.heard(frame))
         return as_frame(pieces, frame)
 
     def speak(self, samples: Samples) -> float:

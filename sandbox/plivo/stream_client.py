@@ -1,7 +1,7 @@
-"""Plivo's side of one stream: it dials the server's WebSocket, sends the caller's audio and plays what comes back.
+"""Plivo's side of one stream: it dials the server's WebSocket, sends the caller's audio and hands on what comes back.
 
 Started by the XML interpreter or by REST; its `run` ends when the stream has ended, for good or after the
-reconnect that a fault asks for. All frames leave through one queue, so that sequence numbers and order agree.
+reconnect that a fault asks for. All frames leave through one outbox, so that sequence numbers and order agree.
 """
 
 from __future__ import annotations
@@ -9,35 +9,22 @@ from __future__ import annotations
 import asyncio
 import base64
 import datetime as dt
-import json
 import socket
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
 from sandbox.audio import Samples
-from sandbox.plivo.media_format import FRAME_MS, PHONE_FRAME, PHONE_RATE, FrameEncoder
-from sandbox.plivo.playout import Marker, Playout
-from sandbox.plivo.stream_dial import connect
-from sandbox.plivo.stream_protocol import (
-    Command,
-    ProtocolError,
-    StreamSpec,
-    extra_headers_text,
-    parse_command,
-    start_message,
-    status_params,
-)
+from sandbox.plivo.media_format import FRAME_MS, FrameEncoder
+from sandbox.plivo.stream_dial import CLOSE_TIMEOUT_S, connect
+from sandbox.plivo.stream_outbox import Outbox
+from sandbox.plivo.stream_player import StreamPlayer
+from sandbox.plivo.stream_protocol import StreamSpec, extra_headers_text, start_message, status_params
 
 if TYPE_CHECKING:
     from sandbox.plivo.call import Call
     from sandbox.plivo.exchange import Exchange
-
-_SOCKET_BUFFER_FRAMES = 2000  # 40 s of audio that the server does not read
-_DEGRADED_AT = (600, 1200, 1800)
-_LATE_ACK_S = 0.3
 
 
 class StreamClient:
@@ -55,25 +42,16 @@ class StreamClient:
         self.ended_at: dt.datetime | None = None
         self.start_sent_ms: float | None = None
         self.frames_sent = 0
-        self.messages: dict[str, int] = {}
         self.connections: list[dict[str, Any]] = []
-        media_format = spec.media_format
-        self.playout = Playout(
-            rate=media_format.rate,
-            sample_bytes=media_format.sample_bytes,
-            limit=int(exchange.settings.playback_queue_s * media_format.rate),
-        )
+        self.player = StreamPlayer(call, self.media, spec, limit_s=exchange.settings.playback_queue_s, say=self._say)
         self._stop: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._ws: aiohttp.ClientWebSocketResponse | None = None
         self._live = False
-        self._out: asyncio.Queue[str] = asyncio.Queue()
-        self._encoders = {track: FrameEncoder(media_format) for track in spec.tracks}
+        self._out = self._outbox()
+        self._encoders = {track: FrameEncoder(spec.media_format) for track in spec.tracks}
         self._chunks = dict.fromkeys(spec.tracks, 0)
-        self._sequence: int = self.faults.sequence_from
         self._stream_frame = 0
-        self._held: list[str] = []
-        self._degraded = 0
-        self._timers: set[asyncio.TimerHandle] = set()
+        self._degraded = False
 
     # --- life ---
 
@@ -127,9 +105,16 @@ class StreamClient:
             await asyncio.wait({self._stop}, timeout=pause)
             if self.faults.reconnect == "new_stream":
                 self.stream_id = self.exchange.new_id()
-            self._sequence = self.faults.sequence_from
             self._chunks = dict.fromkeys(self.spec.tracks, 0)
-            self._out = asyncio.Queue()
+            self._out = self._outbox()
+
+    def _outbox(self) -> Outbox:
+        return Outbox(
+            limit=int(self.exchange.settings.socket_buffer_s * 1000 / FRAME_MS) * len(self.spec.tracks),
+            first=self.faults.sequence_from,
+            as_string=self.faults.sequence_as_string,
+            degraded=self._report_degraded,
+        )
 
     async def _open(self) -> aiohttp.ClientWebSocketResponse | None:
         """Connect, unless the stream is stopped before."""
@@ -149,7 +134,8 @@ class StreamClient:
         loop = asyncio.get_running_loop()
         tasks: dict[asyncio.Future[Any], str] = {
             asyncio.create_task(self._receive(websocket)): "server_closed",
-            asyncio.create_task(self._write(websocket)): "write",
+            asyncio.create_task(self._write(websocket)): "server_closed",
+            asyncio.create_task(self._out.full.wait()): "slow_socket",
             self._stop: "stop",
         }
         if fault_drop and self.faults.drop_after_ms:
@@ -161,8 +147,6 @@ class StreamClient:
             )
             words = {tasks[task] for task in done}
             reason = self._stop.result() if "stop" in words else next(iter(sorted(words)), "stream_timeout")
-            if reason == "write":
-                reason = "slow_socket" if self._out.qsize() >= _SOCKET_BUFFER_FRAMES else "server_closed"
             await self._hang_up_socket(websocket, reason)
         finally:
             self._live = False
@@ -182,7 +166,7 @@ class StreamClient:
         if faults.start_delay_ms:
             await asyncio.sleep(faults.start_delay_ms / 1000)
         if not faults.no_start:
-            self._send(
+            self._out.send(
                 start_message(
                     self.spec,
                     faults,
@@ -195,43 +179,42 @@ class StreamClient:
         self.call.note("stream_started", stream_id=self.stream_id)
         self._live = True
         if faults.unknown_event:
-            self._send({"event": "someNewThing", "streamId": self.stream_id, "detail": {"a": [1, None]}})
+            self._say("someNewThing", detail={"a": [1, None]})
         if faults.error_event:
-            self._send({"event": "error", "streamId": self.stream_id, "reason": "authentication_failed"})
+            self._say("error", reason="authentication_failed")
 
     async def _hang_up_socket(self, websocket: aiohttp.ClientWebSocketResponse, reason: str) -> None:
         self._live = False
         abrupt = self.faults.close_abrupt or (reason == "dropped" and self.faults.drop_mode == "abrupt")
-        if reason not in ("server_closed", "dropped") and self.faults.send_stop and not websocket.closed:
-            await websocket.send_str(self._numbered({"event": "stop", "streamId": self.stream_id, "reason": reason}))
-        if abrupt:
+        if abrupt or reason == "slow_socket":
             self.drop()
-        await websocket.close()
+        says_stop = self.faults.send_stop and reason not in ("server_closed", "dropped", "slow_socket")
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                if says_stop and not websocket.closed:
+                    stop = {"event": "stop", "streamId": self.stream_id, "reason": reason}
+                    await websocket.send_str(self._out.numbered(stop))
+                await websocket.close()
+        except TimeoutError:  # the server reads nothing, not even that it is over
+            self.drop()
 
     def _end(self) -> None:
         if self in self.media.streams:
             self.media.streams.remove(self)
-        for timer in self._timers:
-            timer.cancel()
-        self.playout.finish(self.media.position(self.playout.rate))
+        self.player.finish()
         self.status = "stopped"
         self.ended_at = dt.datetime.now(dt.UTC)
         self.call.note("stream_ended", stream_id=self.stream_id, reason=self.reason)
 
     # --- to the server ---
 
-    def _numbered(self, message: dict[str, Any]) -> str:
-        number: int | str = self._sequence
-        self._sequence += 1
-        return json.dumps({**message, "sequenceNumber": str(number) if self.faults.sequence_as_string else number})
-
-    def _send(self, message: dict[str, Any]) -> None:
-        self._out.put_nowait(self._numbered(message))
+    def _say(self, event: str, **fields: Any) -> None:
+        if self._live:
+            self._out.send({"event": event, "streamId": self.stream_id, **fields})
 
     async def _write(self, websocket: aiohttp.ClientWebSocketResponse) -> None:
         try:
-            while self._out.qsize() < _SOCKET_BUFFER_FRAMES:
-                await websocket.send_str(await self._out.get())
+            await self._out.write(websocket)
         except (ConnectionError, aiohttp.ClientError) as error:
             self.call.note("stream_write_failed", error=type(error).__name__)
 
@@ -260,122 +243,32 @@ class StreamClient:
                 },
                 "extra_headers": extra_headers_text(self.spec.extra_headers, faults.extra_headers_form),
             }
-            self._held.append(self._numbered(message))
+            self._out.hold(message)
         if not faults.media_stall_ms or not faults.media_stall_at_ms <= at < faults.media_stall_at_ms + (
             faults.media_stall_ms
         ):
-            self._release()
+            self.frames_sent += self._out.release()
+            if self.faults.degraded and not self._degraded:
+                self._report_degraded()
 
-    def _release(self) -> None:
-        self.frames_sent += len(self._held)
-        for text in self._held:
-            self._out.put_nowait(text)
-        self._held.clear()
-        waiting = self._out.qsize()
-        if self._degraded < len(_DEGRADED_AT) and waiting >= _DEGRADED_AT[self._degraded]:
-            self._degraded += 1
-            self._status("DegradedStream", "degraded", reason="slow_socket")
-        elif self.faults.degraded and self._degraded == 0:
-            self._degraded = 1
-            self._status("DegradedStream", "degraded", reason="slow_socket")
+    def _report_degraded(self) -> None:
+        self._degraded = True
+        self._status("DegradedStream", "degraded", reason="slow_socket")
 
     def press(self, digit: str) -> None:
         """The caller pressed a key."""
-        if self._live:
-            self._send(
-                {
-                    "event": "dtmf",
-                    "streamId": self.stream_id,
-                    "dtmf": {"track": "inbound", "digit": digit, "timestamp": str(int(time.time() * 1000))},
-                    "extra_headers": extra_headers_text(self.spec.extra_headers, self.faults.extra_headers_form),
-                }
-            )
-
-    # --- from the server ---
+        self._say(
+            "dtmf",
+            dtmf={"track": "inbound", "digit": digit, "timestamp": str(int(time.time() * 1000))},
+            extra_headers=extra_headers_text(self.spec.extra_headers, self.faults.extra_headers_form),
+        )
 
     async def _receive(self, websocket: aiohttp.ClientWebSocketResponse) -> None:
         async for message in websocket:
             if message.type is aiohttp.WSMsgType.TEXT:
-                self._handle(message.data)
+                self.player.handle(message.data)
             elif message.type is aiohttp.WSMsgType.BINARY:
                 self.call.violation("binary_frame", f"{len(message.data)} bytes")
-
-    def _handle(self, text: str) -> None:
-        try:
-            command = parse_command(text, self.spec, self.faults)
-        except ProtocolError as error:
-            self.call.violation(error.kind, str(error))
-            if error.reason:
-                self._send({"event": "playFailed", "streamId": self.stream_id, "reason": error.reason})
-            return
-        self.messages[command.event] = self.messages.get(command.event, 0) + 1
-        for warning in command.warnings:
-            self.call.violation(warning, command.event)
-        if command.event == "playAudio":
-            self._play(command)
-        elif command.event == "checkpoint":
-            self._checkpoint(command.name)
-        elif command.event == "clearAudio":
-            self._clear()
-        else:
-            self.call.digits_from_agent.append({"ms": self.media.now_ms(), "digits": command.digits, "by": "stream"})
-
-    def _play(self, command: Command) -> None:
-        if self.playout.received == 0:
-            self.call.note("first_audio", stream_id=self.stream_id)
-        if not self.playout.play(self.media.position(self.playout.rate), command.audio):
-            self.call.violation("buffer_overflow", f"{len(command.audio)} bytes on a full playback queue")
-            if self.faults.overflow == "drop_newest":
-                self._send({"event": "error", "streamId": self.stream_id, "reason": "buffer_overflow"})
-
-    def _checkpoint(self, name: str) -> None:
-        marker = self.playout.checkpoint(self.media.position(self.playout.rate), name)
-        self._later(self.media.moment(marker.position, self.playout.rate), self._reach, marker)
-
-    def _later(self, moment: float, action: Callable[..., None], *arguments: Any) -> None:
-        """Do it at a loop time, unless the stream ends before."""
-
-        def due() -> None:
-            self._timers.discard(timer)
-            action(*arguments)
-
-        timer = asyncio.get_running_loop().call_at(moment, due)
-        self._timers.add(timer)
-
-    def _reach(self, marker: Marker) -> None:
-        for reached in self.playout.reached(marker.position):
-            self._played(reached.name)
-
-    def _played(self, name: str) -> None:
-        if self._live:
-            self._send({"event": self.faults.played_name, "streamId": self.stream_id, "name": name})
-
-    def _clear(self) -> None:
-        now = asyncio.get_running_loop().time()
-        cleared = self.playout.clear(self.media.position(self.playout.rate))
-        if self.call.caller:
-            self.call.caller.cleared(round(cleared.at * 1000 / self.playout.rate, 3))
-        if self.faults.clear_delay_ms:
-            self._later(now + self.faults.clear_delay_ms / 1000, self._say_cleared)
-        else:
-            self._say_cleared()
-        if self.faults.cleared_markers == "late_ack":
-            for name in cleared.names:
-                self._later(now + _LATE_ACK_S, self._played, name)
-
-    def _say_cleared(self) -> None:
-        if self._live:
-            self._send({"event": "clearedAudio", "streamId": self.stream_id})
-
-    def heard(self, frame: int) -> list[tuple[int, Samples]]:
-        """What the far party hears of this stream in a frame, as pieces at 8 kHz."""
-        media_format = self.spec.media_format
-        factor = media_format.rate // PHONE_RATE
-        start = frame * PHONE_FRAME * factor
-        pieces = self.playout.read(start, start + PHONE_FRAME * factor)
-        if not self.media.keep_audio:
-            self.playout.forget_audio(start)
-        return [(at // factor, media_format.to_phone(media_format.decode(data))) for at, data in pieces]
 
     # --- callbacks ---
 

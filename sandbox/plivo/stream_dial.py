@@ -6,6 +6,7 @@ Used by the stream client, which knows what to do when nobody answers.
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 3
 CLOSE_TIMEOUT_S = 2.0
+SEND_BUFFER_BYTES = 16 * 1024
 
 
 async def connect(
@@ -74,5 +76,7 @@ async def _dial(
         call.note("stream_unreachable", error=type(error).__name__)
     else:
         entry.update(opened=True, status=101)
+        # What the server does not read shall pile up here, where it is counted, and not in the operating system.
+        websocket.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         return websocket
     return None

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def stream_wav(stream: StreamClient) -> bytes:
     """What the far party heard of a stream: mono, silence where nothing was played, sample 0 at the answer."""
-    playout = stream.playout
+    playout = stream.player.playout
     end = playout.chunks[-1].end if playout.chunks else 0
     samples = np.zeros(end, np.int16)
     for chunk in playout.chunks:
@@ -37,6 +37,6 @@ def stream_json(stream: StreamClient) -> dict[str, Any]:
         "start_ms": stream.start_sent_ms,
         "connections": stream.connections,
         "frames_sent": stream.frames_sent,
-        "messages": stream.messages,
-        "playout": stream.playout.report(),
+        "messages": stream.player.messages,
+        "playout": stream.player.playout.report(),
     }

@@ -1,7 +1,12 @@
 """The fault menu of the stream, one test for each switch."""
 
 import asyncio
+import base64
+import contextlib
+import hashlib
 import json
+import re
+import socket
 
 import plivo
 import pytest
@@ -185,6 +190,59 @@ async def test_the_newer_names_of_stream_events_and_a_json_body_can_be_had(line,
     stopped = next(found.fields for found in seen if found.fields["Event"] == "stopped")
     assert stopped["StatusReason"] == "call_hangup"
     assert "Duration" in stopped
+
+
+@contextlib.asynccontextmanager
+async def server_that_does_not_read():
+    """A WebSocket server that accepts, and then takes nothing more from its socket; its URL."""
+    connections = []
+
+    async def accept(reader, writer):
+        connections.append(writer)
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        key = re.search(r"(?i)sec-websocket-key: (\S+)", head)[1]
+        salted = f"{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode()
+        proof = base64.b64encode(hashlib.sha1(salted, usedforsecurity=False).digest()).decode()
+        writer.transport.pause_reading()
+        writer.write(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"Sec-WebSocket-Accept: {proof}\r\n\r\n".encode()
+        )
+
+    listening = socket.socket()
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    listening.bind(("127.0.0.1", 0))
+    async with await asyncio.start_server(accept, sock=listening):
+        yield f"ws://127.0.0.1:{listening.getsockname()[1]}/stream/deaf"
+        for connection in connections:
+            connection.transport.abort()
+
+
+async def test_a_server_that_stops_reading_is_reported_at_three_marks_and_then_dropped(line, peer):
+    await line.control.settings(socket_buffer_s=1)
+    async with server_that_does_not_read() as url:
+        peer.replies["/answer"] = peer.stream_xml("audio/x-l16;rate=16000", after="<Hangup/>").replace(
+            f"{peer.ws_url}/stream/abc", url
+        )
+        uuid = await line.control.inbound_call(NUMBER, script=STAY)
+        report = await line.control.report(uuid, wait="ended", timeout_s=30)
+    seen = await peer.wait_seen("/stream-status", 5)
+    events = sorted(found.fields["Event"] for found in seen)
+    assert events == [*["DegradedStream"] * 3, "DroppedStream", "StartStream"]
+    assert (report["streams"][0]["reason"], report["streams"][0]["status"]) == ("slow_socket", "stopped")
+    assert report["hangup"]["source"] == "Answer XML"  # what stands behind the stream has run
+
+
+async def test_a_call_with_a_server_that_does_not_read_can_still_be_hung_up(line, peer):
+    async with server_that_does_not_read() as url:
+        peer.replies["/answer"] = peer.stream_xml().replace(f"{peer.ws_url}/stream/abc", url)
+        uuid = await line.control.inbound_call(NUMBER, script=STAY, faults={"send_stop": True})
+        await line.control.report(uuid, wait="streaming")
+        await asyncio.sleep(0.3)
+        await line.control.act(uuid, "hangup")
+        report = await line.control.report(uuid, wait="ended", timeout_s=10)
+    assert report["streams"][0]["reason"] == "call_hangup"
+    assert "stream_did_not_stop" not in [note["what"] for note in report["timeline"]]
 
 
 async def test_a_full_queue_can_lose_audio_without_a_word(line, peer):
