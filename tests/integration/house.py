@@ -121,12 +121,13 @@ class House:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
 
-    async def serve(self, role: str, *, server: str = "", port: int = 0) -> None:
+    async def serve(self, role: str, *, server: str = "", port: int = 0, name: str = "") -> None:
         """Starts a server and waits until it answers.
 
         Args:
             server: another one than the installation's; "runserver" is Django's own command, which serves all roles.
             port: where it serves; 0: where the installation's addresses point.
+            name: of a second process in the same role.
         """
         port = port or (self.stream_port if role == "stream" else self.web_port)
         command = [sys.executable, "-m", "config.server", "--role", role, "--port", str(port)]
@@ -135,8 +136,8 @@ class House:
             # Its first socket waits until the models are loaded: on a busy machine longer than Daphne's 5 s.
             command = [sys.executable, "manage.py", "runserver", "--noreload", "--websocket_handshake_timeout=60"]
             command.append(str(port))
-        self._start(role, command)
-        await self._answers(role, port)
+        self._start(name or role, command)
+        await self._answers(name or role, port)
 
     async def run(self) -> None:
         """All that ``make run`` starts, prepared and answering."""
@@ -191,11 +192,21 @@ class House:
 
     async def announce(self) -> tuple[str, str]:
         """A call that Plivo announces with a signed webhook, and that nobody carries; its CallUUID and its token."""
-        url, call_uuid = f"{self.environment['PUBLIC_URL']}/plivo/answer/", str(uuid.uuid4())
+        call_uuid = str(uuid.uuid4())
+        return call_uuid, await self._token("/plivo/answer/", call_uuid)
+
+    async def after_stream(self, call_uuid: str) -> str:
+        """Plivo asks what comes after a stream that was cut off; the token of the next one."""
+        ((public_id,),) = self.rows("SELECT public_id FROM calls_call WHERE plivo_call_uuid = ?", call_uuid)
+        return await self._token(f"/plivo/calls/{uuid.UUID(public_id)}/after-stream/", call_uuid)
+
+    async def _token(self, path: str, call_uuid: str) -> str:
+        """The stream's token in the document that a webhook of Plivo's is answered with."""
+        url = f"{self.environment['PUBLIC_URL']}{path}"
         form = {"CallUUID": call_uuid, "From": "15551230001", "To": CALLED.lstrip("+"), "Direction": "inbound"}
         async with httpx.AsyncClient(trust_env=False) as plivo:
             reply = (await plivo.post(url, data=form, headers=self._signed("POST", url, form))).raise_for_status()
-        return call_uuid, reply.text.split("/stream/")[1].split("/")[0]
+        return reply.text.split("/stream/")[1].split("/")[0]
 
     @contextlib.asynccontextmanager
     async def knock(
