@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from decimal import Decimal, InvalidOperation
 from typing import Any, Self
+from urllib.parse import quote
 
 import plivo
 import requests
@@ -234,8 +235,10 @@ class PlivoClient:
         return self._request("POST", path, data)
 
     def _request(self, method: str, path: tuple[str, ...], data: dict[str, Any] | None) -> Any:
+        # Ids come out of webhooks: one with a slash must not name another resource.
+        quoted = tuple(quote(part, safe="") for part in path)
         try:
-            return self._sdk.request(method, path, data)
+            return self._sdk.request(method, quoted, data)
         except (sdk.PlivoRestError, requests.RequestException) as error:
             failure = next((failure for kind, failure in _FAILURES if isinstance(error, kind)), None)
             detail = str(error) if isinstance(error, sdk.PlivoRestError) else type(error).__name__

@@ -178,6 +178,20 @@ def test_an_application_that_was_deleted_at_plivo_is_made_anew(account, box):
     assert account.application_id != "12345678901234567"
 
 
+def test_an_id_with_a_slash_names_no_other_resource(account, box, monkeypatch):
+    asked = []
+    real = client_module.requests.Session.send
+    monkeypatch.setattr(
+        client_module.requests.Session,
+        "send",
+        lambda session, request, **more: asked.append(request.url) or real(session, request, **more),
+    )
+    with phone.client_for(account) as client:
+        client.hang_up(f"../Number/{DEMO_NUMBER}?a=#b")
+        assert [number.number for number in client.numbers()] == [f"+{DEMO_NUMBER}"]
+    assert asked[0].endswith(f"/Call/..%2FNumber%2F{DEMO_NUMBER}%3Fa%3D%23b/")
+
+
 @pytest.mark.parametrize(("fault", "failure"), [("rest_500", Failure.SERVER_ERROR), ("rest_429", Failure.RATE_LIMITED)])
 def test_a_refused_request_is_sent_once_and_never_again_elsewhere(account, box, fault, failure, monkeypatch):
     sent = []
