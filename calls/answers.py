@@ -55,10 +55,12 @@ def refused(call: Call) -> Document:
     return _give_up(call)
 
 
-def outbound(call: Call, *, now: datetime.datetime) -> Document:
+def outbound(call: Call, *, replay: bool, now: datetime.datetime) -> Document:
     """The document of a call that we placed and that was picked up; nothing is said on one that must not be."""
     if call.spec is None or is_over(call.status) or call.stream_ended_at is not None:
         return Document().hang_up()
+    if replay:  # its deadline was set by the first
+        return conversation(call, now=now)
     facts = Facts(status=Call.Status.ANSWERED, answered_at=now)
     state = lifecycle.apply(call_id=call.pk, facts=facts, deadline_at=now + lifecycle.ANSWERED_GRACE)
     if is_over(state.status):

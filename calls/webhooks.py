@@ -47,7 +47,7 @@ def call_answer(request: Webhook) -> HttpResponse:
     if _reports_end(request):
         return _end_of_call(request)
     _take_ids(request)
-    return _xml(answers.outbound(_call(request), now=request.now))
+    return _xml(answers.outbound(_call(request), replay=request.replay, now=request.now))
 
 
 @webhook("after-stream")
