@@ -116,6 +116,8 @@ def dial(request: Webhook) -> HttpResponse:
 
 @webhook("fallback")
 def _stored_fallback(request: Webhook) -> HttpResponse:
+    if _reports_end(request):
+        return _end_of_call(request)
     call = request.call
     if call is None and request.params.get("CallUUID") and request.get("Direction") != "outbound":
         call = inbound.picked_up_by_fallback(request)

@@ -4,6 +4,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
@@ -32,6 +33,13 @@ class PlivoAccountForm(forms.ModelForm):
         model = PlivoAccount
         fields = ("name", "auth_id", "api_url", "is_sandbox")
         help_texts = {"auth_id": "From the overview of Plivo's console, beside the auth token."}
+
+    def clean_auth_token(self) -> str:
+        """Refuses what cannot be a token, such as a pasted sentence."""
+        token: str = self.cleaned_data["auth_token"]
+        if token and not accounts.can_be_a_token(token):
+            raise ValidationError("This is no auth token: it holds blanks or special characters.")
+        return token
 
     def clean(self) -> dict[str, Any]:
         """A token is only ever sent where it was entered for; an account without one needs one."""

@@ -35,6 +35,11 @@ def set_token(account: PlivoAccount, token: str) -> None:
     account.token_hint = token[-4:] if len(token) >= 12 else "set"
 
 
+def can_be_a_token(text: str) -> bool:
+    """Whether Plivo's headers could hold it, and a console could have shown it."""
+    return text.isascii() and text.isprintable() and " " not in text
+
+
 def stores_token(account: PlivoAccount) -> bool:
     """Whether the account's row holds a token, be it readable or not: nothing is decrypted."""
     return PlivoAccount.objects.filter(pk=account.pk).exclude(auth_token="").exists()
@@ -95,4 +100,6 @@ def client_for(account: PlivoAccount) -> PlivoClient:
         token = auth_token(account)
     except UndecryptableError as error:
         raise CarrierError(Failure.UNDECRYPTABLE) from error
+    if not can_be_a_token(token):
+        raise CarrierError(Failure.UNAUTHORISED, "the token holds blanks or special characters")
     return PlivoClient(auth_id=account.auth_id, auth_token=token, api_url=account.api_url or settings.PLIVO_API_URL)

@@ -554,7 +554,7 @@ def test_ring_and_end_give_the_same_row_in_either_order(plivo, number, first):
 
 
 @pytest.mark.parametrize("report", [{"Event": "Hangup"}, {"CallStatus": "completed"}, {"CallStatus": "no-answer"}])
-@pytest.mark.parametrize("path", ["/plivo/answer/", "answer", "after-stream"])
+@pytest.mark.parametrize("path", ["/plivo/answer/", "answer", "after-stream", "/plivo/fallback/", "fallback"])
 def test_a_hang_up_at_an_answer_address_ends_the_call_and_opens_no_stream(plivo, number, path, report):
     call = factories.CallFactory(phone_number=number)
     path = path if path.startswith("/") else address(call, path)

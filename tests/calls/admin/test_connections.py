@@ -65,6 +65,19 @@ def test_an_account_needs_a_token_and_a_well_formed_id(admin_page):
     assert not PlivoAccount.objects.exists()
 
 
+@pytest.mark.parametrize("token", ["with blanks in it", "“quoted-by-a-mail”", "tokén-0123456789"])
+@pytest.mark.django_db(transaction=True)
+def test_what_cannot_be_a_token_is_refused_by_the_form_and_never_sent(admin_page, account, settings, token):
+    html = admin_page.post(account_page(account), form(auth_token=token)).content.decode()
+    assert "This is no auth token" in html
+    assert token not in html
+    account.auth_token = ""
+    account.save()
+    settings.PLIVO_AUTH_ID, settings.PLIVO_AUTH_TOKEN = AUTH_ID, token
+    tested = admin_page.post(account_page(account), form(auth_token="") | {TEST: ""}, follow=True).content.decode()
+    assert "copy both again from Plivo&#x27;s console" in tested
+
+
 @pytest.mark.parametrize("moved", [{"api_url": "https://collector.example.com"}, {"auth_id": "MA" + "C" * 18}])
 @pytest.mark.parametrize("hint", ["8899", ""])
 def test_a_stored_token_is_not_sent_to_another_address_or_account(admin_page, account, moved, hint):
