@@ -19,6 +19,15 @@ JOURNEYS = "tests/integration/stream"
 QUICK = ("-m", "not slow", "-n", "2", "--dist", "loadgroup")
 LIFE_OF_A_CALL = ("tests/calls", "tests/streaming", *QUICK)
 
+KEEPERS_OF_KEYS = (
+    "tests/agents/admin/test_canary.py",
+    "tests/agents/admin/test_accounts.py",
+    "tests/agents/admin/test_history.py",
+    "tests/agents/test_accounts.py",
+    "tests/agents/test_rotation.py",
+    "tests/calls/admin/test_connections.py",
+)
+
 
 @dataclass(frozen=True)
 class Bar:
@@ -64,10 +73,7 @@ BARS = (
     Bar(
         "canaries",
         "keys planted through every feature: 0 hits in database, logs, Redis, pages, files",
-        every(
-            suite("tests", "-k", "canary or never_comes_out or key_never", "-m", "not slow"),
-            suite("tests/integration/test_canaries.py"),
-        ),
+        suite(*KEEPERS_OF_KEYS, "tests/integration/test_canaries.py"),
         long=True,
     ),
     Bar("demo", "exit 0; 4 turns each way, 1 interruption, recording, summary", demo, long=True),

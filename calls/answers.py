@@ -24,6 +24,9 @@ from calls.telephony.stream_tokens import issue
 from calls.telephony.xml import Document
 
 MAX_STREAMS = 4  # the first and three more
+# Before the third and fourth stream: a process is back after three to four seconds, on a busy host after ten; whether
+# Plivo itself tries a connection again is not known for sure.
+RETURN_WAITS_S = {3: 2, 4: 5}
 LISTEN_ROUND_S = 10  # how long a listening call goes unlooked at
 SESSION_SILENCE = datetime.timedelta(seconds=10)  # sessions show a sign of life every 3 s
 TIMEOUT_MARGIN_S = 120  # our own longest call ends first; Plivo's limit is for when we cannot
@@ -85,8 +88,8 @@ def after_stream(call: Call, *, replay: bool, now: datetime.datetime) -> Documen
     if not replay and not _another_stream(call, now):
         return _give_up(call)
     document = Document()
-    if call.streams > 2:  # the first retry is at once; then the stream host is given a moment to come back
-        document.wait(call.streams - 2)
+    if wait := RETURN_WAITS_S.get(call.streams):
+        document.wait(wait)
     return _stream(document, call, spec, now=now)
 
 

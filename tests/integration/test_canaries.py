@@ -211,7 +211,7 @@ def unvisited(built: House, visited: set[str]) -> dict[str, int]:
     return missing
 
 
-async def test_planted_secrets_come_out_nowhere(tmp_path: Path) -> None:
+async def test_planted_secrets_come_out_nowhere(tmp_path: Path, record_property) -> None:
     secret = planted()
     async with contextlib.AsyncExitStack() as stack:
         built = await stack.enter_async_context(
@@ -281,3 +281,6 @@ async def test_planted_secrets_come_out_nowhere(tmp_path: Path) -> None:
         "file supervisor.log", "table agents_agent", f"page GET {desk}", "redis keys", "redis traffic", "commands",
     }  # fmt: skip
     assert sorted(hit for hit in found if hit[0] != "decoy") == []
+    record_property("secrets looked for", len(wanted) - 1)
+    record_property("pages, files, tables and keys looked through", len(places))
+    record_property("hits", len(found) - sum(name == "decoy" for name, _ in found))
