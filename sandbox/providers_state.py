@@ -32,7 +32,16 @@ REFUSALS = frozenset(
     }
 )
 _STREAM = frozenset(
-    {"slow_first_byte", "stall", "garbage", "half_close", "drop", "mid_stream_error", "unknown_messages"}
+    {
+        "slow_first_byte",
+        "stall",
+        "garbage",
+        "half_close",
+        "drop",
+        "mid_stream_error",
+        "quota_runs_out",
+        "unknown_messages",
+    }
 )
 KINDS: dict[str, frozenset[str]] = {
     "llm": REFUSALS | _STREAM | {"split_utf8"},

@@ -239,6 +239,11 @@ class _Connection:
         elif kind == "mid_stream_error":
             await self._send("transcriber_error", error="The transcription failed.")
             return
+        elif kind == "quota_runs_out":
+            name, message = _REFUSED["insufficient_quota"]
+            await self._send(name, error=message)
+            await self._socket.close(code=WSCloseCode.POLICY_VIOLATION, message=message.encode())
+            return
         elif fault is not None and kind not in ("slow_first_byte", "duplicate_final"):
             self._mute = kind == "stall"
             await provider_wire.break_socket(self._request, self._socket, fault)

@@ -18,6 +18,7 @@ from sandbox.elevenlabs.catalog import DEFAULT_MODEL, require_model, require_voi
 from sandbox.elevenlabs.errors import (
     INVALID_KEY,
     MISSING_KEY,
+    REFUSED,
     ElevenLabsError,
     key_of,
     malformed,
@@ -176,6 +177,9 @@ class SpeechSocket:
             await self.send({"type": "of_tomorrow", "novelty": {"a": 1}, **extra})
         elif fault.kind == "mid_stream_error":
             raise PolicyError("internal_server_error", "We are sorry, something went wrong.")
+        elif fault.kind == "quota_runs_out":
+            refused = REFUSED["insufficient_quota"]
+            raise PolicyError(refused.status, refused.message)
         elif fault.kind != "garbage" or at_once:
             self.muted = fault.kind == "stall"
             await provider_wire.break_socket(self.request, self.socket, fault, "Connection closed.")

@@ -12,12 +12,12 @@ from aiohttp import web
 
 from sandbox import provider_wire
 from sandbox.openai import chat_rules
-from sandbox.openai.errors import enter, headers
+from sandbox.openai.errors import NO_QUOTA, enter, headers
 from sandbox.openai.thinker import Answer, answer, tokens_of
 from sandbox.provider_wire import wait_or_gone
 from sandbox.providers_state import KINDS, REFUSALS, STATE, Entry, Fault
 
-_BREAKS = frozenset({"stall", "garbage", "half_close", "drop", "mid_stream_error"})
+_BREAKS = frozenset({"stall", "garbage", "half_close", "drop", "mid_stream_error", "quota_runs_out"})
 
 
 async def complete(request: web.Request, entry: Entry) -> web.StreamResponse:
@@ -165,12 +165,11 @@ class _Stream:
         fault = self._fault
         if fault is None or fault.kind not in _BREAKS or (self._sent < fault.after and not at_end):
             return False
-        if fault.kind == "mid_stream_error":
-            error = {
-                "message": "The server had an error processing your request.",
-                "type": "server_error",
-                "code": None,
-            }
+        if fault.kind in ("mid_stream_error", "quota_runs_out"):
+            error = NO_QUOTA.body
+            if fault.kind == "mid_stream_error":
+                message = "The server had an error processing your request."
+                error = {"message": message, "type": "server_error", "code": None}
             await self._write(f"data: {json.dumps({'error': error})}\n\n")
             await self._response.write_eof()
             return True

@@ -97,14 +97,15 @@ def check_key(request: web.Request) -> str:
     return key
 
 
+NO_QUOTA = OpenAIError(
+    429,
+    "You exceeded your current quota, please check your plan and billing details.",
+    kind="insufficient_quota",
+    code="insufficient_quota",
+)
 _REFUSED: dict[str, OpenAIError] = {
     "unauthorized": OpenAIError(401, "Incorrect API key provided: sk-a********bcde.", code="invalid_api_key"),
-    "insufficient_quota": OpenAIError(
-        429,
-        "You exceeded your current quota, please check your plan and billing details.",
-        kind="insufficient_quota",
-        code="insufficient_quota",
-    ),
+    "insufficient_quota": NO_QUOTA,
     "server_error": OpenAIError(
         500, "The server had an error while processing your request. Sorry about that!", kind="server_error"
     ),

@@ -15,7 +15,7 @@ from aiohttp import WSMsgType, web
 
 from sandbox import provider_wire
 from sandbox.ears import Ear, open_ear
-from sandbox.openai.errors import OpenAIError, enter, invalid, missing, unknown
+from sandbox.openai.errors import NO_QUOTA, OpenAIError, enter, invalid, missing, unknown
 from sandbox.openai.realtime_rules import Session, updated
 from sandbox.provider_wire import BrokenOffError
 from sandbox.providers_state import KINDS, REFUSALS, STATE, Entry, Fault
@@ -270,8 +270,9 @@ class _Connection:
         kind = fault.kind if fault is not None else ""
         if kind == "unknown_messages":
             await self._send("conversation.item.of_tomorrow", item_id=item, novelty={"a": 1})
-        elif kind == "mid_stream_error":
-            error = {"type": "server_error", "code": "transcription_failed", "message": "Transcription failed."}
+        elif kind in ("mid_stream_error", "quota_runs_out"):
+            failed = {"type": "server_error", "code": "transcription_failed", "message": "Transcription failed."}
+            error = failed if kind == "mid_stream_error" else NO_QUOTA.body
             await self._send(
                 "conversation.item.input_audio_transcription.failed", item_id=item, content_index=0, error=error
             )

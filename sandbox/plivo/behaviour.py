@@ -12,7 +12,12 @@ from typing import Any
 
 from sandbox.plivo.scenario import BadScenarioError, CallerScript, load_scenario, parse_caller
 
-KINDS = ("human", "machine", "busy", "no-answer", "rejected", "invalid", "unallocated", "unreachable", "congested")
+KINDS = (
+    "human", "machine", "busy", "no-answer", "rejected", "invalid", "unallocated", "unreachable", "congested",
+    "out-of-credit",
+)  # fmt: skip
+# No phone rings.
+NOT_DIALLED = frozenset({"invalid", "unallocated", "out-of-credit"})
 # The hangup code of the kinds that never answer; no-answer rings until the timeout.
 FAILURE_CODES = {
     "busy": 3010,
@@ -21,6 +26,7 @@ FAILURE_CODES = {
     "unallocated": 3050,
     "unreachable": 2010,
     "congested": 3090,
+    "out-of-credit": 1010,
 }
 
 

@@ -10,7 +10,7 @@ import asyncio
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from sandbox.plivo.behaviour import FAILURE_CODES, Behaviour
+from sandbox.plivo.behaviour import FAILURE_CODES, NOT_DIALLED, Behaviour
 from sandbox.plivo.call import HangupCause, cause
 from sandbox.plivo.xml import Element
 
@@ -35,7 +35,7 @@ async def dial_out(interpreter: Interpreter, element: Element) -> dict[str, Any]
         number = child.text.removeprefix("+")
         legs.append(_Leg(number, exchange.new_id(), exchange.behaviours.next_for(number)))
     for leg in legs:
-        if leg.behaviour.kind not in ("invalid", "unallocated"):
+        if leg.behaviour.kind not in NOT_DIALLED:
             exchange.ledger.rang(number=leg.number, call_uuid=call.uuid, behaviour=leg.behaviour.kind)
     call.note("dial", numbers=[leg.number for leg in legs])
     winner, why = await _first_answer(interpreter, element, legs)
@@ -44,7 +44,7 @@ async def dial_out(interpreter: Interpreter, element: Element) -> dict[str, Any]
         "Event": "Redirect",
         "DialALegUUID": call.uuid,
         "DialBLegUUID": leg.uuid,
-        "DialRingStatus": leg.behaviour.kind not in ("invalid", "unallocated"),
+        "DialRingStatus": leg.behaviour.kind not in NOT_DIALLED,
     }
     if winner is None:
         status = _STATUS.get(why.code, "failed")

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 from typing import Any
 
-from sandbox.plivo.behaviour import FAILURE_CODES, Behaviour
+from sandbox.plivo.behaviour import FAILURE_CODES, NOT_DIALLED, Behaviour
 from sandbox.plivo.call import Call, cause
 from sandbox.plivo.caller import ScriptedCaller
 from sandbox.plivo.exchange import Exchange
@@ -182,8 +182,9 @@ class _Outbound(_Conversation):
     async def _rings_until_answered(self) -> bool:
         call, behaviour, settings = self.call, self._behaviour, self.exchange.settings
         scale = settings.time_scale
-        if behaviour.kind in ("invalid", "unallocated"):
-            call.hang_up(cause(FAILURE_CODES[behaviour.kind], "Carrier"))
+        if behaviour.kind in NOT_DIALLED:
+            source = "Plivo" if behaviour.kind == "out-of-credit" else "Carrier"
+            call.hang_up(cause(FAILURE_CODES[behaviour.kind], source))
             return False
         ring = settings.ring_after_s if behaviour.ring_ms is None else behaviour.ring_ms / 1000
         if await self._ended_within(ring * scale):

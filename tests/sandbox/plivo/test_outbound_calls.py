@@ -88,6 +88,7 @@ async def test_every_webhook_is_signed_as_plivos_sdk_checks_it(line, peer):
         ("unallocated", 3050, "failed", 0),
         ("unreachable", 2010, "failed", 1),
         ("congested", 3090, "failed", 1),
+        ("out-of-credit", 1010, "failed", 0),
     ],
 )
 async def test_a_call_that_is_not_answered_asks_for_no_xml(line, peer, kind, code, status, rings):
