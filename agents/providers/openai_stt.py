@@ -191,9 +191,12 @@ class OpenAiSpeechToText(SpeechToText):
         elif kind == "conversation.item.input_audio_transcription.completed":
             self._items.completed(item, str(event.get("transcript") or ""))
         elif kind == "conversation.item.input_audio_transcription.failed":
-            # The words recognised so far are better than none; the failure shows in the usage.
+            # The words recognised so far are better than none; the failure shows in the usage. Where every later item
+            # would fail as well, a recogniser that goes on would leave the call deaf.
             self._items.completed(item, None)
-            self._record.failed(self._event_error(event), fatal=False)
+            self._give_finals()
+            error = self._event_error(event)
+            self._record.failed(error, fatal=error.kind in {ErrorKind.OUT_OF_CREDIT, ErrorKind.UNAUTHORISED})
         elif kind == "error":
             self._take_error(event)
         self._give_finals()
