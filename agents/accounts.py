@@ -12,7 +12,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from agents.crypto import UndecryptableError
-from agents.fields import Secret
+from agents.fields import Secret, can_be_a_key
 from agents.models import Agent, ProviderAccount, Voice
 from agents.providers import registry
 from agents.providers.base import MULAW_8K, CatalogueVoice, Clocks, ProviderConfig
@@ -62,13 +62,17 @@ def key_of(account: ProviderAccount) -> str:
     """The account's own key or the environment's; empty when there is none.
 
     Raises:
-        AccountError: the stored key cannot be decrypted.
+        AccountError: the stored key cannot be decrypted, or it can be no key.
     """
     try:
         own = account.api_key
     except UndecryptableError as error:
         raise AccountError(f"{account.name}: {error}, or enter the API key again.") from error
-    return str(own) or _environment_key(account)
+    key = str(own) or _environment_key(account)
+    if not can_be_a_key(key):
+        where = "the account" if own else "the environment"
+        raise AccountError(f"{account.name}: the API key holds blanks or special characters: correct it in {where}.")
+    return key
 
 
 def has_key(account: ProviderAccount) -> bool:

@@ -18,6 +18,11 @@ class Secret(str):
         return "Secret(…)" if self else "Secret('')"
 
 
+def can_be_a_key(text: str) -> bool:
+    """Whether a request's header can hold it, and a provider's console could have shown it; true of no text."""
+    return text.isascii() and text.isprintable() and " " not in text
+
+
 class EncryptedTextField(models.TextField):
     """Text stored as a Fernet token; read back as ``Secret``. Not searchable."""
 

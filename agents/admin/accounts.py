@@ -17,6 +17,7 @@ from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldBooleanSwitchWidget
 
 from agents import accounts, services
+from agents.fields import can_be_a_key
 from agents.history import ReadOnlyHistoryAdmin
 from agents.models import ProviderAccount
 
@@ -59,7 +60,7 @@ class ProviderAccountForm(forms.ModelForm):
     def clean_new_key(self) -> str:
         """Refuses what cannot be a key, such as a pasted sentence."""
         key: str = self.cleaned_data["new_key"]
-        if key and (not key.isascii() or not key.isprintable() or " " in key):
+        if not can_be_a_key(key):
             raise ValidationError("This is no API key: it holds blanks or special characters.")
         return key
 

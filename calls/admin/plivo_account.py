@@ -12,6 +12,7 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminPasswordWidget
 
+from agents.fields import can_be_a_key
 from agents.history import ReadOnlyHistoryAdmin
 from calls import phone
 from calls.models import PlivoAccount
@@ -37,7 +38,7 @@ class PlivoAccountForm(forms.ModelForm):
     def clean_auth_token(self) -> str:
         """Refuses what cannot be a token, such as a pasted sentence."""
         token: str = self.cleaned_data["auth_token"]
-        if token and not accounts.can_be_a_token(token):
+        if not can_be_a_key(token):
             raise ValidationError("This is no auth token: it holds blanks or special characters.")
         return token
 

@@ -3,7 +3,7 @@
 from django.conf import settings
 
 from agents.crypto import UndecryptableError
-from agents.fields import Secret
+from agents.fields import Secret, can_be_a_key
 from calls.models import PlivoAccount
 from calls.telephony.base import CarrierError, Failure
 from calls.telephony.client import PlivoClient
@@ -33,11 +33,6 @@ def set_token(account: PlivoAccount, token: str) -> None:
     """Gives the unsaved account a token and the hint by which people recognise it."""
     account.auth_token = Secret(token)
     account.token_hint = token[-4:] if len(token) >= 12 else "set"
-
-
-def can_be_a_token(text: str) -> bool:
-    """Whether Plivo's headers could hold it, and a console could have shown it."""
-    return text.isascii() and text.isprintable() and " " not in text
 
 
 def stores_token(account: PlivoAccount) -> bool:
@@ -100,6 +95,6 @@ def client_for(account: PlivoAccount) -> PlivoClient:
         token = auth_token(account)
     except UndecryptableError as error:
         raise CarrierError(Failure.UNDECRYPTABLE) from error
-    if not can_be_a_token(token):
+    if not can_be_a_key(token):
         raise CarrierError(Failure.UNAUTHORISED, "the token holds blanks or special characters")
     return PlivoClient(auth_id=account.auth_id, auth_token=token, api_url=account.api_url or settings.PLIVO_API_URL)

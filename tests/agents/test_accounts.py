@@ -130,6 +130,18 @@ def test_a_key_that_cannot_be_decrypted_is_an_account_s_error_and_can_be_entered
     assert services.stage_config(stage_of(account), language="en-US").api_key == KEY
 
 
+@pytest.mark.parametrize("key", ["“quoted-by-a-mail”", "kéy-0123456789", "with blanks in it"])
+@pytest.mark.parametrize("provider", ["openai", "elevenlabs"])
+def test_what_can_be_no_key_is_never_sent_and_said_to_be_none(settings, provider, key):
+    settings.OPENAI_API_KEY = settings.ELEVENLABS_API_KEY = key
+    account = factories.ProviderAccountFactory(provider=provider, api_key="", key_hint="")
+    result = accounts.test_account(account)
+    assert not result.ok
+    assert "special characters: correct it in the environment." in result.message
+    with pytest.raises(accounts.AccountError, match="special characters"):
+        accounts.stage_config(stage_of(account), language="en-US")
+
+
 def test_the_hint_gives_away_four_characters_of_a_long_key_and_none_of_a_short_one():
     account = ProviderAccount(name="x", provider="openai")
     hints = []
