@@ -181,7 +181,8 @@ def usage_totals(rows: Iterable[Usage]) -> tuple[UsageTotal, ...]:
             output_tokens=sum(row.output_tokens for row in group),
             characters=sum(row.characters for row in group),
             audio_s=sum(row.audio_ms for row in group) / 1000,
-            first_ms=_median([row.first_ms for row in group if row.first_ms is not None]),
+            # A recogniser's first byte waits for the caller's first word: that says nothing about the provider.
+            first_ms=None if stage == "stt" else _median([row.first_ms for row in group if row.first_ms is not None]),
         )
         for (stage, model), group in sorted(groups.items(), key=lambda item: (order.index(item[0][0]), item[0][1]))
     )

@@ -124,6 +124,14 @@ def test_the_page_and_the_list_tell_the_same_length_of_a_call_that_plivo_did_not
     assert "1:16" in admin_page.get(LIST).content.decode()
 
 
+def test_a_recogniser_is_not_blamed_for_the_time_until_the_caller_spoke(admin_page):
+    call = make_call()
+    Usage.objects.create(call=call, stage="stt", provider="elevenlabs", model="scribe_v2_realtime", first_ms=7056)
+    html = admin_page.get(page_of(call)).content.decode()
+    assert "400 ms" in html
+    assert "7056" not in html
+
+
 def test_a_calls_page_names_its_controls_for_those_who_do_not_see_them(admin_page):
     html = admin_page.get(page_of(make_call())).content.decode()
     assert '<audio id="player" aria-label="Recording of this call" controls preload="none"' in html
