@@ -97,6 +97,15 @@ class PhoneNumberAdmin(ReadOnlyHistoryAdmin, ModelAdmin):
     def fallback_url(self, _number: PhoneNumber) -> str:
         return application_urls()["fallback_answer_url"]
 
+    def save_model(self, request: HttpRequest, obj: PhoneNumber, form: Any, change: bool) -> None:
+        """Saves, and says what would turn the number's callers away."""
+        super().save_model(request, obj, form, change)
+        if obj.agent is None:
+            messages.warning(request, f"No agent answers {obj.number}: its callers are turned away.")
+        elif obj.agent.published_version_id is None:
+            text = f"{obj.agent.name} was never published: callers of {obj.number} are turned away until it is."
+            messages.warning(request, text)
+
     def get_urls(self) -> list[URLPattern]:
         """Adds the button above the list."""
         view = self.admin_site.admin_view(require_POST(self.fetch_view))

@@ -344,3 +344,16 @@ def test_refusals_show_their_remedy(admin_page):
     assert "Check PUBLIC_URL." in admin_page.get("/admin/calls/edgerefusal/").content.decode()
     html = admin_page.get(reverse("admin:calls_edgerefusal_change", args=[refusal.pk])).content.decode()
     assert "tried: wss://a, wss://b" in html
+
+
+def test_a_number_whose_callers_would_be_turned_away_says_so_when_it_is_saved(admin_page, number):
+    draft, published = factories.AgentFactory(name="Draft desk"), factories.AgentVersionFactory().agent
+    published.published_version = published.versions.get()
+    published.save()
+
+    def saved(agent: str) -> str:
+        return admin_page.post(number_page(number), {"alias": "", "agent": agent}, follow=True).content.decode()
+
+    assert f"No agent answers {number.number}" in saved("")
+    assert "Draft desk was never published" in saved(str(draft.pk))
+    assert "turned away" not in saved(str(published.pk))
