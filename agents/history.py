@@ -11,8 +11,18 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.urls import reverse
 from simple_history.admin import SimpleHistoryAdmin
+from simple_history.models import DeletedObject, ModelChange
+from simple_history.template_utils import HistoricalRecordContextHelper
 
 from agents.crypto import UndecryptableError
+
+
+class _Changes(HistoricalRecordContextHelper):
+    def prepare_delta_change_value(self, change: ModelChange, value: Any) -> Any:
+        """An empty choice is nothing; django-simple-history takes it for a row that was deleted."""
+        if isinstance(value, DeletedObject) and value.pk is None:
+            return ""
+        return super().prepare_delta_change_value(change, value)
 
 
 class ReadOnlyHistoryAdmin(SimpleHistoryAdmin):
@@ -23,6 +33,10 @@ class ReadOnlyHistoryAdmin(SimpleHistoryAdmin):
     def revert_disabled(self, _request: HttpRequest, _obj: Any = None) -> bool:
         """Takes the button away."""
         return True
+
+    def get_historical_record_context_helper(self, _request: HttpRequest, historical_record: Any) -> _Changes:
+        """How the list of states writes what changed."""
+        return _Changes(self.model, historical_record)
 
     def history_form_view(
         self, request: HttpRequest, object_id: str, version_id: str, extra_context: dict[str, Any] | None = None

@@ -183,6 +183,7 @@ UNFOLD = {
         {"rel": "icon", "href": lambda _request: static("agents/favicon.ico"), "sizes": "32x32"},
         {"rel": "icon", "href": lambda _request: static("agents/icon.svg"), "type": "image/svg+xml", "sizes": "any"},
     ],
+    "STYLES": [lambda _request: static("agents/admin.css"), lambda _request: static("calls/admin.css")],
     "SCRIPTS": [lambda _request: static("agents/keyboard.js")],
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,

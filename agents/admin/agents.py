@@ -79,9 +79,6 @@ class AgentAdmin(ReadOnlyHistoryAdmin, ModelAdmin):
         ),
     )  # fmt: skip
 
-    class Media:
-        css = {"all": ["agents/admin.css"]}
-
     def get_queryset(self, request: HttpRequest) -> QuerySet[Agent]:
         """All that a row shows, in a fixed number of queries."""
         calls: Any = Agent._meta.get_field("calls").related_model  # by its relation: ``calls`` is a layer above

@@ -19,13 +19,7 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
 
-    class Media:
-        css = {"all": ["agents/admin.css"]}
-
 
 @admin.register(Group)
 class GroupAdmin(DjangoGroupAdmin, ModelAdmin):
     """Permissions that several people share."""
-
-    class Media:
-        css = {"all": ["agents/admin.css"]}

@@ -26,9 +26,6 @@ class AgentVersionAdmin(ModelAdmin):
     readonly_fields = fields
     change_form_outer_after_template = "admin/agents/version_content.html"
 
-    class Media:
-        css = {"all": ["agents/admin.css"]}
-
     def has_add_permission(self, _request: HttpRequest) -> bool:
         """Versions are made by publishing."""
         return False

@@ -86,9 +86,6 @@ class CallAdmin(ModelAdmin):
     change_form_template = "admin/calls/call/change_form.html"
     search_help_text = "Number, call id, words of the summary"
 
-    class Media:
-        css = {"all": ["calls/admin.css"]}
-
     def has_add_permission(self, _request: HttpRequest) -> bool:
         return False
 

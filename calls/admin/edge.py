@@ -17,9 +17,6 @@ NUMBERS = {"From", "To", "ForwardedFrom", "DialBLegFrom", "DialBLegTo", "CallerN
 class ReadOnlyAdmin(ModelAdmin):
     """Rows that only machines write: nobody's edits make a history."""
 
-    class Media:
-        css = {"all": ["calls/admin.css"]}
-
     def has_add_permission(self, _request: HttpRequest) -> bool:
         return False
 

@@ -55,9 +55,6 @@ class PhoneNumberAdmin(ReadOnlyHistoryAdmin, ModelAdmin):
     )
     add_fieldsets = ((None, {"fields": ("number", "alias", "plivo_account", "agent")}),)
 
-    class Media:
-        css = {"all": ["calls/admin.css"]}
-
     def get_queryset(self, request: HttpRequest) -> QuerySet[PhoneNumber]:
         """With what the list names in the same query, but no token, which a lost key would make unreadable."""
         numbers = super().get_queryset(request).select_related("agent", "plivo_account")

@@ -103,3 +103,15 @@ def test_with_a_lost_encryption_key_an_older_state_says_what_to_do(admin_page, s
     assert response.status_code == 200
     assert "put the old key back, or enter the secret again" in response.content.decode()
     assert response.redirect_chain[-1][0].endswith("/history/")
+
+
+def test_the_history_takes_an_empty_choice_for_nothing_and_not_for_a_deleted_row(admin_page):
+    agent = factories.AgentFactory()
+    voice = agent.voice
+    agent.voice = None
+    agent.save()
+    agent.voice = voice
+    agent.save()
+    html = admin_page.get(reverse("admin:agents_agent_history", args=[agent.pk])).content.decode()
+    assert html.count(str(voice)) == 2
+    assert "Deleted voice" not in html
