@@ -103,7 +103,7 @@ def _uvloop() -> asyncio.AbstractEventLoop:
 def serve_daphne(application: Any, *, host: str, port: int, streams: bool) -> None:
     """The same with Daphne, whose own signal handling would cut live calls without a word."""
     from daphne.endpoints import build_endpoint_description_strings
-    from daphne.server import Server
+    from daphne.server import Server, twisted_loop
     from twisted.internet import reactor
 
     server = Server(
@@ -123,15 +123,15 @@ def serve_daphne(application: Any, *, host: str, port: int, streams: bool) -> No
         stopper = _Stopper(streams=streams, stop=lambda: loop.create_task(closed()))
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stopper.signalled)
-        if streams:
-            opening.append(loop.create_task(_open_live_calls()))
 
     async def closed() -> None:
         if streams:
             await _close_live_calls()
         server.stop()
 
-    opening: list[asyncio.Task[None]] = []
+    if streams:
+        # Before it listens: who came meanwhile would wait unanswered, where a refused connection is tried again.
+        twisted_loop.run_until_complete(_open_live_calls())
     reactor.callWhenRunning(started)
     server.run()
 
