@@ -28,7 +28,7 @@ MAX_STREAMS = 4  # the first and three more
 # Plivo itself tries a connection again is not known for sure.
 RETURN_WAITS_S = {3: 2, 4: 5}
 LISTEN_ROUND_S = 10  # how long a listening call goes unlooked at
-SESSION_SILENCE = datetime.timedelta(seconds=10)  # sessions show a sign of life every 3 s
+SESSION_SILENCE = datetime.timedelta(seconds=10)  # sessions show a sign of life every second
 TIMEOUT_MARGIN_S = 120  # our own longest call ends first; Plivo's limit is for when we cannot
 LONGEST_RECORDING_S = 14_400
 APOLOGY = "We are sorry, your call cannot be taken at the moment. Please call again later."

@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 
 BATCH = 200  # calls looked at in one sweep
 ASKING_S = 60  # ... unless Plivo is slow: then the rest waits for the next, and what needs no Plivo is still done
-LIVE_SILENCE = datetime.timedelta(seconds=30)  # a session shows a sign of life every few seconds
+LIVE_SILENCE = datetime.timedelta(seconds=30)  # a session shows a sign of life every second
 ASK_AGAIN = datetime.timedelta(seconds=60)
 RECORD_WITHIN = datetime.timedelta(minutes=2)  # of the moment when Plivo no longer held the call; it states no delay
 # An end without facts asks for them again, at gaps that double.

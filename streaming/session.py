@@ -1,63 +1,47 @@
 """One live call: the driver that lets the conversation core listen, think and speak on a line.
 
-Made by the consumers once a stream has proved itself. Every event enters the core through ``feed``, in order; every
-action leaves it through ``_carry_out``. All tasks of the call belong to one TaskGroup, and none outlives ``run`` but
-those that close provider sessions: a caller does not wait for a provider to hang up.
+Made by ``live`` once a stream has proved itself. Every event enters the core through ``feed``, in order; every action
+leaves it through ``_carry_out``, most of them for the call's ``faculties``. All tasks of the call belong to one
+TaskGroup, and none outlives ``run`` but those that close provider sessions: a caller does not wait for a provider to
+hang up.
 """
 
 import asyncio
 import datetime
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any
 
 import msgspec
 import structlog
 
 from calls.context import CallContext
-from streaming import tools
 from streaming.conversation.events import (
     Action,
-    CancelGeneration,
-    Commit,
     Dtmf,
     EndCall,
     EndReason,
     Event,
-    FinishVoice,
     HungUp,
-    JudgeTurn,
     Note,
-    PauseVoice,
-    ReleaseVoice,
-    ResumeVoice,
-    RunTool,
     ShowPartial,
-    Speak,
-    SpeechWindow,
     Started,
-    StartReply,
     Tick,
     Typed,
-    VoicePaused,
     WriteTurn,
 )
 from streaming.conversation.machine import Conversation
+from streaming.faculties import Beginning, Faculties
 from streaming.line import Line, LineLost
-from streaming.listener import Listener, close_within
-from streaming.planning import constant_phrases, conversation_plan
+from streaming.planning import conversation_plan
 from streaming.records import CallRecords
 from streaming.resources import Resources
-from streaming.speaker import Speaker
-from streaming.thinker import Thinker
-from streaming.turn_judge import TurnJudge
 
 log = structlog.get_logger(__name__)
 
 STALL_S = 5.0  # a line sends 50 frames a second; none for so long means that it is gone
 FRESH_S = 1.0  # a second socket displaces the first only if that has been silent for so long
 END_WRITTEN_S = 3.0
-LEAVE_S = 0.1  # how long the end of a call waits for its recogniser
 NORMAL_CLOSURE = 1000
 SERVICE_RESTART = 1012
 
@@ -106,58 +90,7 @@ class CallSession:
         self._last_frame = self._loop.time()
         self._sample = 1 if line.fmt.encoding == "mulaw" else 2
         self._records = CallRecords(context, resources, now_ms=self.now_ms)
-        self._build()
-
-    def _build(self) -> None:
-        context, resources = self.context, self._resources
-        fmt = self._line.fmt
-        talks = context.spec.mode == "conversation"
-        clocks = resources.clocks
-        self._listener = Listener(
-            make=lambda: resources.providers.speech_to_text(context.stt, codec=fmt),
-            fmt=fmt,
-            clocks=clocks,
-            feed=self.feed,
-            note=self._records.note,
-            usage=self._records.usage,
-            behind=resources.background,
-        )
-        self._lane = resources.vad.attach(fmt.rate, self._on_window, encoding=fmt.encoding)
-        self._recording = resources.recordings.begin(call_id=context.call_id, fmt=fmt) if context.spec.record else None
-        self._thinker = self._speaker = self._judge = None
-        if not talks:
-            return
-        if resources.turn_model is not None:
-            self._judge = TurnJudge(
-                resources.turn_model,
-                fmt=fmt,
-                lag_ms=lambda: resources.loop_lag_ms,
-                feed=self.feed,
-                spawn=self._spawn,
-            )
-        self._thinker = Thinker(
-            make=lambda: resources.providers.language_model(context.llm),
-            config=context.llm,
-            tools=tools.offered(context.spec.tools),
-            cache_key=context.version_id,
-            guard_s=clocks.total + clocks.first,
-            feed=self.feed,
-            note=self._records.note,
-            usage=self._records.usage,
-            spawn=self._spawn,
-        )
-        self._speaker = Speaker(
-            make=lambda: resources.providers.text_to_speech(context.tts, codec=fmt),
-            config=context.tts,
-            line=self._line,
-            clocks=clocks,
-            phrases=resources.phrases,
-            feed=self.feed,
-            note=self._records.note,
-            usage=self._records.usage,
-            spawn=self._spawn,
-            placements=self._recording is not None,
-        )
+        self._faculties = Faculties(context, line, resources, self._records, feed=self.feed, spawn=self._spawn)
 
     # --- the call's life ---------------------------------------------------------------------------------------------
 
@@ -183,26 +116,13 @@ class CallSession:
             self._spawn(self._line.read(self), "line-read")
             self._spawn(self._line.write(), "line-write")
             self._spawn(self._watch(), "line-watch")
-            self._spawn(self._listen(), "listener")
-            if self._thinker is not None and self._speaker is not None:
-                self._speaker.open()
-                self._spawn(self._thinker.warm(), "model-warm")
+            self._faculties.open()
             self.feed(Started(self.context.resumed))
             ending = await self._ending
             self._group = None  # nothing new begins
             for task in list(self._tasks):
                 task.cancel()
         return ending
-
-    async def _listen(self) -> None:
-        """Listens for as long as the call lasts; a recogniser that is slow to leave is left behind the call's end."""
-        ears = self._resources.background(self._listener.run(), f"ears call={self.context.call_id}")
-        try:
-            await asyncio.shield(ears)
-        finally:
-            ears.cancel()
-            # So that its account is written before the end; one that is still connecting may take longer.
-            await asyncio.wait([ears], timeout=LEAVE_S)
 
     async def _wind_up(self, ending: Ending) -> None:
         """Everything after the last sound: the records first, then the socket, then the providers."""
@@ -211,10 +131,9 @@ class CallSession:
         self._group = None
         if not self._conversation.over:
             self.feed(HungUp(ending.told))
-        self._records.ended(normal=ending.normal, stt_dropped_ms=self._listener.dropped_ms)
-        self._lane.close()
-        if not ending.displaced:  # its line was silent; from here on the recording is the other session's
-            self._record(self.now_ms(), at_once=True)
+        self._records.ended(normal=ending.normal, stt_dropped_ms=self._faculties.stt_dropped_ms)
+        # What goes on with the call goes on with its recording.
+        self._faculties.fall_silent(self.now_ms(), recorded=not ending.displaced)
         # Before the socket closes: Plivo asks what comes next within milliseconds of the close.
         written = await self._resources.journal.ended(
             self.context.call_id,
@@ -226,21 +145,7 @@ class CallSession:
         if not written:
             log.error("stream_end_not_written_in_time", call=self.context.public_id)
         await self._line.close(ending.code)
-        if self._speaker is not None:
-            self._resources.background(close_within(self._speaker.close()), "voice-close")
-        if self._recording is not None:
-            self._recording.leave()
-        self._keep_phrases()
-
-    def _keep_phrases(self) -> None:
-        """After the call, so that the next one needs no provider for its fixed texts."""
-        if self._speaker is not None:
-            self._resources.prepare_later(
-                constant_phrases(self.context.spec),
-                config=self.context.tts,
-                fmt=self._line.fmt,
-                usage=self._records.usage,
-            )
+        self._faculties.leave()
 
     def end(self, ending: Ending) -> None:
         """Ends the session; the first ending counts."""
@@ -289,15 +194,7 @@ class CallSession:
             audio = audio[:-1]
         if not audio:
             return
-        if self._recording is not None:
-            now = self.now_ms()
-            self._recording.caller(audio, timestamp=timestamp, chunk=chunk, now_ms=now)
-            self._record(now)
-        self._listener.audio(audio)
-        if self._judge is not None:
-            self._judge.audio(audio)
-        self._lane.feed(audio)
-        self._resources.vad_soon()
+        self._faculties.audio(audio, timestamp=timestamp, chunk=chunk, now_ms=self.now_ms())
 
     def malformed(self, why: str) -> None:
         """Something that is not the protocol was dropped."""
@@ -305,9 +202,8 @@ class CallSession:
 
     def played(self, name: str) -> None:
         """A checkpoint was reached by the playback."""
-        if self._speaker is not None:
-            self._speaker.acknowledge(name, self.now_ms())
-            self._pump()
+        self._faculties.played(name, self.now_ms())
+        self._pump()
 
     def digit(self, digit: str) -> None:
         """A key was pressed."""
@@ -322,9 +218,6 @@ class CallSession:
         # The end of a phone's socket does not say whether the call goes on; the carrier's next request does.
         final = self._line.leaving_is_final
         self.end(Ending(reason if final else None, normal=final, told=reason))
-
-    def _on_window(self, probability: float) -> None:
-        self.feed(SpeechWindow(probability))
 
     # --- the core ----------------------------------------------------------------------------------------------------
 
@@ -343,11 +236,10 @@ class CallSession:
         self._pumping = True
         try:
             self._drain()
-            if self._speaker is not None and (due := self._speaker.pacer.next_poll_ms) is not None:
-                now = self.now_ms()
-                if due <= now:
-                    self._speaker.poll(now)
-                    self._drain()
+            now, due = self.now_ms(), self._faculties.next_poll_ms
+            if due is not None and due <= now:
+                self._faculties.poll(now)
+                self._drain()
             self._arm()
         except Exception:
             # One call's fault stays its own: the event may have come from a callback that serves them all.
@@ -370,7 +262,7 @@ class CallSession:
         if self._group is None or self._ending.done():
             return
         due = self._conversation.wake_at_ms
-        if self._speaker is not None and (poll := self._speaker.pacer.next_poll_ms) is not None:
+        if (poll := self._faculties.next_poll_ms) is not None:
             due = poll if due is None else min(due, poll)
         if due is not None:
             self._timer = self._loop.call_at(max(self._zero + due / 1000, self._loop.time() + 0.001), self._on_timer)
@@ -384,81 +276,16 @@ class CallSession:
             self._pump()
 
     def _carry_out(self, action: Action) -> None:
-        handler = _HANDLERS.get(type(action))
-        if handler is None:
-            raise TypeError(f"the conversation asks for {type(action).__name__}")
-        handler(self, action)
-
-    def _commit(self, action: Commit) -> None:
-        self._listener.commit(action.commit)
-
-    def _judge_turn(self, _action: JudgeTurn) -> None:
-        if self._judge is not None and self._group is not None:
-            self._judge.ask()
-
-    def _start_reply(self, action: StartReply) -> None:
-        if self._thinker is not None and self._group is not None:
-            self._thinker.start(action)
-
-    def _cancel(self, action: CancelGeneration) -> None:
-        if self._thinker is not None and self._speaker is not None:
-            self._thinker.cancel(action.generation)
-            self._speaker.cancel(action.generation, self.now_ms())
-
-    def _speak(self, action: Speak) -> None:
-        if self._speaker is not None and self._group is not None:
-            self._speaker.speak(action)
-
-    def _finish_voice(self, action: FinishVoice) -> None:
-        if self._speaker is not None:
-            self._speaker.finish(action.generation)
-
-    def _release(self, action: ReleaseVoice) -> None:
-        if self._speaker is not None:
-            self._speaker.release(action.generation)
-
-    def _pause(self, _action: PauseVoice) -> None:
-        now = self.now_ms()
-        self._inbox.append(VoicePaused(0, 0, 0) if self._speaker is None else self._speaker.pause(now))
-
-    def _resume(self, _action: ResumeVoice) -> None:
-        if self._speaker is not None:
-            self._speaker.resume(self.now_ms())
-
-    def _run_tool(self, action: RunTool) -> None:
-        self._inbox.extend(tools.run(action))
-
-    def _end_call(self, action: EndCall) -> None:
-        self.end(Ending(action.reason, normal=True))
-
-    def _write_turn(self, action: WriteTurn) -> None:
-        self._records.turn(action)
-        self._line.show(action)
-
-    def _note(self, action: Note) -> None:
-        self._records.note(action)
-
-    def _show(self, action: ShowPartial) -> None:
-        self._line.show(action)
-
-    def _record(self, now_ms: int, *, at_once: bool = False) -> None:
-        if self._recording is not None and self._speaker is not None:
-            self._records.heard(self._speaker.pacer, now_ms, self._recording.agent, at_once=at_once)
-
-
-_HANDLERS: dict[type, Callable[[CallSession, Any], None]] = {
-    Commit: CallSession._commit,
-    JudgeTurn: CallSession._judge_turn,
-    StartReply: CallSession._start_reply,
-    CancelGeneration: CallSession._cancel,
-    Speak: CallSession._speak,
-    FinishVoice: CallSession._finish_voice,
-    ReleaseVoice: CallSession._release,
-    PauseVoice: CallSession._pause,
-    ResumeVoice: CallSession._resume,
-    RunTool: CallSession._run_tool,
-    EndCall: CallSession._end_call,
-    WriteTurn: CallSession._write_turn,
-    Note: CallSession._note,
-    ShowPartial: CallSession._show,
-}
+        match action:
+            case WriteTurn():
+                self._records.turn(action)
+                self._line.show(action)
+            case Note():
+                self._records.note(action)
+            case ShowPartial():
+                self._line.show(action)
+            case EndCall(reason):
+                self.end(Ending(reason, normal=True))
+            case _:
+                if self._group is not None or not isinstance(action, Beginning):  # nothing begins after the end
+                    self._faculties.act(action, self.now_ms())
