@@ -6,7 +6,7 @@ LIFECYCLE := $(addprefix tests/calls/test_,lifecycle.py live_calls.py sweeper.py
 export PYTHONDONTWRITEBYTECODE = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo run test test-slow lint types bars migrate clean
+.PHONY: help setup setup-test demo run test test-slow lint types bars bench migrate clean
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,5 +57,14 @@ lint: setup-test ## ruff, types, templates, imports, migrations
 bars: setup-test ## a line for each bar: figure now, bar, holds or falls short (BARS="name ..." for named ones, long ones too)
 	@$(BIN)/python -m benchmarks.bars $(BARS)
 
+.venv-pipecat/.ready: benchmarks/requirements-pipecat.txt
+	@echo "Installing Pipecat, to compare with, into .venv-pipecat ..."
+	@$(PYTHON) -m venv .venv-pipecat
+	@.venv-pipecat/bin/pip install -q --disable-pip-version-check -r benchmarks/requirements-pipecat.txt
+	@touch $@
+
+bench: setup-test .venv-pipecat/.ready ## Parley beside Pipecat: CPU, memory, response, barge-in, gaps (BENCH="--capacity ...")
+	@$(BIN)/python -m benchmarks.bench $(BENCH)
+
 clean: ## remove the virtual environment (not your data under var/)
-	rm -rf $(VENV)
+	rm -rf $(VENV) .venv-pipecat

@@ -117,7 +117,7 @@ async def _script_transcripts(request: web.Request) -> web.Response:
 
 
 async def _script_replies(request: web.Request) -> web.Response:
-    body = await _body(request, {"replies", "tokens"})
+    body = await _body(request, {"replies", "default", "tokens"})
     scripts = request.app[STATE].scripts
     try:
         replies = deque(ScriptedReply(**reply) for reply in body.get("replies", []))
@@ -125,6 +125,7 @@ async def _script_replies(request: web.Request) -> web.Response:
     except (TypeError, ValueError) as error:
         raise _bad(str(error)) from error
     scripts.replies.extend(replies)
+    scripts.default_reply = str(body.get("default", scripts.default_reply))
     scripts.reply_tokens = tokens
     return web.json_response(_state_json(request.app[STATE]))
 

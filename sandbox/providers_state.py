@@ -143,12 +143,14 @@ class Scripts:
 
     Attributes:
         transcripts: texts of the next commits, in order; then `default_transcript`.
-        replies: replies to the next chat requests, in order; then a generated text of `reply_tokens` tokens.
+        replies: replies to the next chat requests, in order; then `default_reply`, or without one a generated text of
+            `reply_tokens` tokens.
     """
 
     transcripts: deque[str] = dataclasses.field(default_factory=deque)
     default_transcript: str = ""
     replies: deque[ScriptedReply] = dataclasses.field(default_factory=deque)
+    default_reply: str = ""
     reply_tokens: int = 40
 
 

@@ -121,9 +121,10 @@ class SpeechGate:
         """Cut the stream into (frame, is it loud); the counters stand at the frame that was given last."""
         data = np.concatenate([self._rest, samples])
         self._rest = data[data.size - data.size % _FRAME :]
-        for start in range(0, data.size - _FRAME + 1, _FRAME):
-            frame = data[start : start + _FRAME]
-            level = audio.rms(frame)
+        frames = data[: data.size - self._rest.size].reshape(-1, _FRAME)
+        wide = frames.astype(np.float64)
+        levels = np.sqrt(np.einsum("ij,ij->i", wide, wide) / _FRAME)  # of all at once: load tests feed hundreds of ears
+        for frame, level in zip(frames, levels.tolist(), strict=True):
             loud = level > max(self._threshold, _OVER_FLOOR * self._floor)
             if loud:
                 self.speech_frames += 1

@@ -96,15 +96,21 @@ class _Connection:
     async def serve(self) -> None:
         """Read until the client leaves. Raises BrokenOffError."""
         await self._send("session_started", session_id=secrets.token_hex(16), config=self._options.shown())
-        while True:
-            listening = asyncio.create_task(self._socket.receive())
-            waiting: set[asyncio.Future[Any]] = {listening, self._broken}
+        reading = asyncio.create_task(self._read())
+        waiting: set[asyncio.Future[Any]] = {reading, self._broken}
+        try:
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            if self._broken.done():
-                listening.cancel()
-                await asyncio.gather(listening, return_exceptions=True)
-                raise self._broken.result()
-            message = await listening
+        finally:
+            if not reading.done():
+                reading.cancel()
+                await asyncio.gather(reading, return_exceptions=True)
+        if self._broken.done():
+            raise self._broken.result()
+        await reading
+
+    async def _read(self) -> None:
+        while True:
+            message = await self._socket.receive()
             if message.type in (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR):
                 return
             try:

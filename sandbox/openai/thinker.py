@@ -64,6 +64,8 @@ def answer(body: dict[str, Any], key: str, scripts: Scripts) -> Answer:
         reply, fingerprint = _scripted_brain(body, scenario), f"fp_sandbox_scripted_{scenario}"
     elif scripts.replies:
         reply, fingerprint = scripts.replies.popleft(), "fp_sandbox_control"
+    elif scripts.default_reply:
+        reply, fingerprint = ScriptedReply(scripts.default_reply), "fp_sandbox_control"
     else:
         reply, fingerprint = _generated(body, scripts.reply_tokens), "fp_sandbox_generated"
     result = Answer(tokens_of(reply.text), _calls(reply, body), fingerprint=fingerprint)

@@ -53,6 +53,15 @@ async def test_a_stream_gives_the_scripted_text_then_the_reason_then_the_usage(
     assert all(chunk.usage is None for chunk in chunks[:-1])
 
 
+async def test_a_default_reply_answers_every_request_that_has_none_of_its_own(
+    box: Sandbox, client: AsyncOpenAI
+) -> None:
+    own = {"replies": [{"text": "Good morning."}], "default": "Yes, we can."}
+    await box.control.request("POST", "providers/replies", own)
+    replies = [await client.chat.completions.create(model="gpt-4.1-mini", messages=ASK) for _ in range(3)]
+    assert [reply.choices[0].message.content for reply in replies] == ["Good morning.", "Yes, we can.", "Yes, we can."]
+
+
 async def test_tool_calls_come_in_pieces_that_join_by_index(box: Sandbox, client: AsyncOpenAI) -> None:
     call = {"name": "end_call", "arguments": {"goodbye": "Bye, Anna!"}}
     await box.control.request("POST", "providers/replies", {"replies": [{"tool_calls": [call]}]})
