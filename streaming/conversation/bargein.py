@@ -11,7 +11,7 @@ from streaming.conversation.reply import Reply
 from streaming.conversation.timers import Timer
 from streaming.conversation.voice import Voice
 
-# The agent's last second: what is said then answers it (LiveKit's backchannel boundary, behaviours.md §A3).
+# The agent's last second: what is said then answers it (LiveKit's backchannel boundary).
 NEARLY_DONE_MS = 1000
 # After so many pauses for nothing in one utterance only words stop it: noise must not make it stutter for ever.
 MAX_FALSE_ALARMS = 3

@@ -18,7 +18,7 @@ from streaming.conversation.timers import Timer
 from streaming.conversation.voice import Voice
 
 END_CALL = "end_call"
-# The vendors' frameworks stop at three as well (behaviours.md §A8, §A9).
+# The vendors' frameworks stop at three as well.
 MAX_TOOL_ROUNDS = 3
 MAX_SPECULATIONS = 3
 # The tool's own time limit is the driver's; this one only keeps a call from hanging on a lost answer.

@@ -9,7 +9,7 @@ import re
 from streaming.conversation.languages import CLAUSE_ENDS, SENTENCE_ENDS, WIDE_ENDS
 from streaming.conversation.speakable import can_be_spoken, speakable
 
-# providers.md §3: the first piece ends at the first , ; : . ? ! after 15-25 characters.
+# The first piece ends at the first , ; : . ? ! after 15-25 characters.
 FIRST_CHARS = 15
 NEXT_CHARS = 25
 # A sentence that runs on is cut at a clause, or at worst at a word, so that the voice never waits for it.

@@ -7,7 +7,7 @@ call alive for ever. Asked by ``machine.Conversation`` whenever something may ha
 from streaming.conversation.desk import Desk
 from streaming.conversation.timers import Timer
 
-# With no reprompt to say, a caller is given this long before the goodbye (Vapi's default, behaviours.md §A6).
+# With no reprompt to say, a caller is given this long before the goodbye (Vapi's default).
 SILENCE_WITHOUT_REPROMPTS_MS = 30_000
 
 
