@@ -240,7 +240,9 @@ def test_work_that_is_due_is_hinted_at_again(plivo):
     CallSummary.objects.create(call=call, next_attempt_at=NOW - MINUTE)
     later = overdue(status="ended")
     CallSummary.objects.create(call=later, next_attempt_at=NOW + MINUTE)
-    recording = Recording.objects.create(call=call, source="plivo", status="pending", next_attempt_at=NOW)
+    recording = Recording.objects.create(
+        call=call, source="plivo", status="pending", plivo_url="https://media.plivo.com/r.mp3", next_attempt_at=NOW
+    )
     due = sweeper.sweep(now=NOW)
     assert (due.summaries, due.recordings) == ([call.pk], [str(recording.pk)])
 
