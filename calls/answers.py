@@ -21,7 +21,7 @@ from calls.live_calls import variables
 from calls.models import Call
 from calls.states import Facts, is_over
 from calls.telephony.stream_tokens import issue
-from calls.telephony.xml import Document
+from calls.telephony.xml import LONGEST_CALL_S, Document
 
 MAX_STREAMS = 4  # the first and three more
 # Before the third and fourth stream: a process is back after three to four seconds, on a busy host after ten; whether
@@ -30,7 +30,6 @@ RETURN_WAITS_S = {3: 2, 4: 5}
 LISTEN_ROUND_S = 10  # how long a listening call goes unlooked at
 SESSION_SILENCE = datetime.timedelta(seconds=10)  # sessions show a sign of life every second
 TIMEOUT_MARGIN_S = 120  # our own longest call ends first; Plivo's limit is for when we cannot
-LONGEST_RECORDING_S = 14_400
 APOLOGY = "We are sorry, your call cannot be taken at the moment. Please call again later."
 
 
@@ -48,7 +47,7 @@ def conversation(call: Call, *, now: datetime.datetime) -> Document:
         for text in (spec.disclosure, spec.recording_notice if spec.record else ""):
             document.speak(_filled(text, call, spec, now), language=spec.language)
     if spec.plivo_record:
-        limit = min(LONGEST_RECORDING_S, spec.max_call_ms // 1000 + TIMEOUT_MARGIN_S)
+        limit = min(LONGEST_CALL_S, spec.max_call_ms // 1000 + TIMEOUT_MARGIN_S)
         document.record_call(callback_url=call_url(call.public_id, "recording"), max_length_s=limit)
     return _stream(document, call, spec, now=now)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from xml.etree import ElementTree
 
 MAX_BYTES = 100_000  # Plivo's limit of a document
+LONGEST_CALL_S = 14_400  # Plivo's longest, unless it was dialled with another
 MAX_SPOKEN = 3000  # characters; Plivo's limit of one Speak
 CONTENT_TYPE = "application/xml"
 
@@ -48,7 +49,7 @@ class Document:
 
     def wait(self, seconds: int) -> "Document":
         """Does nothing for some seconds, with the line open."""
-        return self._add("Wait", length=str(max(1, seconds)))
+        return self._add("Wait", length=str(max(1, seconds)), silence="false", beep="false")
 
     def record_call(self, *, callback_url: str, max_length_s: int) -> "Document":
         """Records the whole call at the carrier, in the background; must stand before a stream, or waits for it."""
@@ -57,6 +58,8 @@ class Document:
             recordSession="true",
             maxLength=str(max_length_s),
             redirect="false",
+            playBeep="false",
+            startOnDialAnswer="false",
             fileFormat="mp3",
             recordChannelType="stereo",
             callbackUrl=callback_url,
@@ -103,7 +106,16 @@ class Document:
     def dial(self, number: str, *, action_url: str, caller_id: str, timeout_s: int = 30) -> "Document":
         """Connects the caller to an E.164 number; ``action_url`` is asked when that call is over."""
         attributes = {"callerId": caller_id.lstrip("+")} if caller_id else {}
-        self._add("Dial", action=action_url, method="POST", redirect="true", timeout=str(timeout_s), **attributes)
+        self._add(
+            "Dial",
+            action=action_url,
+            method="POST",
+            redirect="true",
+            timeout=str(timeout_s),
+            timeLimit=str(LONGEST_CALL_S),
+            hangupOnStar="false",
+            **attributes,
+        )
         ElementTree.SubElement(self.root[-1], "Number").text = clean(number).lstrip("+")
         return self
 

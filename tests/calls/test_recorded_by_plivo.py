@@ -124,7 +124,7 @@ def test_a_recording_that_plivo_has_not_is_asked_for_some_hours_and_its_absence_
 
 
 def test_a_recording_is_as_long_as_the_document_asked_for(box, recorded, monkeypatch):
-    monkeypatch.setattr(answers, "LONGEST_RECORDING_S", 1)
+    monkeypatch.setattr(answers, "LONGEST_CALL_S", 1)
     call_uuid = box.inbound_call(DEMO_NUMBER, script=HEARD)
     box.report(call_uuid, wait="ended")
     ended(call_uuid)

@@ -67,6 +67,34 @@ def test_every_attribute_of_a_conversations_stream_is_spelled_out():
     }
 
 
+def test_the_other_elements_spell_out_theirs_too():
+    document = Document().record_call(callback_url="https://h/r/", max_length_s=720).wait(2)
+    document.dial("+15551234567", action_url="https://h/d/", caller_id="+15557654321").redirect("https://h/a/")
+    record, wait, dial, redirect = read(document)
+    assert record.attrib == {
+        "recordSession": "true",
+        "maxLength": "720",
+        "redirect": "false",
+        "playBeep": "false",
+        "startOnDialAnswer": "false",
+        "fileFormat": "mp3",
+        "recordChannelType": "stereo",
+        "callbackUrl": "https://h/r/",
+        "callbackMethod": "POST",
+    }
+    assert wait.attrib == {"length": "2", "silence": "false", "beep": "false"}
+    assert dial.attrib == {
+        "action": "https://h/d/",
+        "method": "POST",
+        "redirect": "true",
+        "timeout": "30",
+        "timeLimit": "14400",
+        "hangupOnStar": "false",
+        "callerId": "15557654321",
+    }
+    assert redirect.attrib == {"method": "POST"}
+
+
 def test_a_listening_stream_goes_one_way():
     document = Document().stream(
         "wss://h.example/", content_type="audio/x-l16;rate=16000", two_way=False, timeout_s=60, status_url="https://h/"
