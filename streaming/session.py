@@ -84,6 +84,7 @@ class CallSession:
         self._inbox: deque[Event] = deque()
         self._pumping = False
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_ms = 0  # on the call's clock
         self._ending: asyncio.Future[Ending] = self._loop.create_future()
         self._tasks: set[asyncio.Task[None]] = set()
         self._group: asyncio.TaskGroup | None = None
@@ -256,15 +257,18 @@ class CallSession:
 
     def _arm(self) -> None:
         """Sets the one timer to whichever comes first: the core's next moment or the pacer's next piece."""
+        due = None
+        if self._group is not None and not self._ending.done():
+            due = self._conversation.wake_at_ms
+            if (poll := self._faculties.next_poll_ms) is not None:
+                due = poll if due is None else min(due, poll)
         if self._timer is not None:
+            if due == self._timer_ms:
+                return  # as after most of the 80 frames and windows of a second
             self._timer.cancel()
             self._timer = None
-        if self._group is None or self._ending.done():
-            return
-        due = self._conversation.wake_at_ms
-        if (poll := self._faculties.next_poll_ms) is not None:
-            due = poll if due is None else min(due, poll)
         if due is not None:
+            self._timer_ms = due
             self._timer = self._loop.call_at(max(self._zero + due / 1000, self._loop.time() + 0.001), self._on_timer)
 
     def _on_timer(self) -> None:
