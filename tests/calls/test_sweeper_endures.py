@@ -182,3 +182,12 @@ def test_a_round_reads_no_table_from_end_to_end(plivo):
             cursor.execute(f"EXPLAIN QUERY PLAN {statement}")
             steps = [step for *_, step in cursor.fetchall()]
             assert not [step for step in steps if step.startswith("SCAN")], (statement, steps)
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="reads SQLite's plans")
+def test_calls_that_wait_for_their_facts_are_found_by_their_deadline_and_not_among_all_that_ended(plivo):
+    with CaptureQueriesContext(connection) as queries:
+        sweeper._without_facts(NOW)
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN QUERY PLAN {queries[0]['sql']}")
+        assert "USING INDEX call_deadline" in cursor.fetchall()[0][3]
