@@ -6,7 +6,7 @@ Made by ``registry.text_to_speech`` for the option ``transport`` = "http"; live 
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import Any, cast, final
 
 from elevenlabs.types.voice_settings import VoiceSettings
 
@@ -31,6 +31,7 @@ PIECE_BYTES = 160
 _ADAPTER_OPTIONS = frozenset({"transport", "language_code", "inactivity_timeout"})
 
 
+@final
 class ElevenLabsHttpTextToSpeech(HttpSpeechSession):
     """Speech without a socket (``base.TextToSpeech``)."""
 

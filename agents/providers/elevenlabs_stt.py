@@ -10,7 +10,7 @@ import base64
 import json
 from collections import deque
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, final
 
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import WebSocketException
@@ -48,6 +48,7 @@ _ERRORS = frozenset(
 )
 
 
+@final
 class ElevenLabsSpeechToText(SpeechToText):
     """One Scribe session (``base.SpeechToText``)."""
 

@@ -9,7 +9,7 @@ import base64
 import binascii
 import itertools
 from collections.abc import AsyncIterator, Coroutine, Mapping
-from typing import Any
+from typing import Any, final
 
 from agents.providers.base import (
     MULAW_8K,
@@ -37,6 +37,7 @@ KEEPALIVE_S = 10.0
 _ADAPTER_OPTIONS = frozenset({"transport", "language_code"})
 
 
+@final
 class ElevenLabsTextToSpeech(TextToSpeech):
     """The speech session of one call (``base.TextToSpeech``)."""
 
@@ -147,6 +148,7 @@ class ElevenLabsTextToSpeech(TextToSpeech):
         return MultiContextSocket(socket, self.config, keepalive_s=keepalive, send_s=self.clocks.stall)
 
 
+@final
 class ElevenLabsUtterance(Utterance):
     """One context (``base.Utterance``)."""
 

@@ -8,6 +8,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from typing import final
 
 from agents.providers.base import AudioFormat, Clocks, ProviderConfig, SpeechChunk, TextToSpeech, UsageReport, Utterance
 from agents.providers.classify import make_error
@@ -72,6 +73,7 @@ class HttpSpeechSession(TextToSpeech, ABC):
         await asyncio.gather(*(utterance.cancel() for utterance in list(self._open)))
 
 
+@final
 class HttpUtterance(Utterance):
     """Texts fetched one after the other (``base.Utterance``)."""
 

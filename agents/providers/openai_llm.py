@@ -8,7 +8,7 @@ caller heard, which a history kept at the provider would not allow.
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import Any, cast, final
 
 import httpx2
 import msgspec
@@ -41,6 +41,7 @@ USAGE_GRACE_S = 1.0
 Create = Callable[[], Awaitable["openai.AsyncStream[ChatCompletionChunk]"]]
 
 
+@final
 class OpenAiLanguageModel(LanguageModel):
     """A streaming chat model (``base.LanguageModel``)."""
 
@@ -111,6 +112,7 @@ class _PartialCall:
         return ToolCall(id=self.id or f"call_{self.key}", name=self.name, arguments=self.arguments or "{}")
 
 
+@final
 class _Reply(LlmStream):
     """One running reply (``base.LlmStream``); ``create`` sends the request, when the first event is asked for."""
 

@@ -10,7 +10,7 @@ import contextlib
 import json
 from collections import deque
 from collections.abc import AsyncIterator
-from typing import Any, cast
+from typing import Any, cast, final
 
 from openai.resources.realtime.realtime import AsyncRealtimeConnection
 
@@ -38,6 +38,7 @@ MIN_COMMIT_MS = 100
 CLOSE_S = 2.0
 
 
+@final
 class OpenAiSpeechToText(SpeechToText):
     """One transcription session (``base.SpeechToText``)."""
 

@@ -5,6 +5,7 @@ Made by ``registry.text_to_speech``. Its audio is 24 kHz linear and has no word 
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import final
 
 from agents.providers.base import L16_24K, AudioFormat, Clocks, ProviderConfig
 from agents.providers.classify import make_error
@@ -18,6 +19,7 @@ from agents.providers.pools import Pools
 PIECE_BYTES = 960
 
 
+@final
 class OpenAiTextToSpeech(HttpSpeechSession):
     """The speech session of one call (``base.TextToSpeech``)."""
 
