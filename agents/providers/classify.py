@@ -76,6 +76,9 @@ _CODES: dict[ErrorKind, tuple[str, ...]] = {
         "chunk_size_exceeded",
         "max_character_limit_exceeded",
         "voice_settings_changed",
+        "invalid_voice_settings",
+        "invalid_generation_config",
+        "unsupported_model",
     ),
 }
 _KIND_BY_CODE = {code: kind for kind, codes in _CODES.items() for code in codes}
@@ -184,6 +187,10 @@ def message_of(body: object) -> str:
     part = _error_part(body)
     if part is None:
         return "" if body is None else str(body)
+    if isinstance(faults := part.get("detail"), list) and faults and isinstance(faults[0], Mapping):
+        place = faults[0].get("loc")
+        field = f"{place[-1]}: " if isinstance(place, list) and place else ""
+        return field + _text(faults[0], "msg", "message")
     words = _text(part, "message", "msg", "detail", "reason", "error")
     return words or json.dumps(part, ensure_ascii=False, default=str)
 
@@ -218,13 +225,15 @@ def kind_of_close(code: int | None, reason: str = "") -> ErrorKind:
 
 
 def kind_of_event(error: Mapping[str, Any]) -> ErrorKind:
-    """The kind of an error object inside a stream or on a socket: code, then words, then type."""
+    """The kind of an error object inside a stream or on a socket: code, then words, then type or close code."""
     for name in ("code", "error", "status"):
         value = error.get(name)
         if isinstance(value, str) and (kind := kind_of_code(value)) is not None:
             return kind
     if (kind := kind_of_words(_text(error, "message", "error"))) is not None:
         return kind
+    if isinstance(close := error.get("code"), int) and close in _KIND_BY_CLOSE:
+        return _KIND_BY_CLOSE[close]
     return _KIND_BY_TYPE.get(_text(error, "type"), ErrorKind.SERVER_ERROR)
 
 

@@ -61,19 +61,21 @@ async def elevenlabs_models(
 
 
 async def speech_sentence(config: ProviderConfig, *, pools: Pools, clocks: Clocks) -> str:
-    """Connects, looks for the configured voice and model, and says what it found; raises ProviderError (NOT_FOUND)."""
+    """Counts the account's voices and looks for the configured model and voice in the lists; raises ProviderError.
+
+    A voice that is not in the list may still speak (those of the public library do), and was tried out.
+    """
     voices = await elevenlabs_voices(config, pools=pools, clocks=clocks)
     sentence = f"Connected; {len(voices)} voice{'' if len(voices) == 1 else 's'}"
-    if config.model:
+    if config.model and not config.voice_id:
         models = await elevenlabs_models(config, pools=pools, clocks=clocks)
         if config.model not in {model.model_id for model in models}:
             raise make_error(ErrorKind.NOT_FOUND, config, "tts", f"no speech model {config.model} in this account")
+    if config.model:
         sentence += f"; model {config.model} is available"
     if config.voice_id:
-        voice = next((voice for voice in voices if voice.voice_id == config.voice_id), None)
-        if voice is None:
-            raise make_error(ErrorKind.NOT_FOUND, config, "tts", f"no voice {config.voice_id} in this account")
-        sentence += f"; voice {voice.name} is available"
+        name = next((voice.name for voice in voices if voice.voice_id == config.voice_id), config.voice_id)
+        sentence += f"; voice {name} is available"
     return sentence + "."
 
 

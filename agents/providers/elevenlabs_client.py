@@ -16,6 +16,7 @@ from agents.providers.base import L16_8K, L16_16K, MULAW_8K, AudioFormat, Clocks
 from agents.providers.classify import kind_of_status, make_error, message_of
 from agents.providers.errors import ErrorKind, ProviderError, Stage
 from agents.providers.pools import KEEPALIVE_S, MAX_CONNECTIONS, MAX_KEEPALIVE, Closer, Pools
+from agents.providers.trial import usable
 
 DEFAULT_URL = "https://api.elevenlabs.io"
 
@@ -31,9 +32,10 @@ ELEVENLABS_ERRORS = (ApiError, httpx.HTTPError, httpx.InvalidURL, httpx.StreamEr
 
 
 def elevenlabs_key(config: ProviderConfig, stage: Stage) -> str:
-    """The account's key; raises ProviderError when there is none."""
+    """The account's key; raises ProviderError when there is none, or when it or the address cannot be one."""
     if not config.api_key:
         raise make_error(ErrorKind.UNAUTHORISED, config, stage, "no key is set")
+    usable(config, stage)
     return config.api_key
 
 
@@ -64,7 +66,7 @@ def elevenlabs_error(error: BaseException, config: ProviderConfig, stage: Stage)
     """What an exception of the SDK or its HTTP client means."""
     if isinstance(error, ProviderError):
         return error
-    kind, words = ErrorKind.DROPPED, repr(error)
+    kind, words = ErrorKind.DROPPED, f"{type(error).__name__}: {error}"
     if isinstance(error, ApiError):
         status = error.status_code or 0
         kind, words = kind_of_status(status, error.body), f"HTTP {status}: {message_of(error.body)}"

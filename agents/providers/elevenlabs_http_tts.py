@@ -25,10 +25,21 @@ from agents.providers.elevenlabs_client import (
 from agents.providers.errors import ErrorKind, ProviderError
 from agents.providers.http_speech import HttpSpeechSession
 from agents.providers.pools import Pools
+from agents.providers.trial import speak_once
 
 # 20 ms of mu-law; the SDK's default of 1024 holds the first audio back for 128 ms.
 PIECE_BYTES = 160
 _ADAPTER_OPTIONS = frozenset({"transport", "language_code", "inactivity_timeout"})
+_SDK_OPTIONS = frozenset(
+    {
+        "apply_language_text_normalization",
+        "apply_text_normalization",
+        "enable_logging",
+        "optimize_streaming_latency",
+        "seed",
+        "use_pvc_as_ivc",
+    }
+)
 
 
 @final
@@ -50,6 +61,8 @@ class ElevenLabsHttpTextToSpeech(HttpSpeechSession):
         fields: dict[str, Any] = {
             name: value for name, value in self.config.options.items() if name not in _ADAPTER_OPTIONS
         }
+        if unknown := sorted(fields.keys() - _SDK_OPTIONS):
+            raise make_error(ErrorKind.BAD_REQUEST, self.config, "tts", f"there is no option {unknown[0]}")
         if self.config.voice_settings:
             fields["voice_settings"] = VoiceSettings(**cast("dict[str, Any]", self.config.voice_settings))
         if language := language_code(self.config):
@@ -79,5 +92,7 @@ class ElevenLabsHttpTextToSpeech(HttpSpeechSession):
         return elevenlabs_error(error, self.config, "tts")
 
     async def check(self) -> str:
-        """See ``base.TextToSpeech``."""
+        """See ``base.TextToSpeech``; without a model and a voice in its configuration nothing is spoken."""
+        if self.config.model and self.config.voice_id:
+            await speak_once(self)
         return await speech_sentence(self.config, pools=self.pools, clocks=self.clocks)

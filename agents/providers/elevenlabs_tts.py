@@ -30,6 +30,7 @@ from agents.providers.feed import Feed, FeedOverflow
 from agents.providers.pools import Pools
 from agents.providers.sockets import open_socket, socket_address
 from agents.providers.speech_text import WordTimer, speakable
+from agents.providers.trial import speak_once
 
 # The provider's default is 20 s, its maximum 180 s.
 INACTIVITY_S = 180
@@ -82,7 +83,9 @@ class ElevenLabsTextToSpeech(TextToSpeech):
         await asyncio.gather(*(socket.close() for socket in sockets), *self._tasks, return_exceptions=True)
 
     async def check(self) -> str:
-        """See ``base.TextToSpeech``."""
+        """See ``base.TextToSpeech``; without a model and a voice in its configuration nothing is spoken."""
+        if self.config.model and self.config.voice_id:
+            await speak_once(self)
         return await speech_sentence(self.config, pools=self._pools, clocks=self.clocks)
 
     async def open_context(self, utterance: "ElevenLabsUtterance", context_id: str) -> MultiContextSocket:

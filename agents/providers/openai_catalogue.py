@@ -3,10 +3,12 @@
 ``registry.models`` hands the list to the admin; the adapters' ``check`` puts it into one sentence.
 """
 
+import contextlib
+
 from agents.providers.base import CatalogueModel, Clocks, ProviderConfig
 from agents.providers.classify import make_error
 from agents.providers.clocks import Watch
-from agents.providers.errors import ErrorKind, Stage
+from agents.providers.errors import ErrorKind, ProviderError, Stage
 from agents.providers.notices import notice
 from agents.providers.openai_client import OPENAI_ERRORS, http_timeout, openai_client, openai_error
 from agents.providers.pools import Pools
@@ -33,16 +35,17 @@ async def openai_models(
 
 
 async def model_sentence(config: ProviderConfig, *, pools: Pools, clocks: Clocks, stage: Stage) -> str:
-    """Connects, looks for the configured model and says how long it will be there.
+    """Says how long the configured model, which was tried out, will be there; without one it counts them.
 
-    Without a model in ``config`` it counts them. Raises ProviderError (NOT_FOUND when the model is not among them).
+    Raises ProviderError when they cannot be counted; many a compatible server, or a key with few rights, gives no list.
     """
-    found = await openai_models(config, pools=pools, clocks=clocks, stage=stage)
     if not config.model:
+        found = await openai_models(config, pools=pools, clocks=clocks, stage=stage)
         return f"Connected; {len(found)} model{'' if len(found) == 1 else 's'}."
-    model = next((model for model in found if model.model_id == config.model), None)
-    if model is None:
-        raise make_error(ErrorKind.NOT_FOUND, config, stage, f"no model {config.model} among {len(found)}")
-    until = f" until {model.shutdown_date}" if model.shutdown_date else ""
+    ends = ""
+    with contextlib.suppress(ProviderError):  # it works: that is what was asked
+        found = await openai_models(config, pools=pools, clocks=clocks, stage=stage)
+        ends = next((model.shutdown_date for model in found if model.model_id == config.model), "")
+    until = f" until {ends}" if ends else ""
     warning = notice(config.provider, stage, config.model)
     return f"Connected; model {config.model} is available{until}." + (f" {warning}" if warning else "")

@@ -19,6 +19,7 @@ from agents.providers.clocks import Watch
 from agents.providers.errors import ErrorKind, ProviderError, Stage
 from agents.providers.pools import KEEPALIVE_S, MAX_CONNECTIONS, MAX_KEEPALIVE, Closer, Pools
 from agents.providers.sockets import socket_error
+from agents.providers.trial import usable
 
 # A server without keys still needs a well-formed Authorization header.
 NO_KEY = "none"
@@ -32,6 +33,8 @@ def openai_client(config: ProviderConfig, pools: Pools, stage: Stage) -> openai.
     """The client for that account; raises ProviderError when OpenAI itself is to be asked without a key."""
     if not config.api_key and config.provider == "openai":
         raise make_error(ErrorKind.UNAUTHORISED, config, stage, "no key is set")
+
+    usable(config, stage)
 
     def make() -> tuple[openai.AsyncOpenAI, Closer]:
         limits = httpx2.Limits(
@@ -76,7 +79,8 @@ def openai_error(error: BaseException, config: ProviderConfig, stage: Stage) -> 
         kind = kind_of_status(error.status_code, body)
         words = f"HTTP {error.status_code}: {message_of(body)}"
     elif isinstance(error, openai.APIConnectionError | httpx2.TransportError):
-        kind, words = _connection_kind(error), repr(_root(error))
+        root = _root(error)
+        kind, words = _connection_kind(error), f"{type(root).__name__}: {root}"
     elif isinstance(error, openai.APIResponseValidationError | json.JSONDecodeError | UnicodeDecodeError):
         kind, words = ErrorKind.GARBAGE, "the answer is not JSON"
     elif isinstance(error, openai.APIError):  # sent by the provider inside a stream

@@ -35,6 +35,7 @@ from agents.providers.openai_catalogue import model_sentence
 from agents.providers.openai_client import OPENAI_ERRORS, http_timeout, openai_client, openai_error, warm_openai
 from agents.providers.openai_messages import chat_body, estimated_tokens
 from agents.providers.pools import Pools
+from agents.providers.trial import reply_once
 
 # The count of tokens follows the last word; a reply does not wait long for it.
 USAGE_GRACE_S = 1.0
@@ -83,7 +84,9 @@ class OpenAiLanguageModel(LanguageModel):
         await warm_openai(self.config, pools=self._pools, clocks=self._clocks, stage="llm")
 
     async def check(self) -> str:
-        """See ``base.LanguageModel``."""
+        """See ``base.LanguageModel``; without a model in its configuration it counts them."""
+        if self.config.model:
+            await reply_once(self)
         return await model_sentence(self.config, pools=self._pools, clocks=self._clocks, stage="llm")
 
 
@@ -242,7 +245,8 @@ class _Reply(LlmStream):
         events: list[LlmEvent] = []
         delta = choice.delta
         if delta is not None:
-            text = (delta.content or "") + (delta.refusal or "")
+            # Some servers send reasoning as a list of parts here, which nobody is to hear.
+            text = "".join(part for part in (delta.content, delta.refusal) if isinstance(part, str))
             if text:
                 self._written += len(text)
                 events.append(TextDelta(text))

@@ -7,16 +7,21 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import final
 
-from agents.providers.base import L16_24K, AudioFormat, Clocks, ProviderConfig
+import msgspec
+
+from agents.providers.base import L16_24K, MULAW_8K, AudioFormat, Clocks, ProviderConfig
 from agents.providers.classify import make_error
 from agents.providers.errors import ErrorKind, ProviderError
 from agents.providers.http_speech import HttpSpeechSession
 from agents.providers.openai_catalogue import model_sentence
 from agents.providers.openai_client import OPENAI_ERRORS, http_timeout, openai_client, openai_error, warm_openai
 from agents.providers.pools import Pools
+from agents.providers.trial import speak_once
 
 # 20 ms at 24 kHz.
 PIECE_BYTES = 960
+# For the test of an account of which no agent has a voice yet; every speech model of OpenAI's has it.
+USUAL_VOICE = "alloy"
 
 
 @final
@@ -56,5 +61,9 @@ class OpenAiTextToSpeech(HttpSpeechSession):
         return openai_error(error, self.config, "tts")
 
     async def check(self) -> str:
-        """See ``base.TextToSpeech``."""
+        """See ``base.TextToSpeech``; without a model in its configuration it counts them."""
+        if self.config.model:
+            voice = self.config.voice_id or (USUAL_VOICE if self.config.provider == "openai" else "")
+            config = msgspec.structs.replace(self.config, voice_id=voice)
+            await speak_once(OpenAiTextToSpeech(config, pools=self.pools, clocks=self.clocks, codec=MULAW_8K))
         return await model_sentence(self.config, pools=self.pools, clocks=self.clocks, stage="tts")

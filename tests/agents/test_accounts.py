@@ -43,6 +43,15 @@ class Vendor(ThreadingHTTPServer):
                 with contextlib.suppress(BrokenPipeError):  # a caller whose patience ran out
                     self.wfile.write(body)
 
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["Content-Length"]))
+                body = json.dumps({"error": {"message": "no such model", "code": "model_not_found"}}).encode()
+                self.send_response(404)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
             def log_message(self, *args: object) -> None:
                 pass
 

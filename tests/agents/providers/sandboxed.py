@@ -38,8 +38,8 @@ async def pools(box: Sandbox) -> AsyncIterator[Pools]:
 
 def account(box: Sandbox, provider: str, model: str, **more: Any) -> ProviderConfig:
     base = box.url if provider == "elevenlabs" else f"{box.url}/v1"
-    fields: dict[str, Any] = {"api_key": KEY, "language": "en-US"} | more
-    return ProviderConfig(provider=provider, base_url=base, model=model, **fields)
+    fields: dict[str, Any] = {"base_url": base, "api_key": KEY, "language": "en-US"} | more
+    return ProviderConfig(provider=provider, model=model, **fields)
 
 
 def luna(box: Sandbox, pools: Pools, **more: Any) -> Any:

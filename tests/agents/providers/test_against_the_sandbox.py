@@ -374,26 +374,3 @@ async def test_one_broken_socket_before_any_audio_is_not_noticed(box: Sandbox, p
     words = [word.text for chunk in await everything(utterance) for word in chunk.words]
     assert words == ["Good", "morning."]
     await tts.close()
-
-
-# --- checks ---
-
-
-async def test_the_checks_connect_and_say_what_they_found(box: Sandbox, pools: Pools) -> None:
-    voice = await voice_of(box, pools)
-    assert await luna(box, pools).check() == "Connected; model gpt-6-luna is available."
-    nano = account(box, "openai", "gpt-5.4-nano")
-    sentence = await registry.language_model(nano, pools=pools, clocks=FAST).check()
-    assert "until 2027-04-01" in sentence
-    config = account(box, "elevenlabs", "eleven_flash_v2_5", voice_id=voice)
-    spoken = await registry.text_to_speech(config, pools=pools, clocks=FAST, codec=MULAW_8K).check()
-    assert spoken.startswith("Connected; ")
-    assert "model eleven_flash_v2_5 is available; voice " in spoken
-    for provider in ("openai", "elevenlabs"):
-        assert (await ears(box, pools, provider, MULAW_8K).check()).startswith("Connected; ")
-    wrong = account(box, "openai", "gpt-6-luna", api_key="wrong-key")
-    with pytest.raises(ProviderError) as error:
-        await registry.language_model(wrong, pools=pools, clocks=FAST).check()
-    assert error.value.kind is ErrorKind.UNAUTHORISED
-    models = await registry.models(account(box, "elevenlabs", ""), pools=pools, clocks=FAST)
-    assert "eleven_flash_v2_5" in {model.model_id for model in models}
