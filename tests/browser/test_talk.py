@@ -12,7 +12,7 @@ from sandbox.clips import clip_path
 from tests.browser.conftest import Browse
 from tests.integration.house import CALLED, House, house, until
 
-pytestmark = [pytest.mark.browser, pytest.mark.journey, pytest.mark.timeout(180), pytest.mark.xdist_group("journeys")]
+pytestmark = [pytest.mark.browser, pytest.mark.journey, pytest.mark.timeout(300), pytest.mark.xdist_group("journeys")]
 
 MULAW = "audio/x-mulaw;rate=8000"
 SOON = 20_000  # ms
@@ -72,6 +72,8 @@ async def test_a_visitor_speaks_types_presses_keys_and_finds_the_call_in_the_log
             await page.get_by_role("button", name="Hang up").click()
             await expect(page.locator("#status")).to_have_text("The call has ended.", timeout=SOON)
             await expect(page.get_by_role("button", name="Call", exact=True)).to_be_focused()
+            await page.get_by_role("link", name="The call is in the call log").click()
+            await expect(page.get_by_text("1 call", exact=True)).to_be_visible()
 
             ((call_id,),) = built.rows("SELECT id FROM calls_call WHERE direction = 'browser'")
             stored = "SELECT 1 FROM calls_recording WHERE status = 'ready' AND call_id = ?"
