@@ -83,8 +83,8 @@ def renew(*, held: Mapping[int, str], silent: Collection[int], now: datetime.dat
         sessions = [held[call_id] for call_id in chunk]
         calls = Call.objects.filter(pk__in=chunk)
         alive = calls.filter(pk__in=set(chunk).difference(silent), carried_by__in=sessions, ended_at=None)
-        alive.update(last_seen_at=Now(), deadline_at=now + lifecycle.LIVE_GRACE)
-        lost.update(calls.exclude(carried_by__in=[*sessions, ""]).values_list("pk", flat=True))
+        if alive.update(last_seen_at=Now(), deadline_at=now + lifecycle.LIVE_GRACE) < len(chunk):
+            lost.update(calls.exclude(carried_by__in=[*sessions, ""]).values_list("pk", flat=True))
     return lost
 
 

@@ -86,7 +86,7 @@ class CallsVault:
 class LiveRecording:
     """One stream being recorded; nothing waits."""
 
-    def __init__(self, recording: Recording, leave: Callable[[], None]) -> None:
+    def __init__(self, recording: Recording, leave: Callable[[bool], None]) -> None:
         self._recording = recording
         self._leave = leave
 
@@ -98,9 +98,9 @@ class LiveRecording:
         """Audio that the caller has heard from ``plays_at_ms`` of the call's clock on."""
         self._recording.agent(plays_at_ms, audio)
 
-    def leave(self) -> None:
-        """The stream is over; the archive does the rest."""
-        self._leave()
+    def leave(self, *, goes_on: bool = False) -> None:
+        """The stream is over; the archive does the rest. See ``Recording.leave``."""
+        self._leave(goes_on)
 
 
 class Archive:
@@ -165,8 +165,8 @@ class Archive:
         recording = recorder.open(name, fmt, wall_ms=round(self._clock().timestamp() * 1000))
         recorder.submit(lambda: self._own(recording))
 
-        def leave() -> None:
-            recording.leave()
+        def leave(goes_on: bool) -> None:
+            recording.leave(goes_on=goes_on)
             loop = asyncio.get_running_loop()
             recorder.submit(lambda: self._disown(recording))
             recorder.submit(lambda: _call_on(loop, self._wake.set))

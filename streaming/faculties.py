@@ -159,22 +159,22 @@ class Faculties:
         """Audio that the recogniser did not get."""
         return self._listener.dropped_ms
 
-    def fall_silent(self, now_ms: int, *, recorded: bool) -> None:
+    def fall_silent(self, now_ms: int, *, displaced: bool) -> None:
         """The last sound was heard.
 
         Args:
-            recorded: whether the recording still gets what was heard of the agent.
+            displaced: another session carries the call by now, and records it.
         """
         self._lane.close()
-        if recorded:
+        if not displaced:
             self._record(now_ms, at_once=True)
 
-    def leave(self) -> None:
-        """The line is closed: what is left is done behind it."""
+    def leave(self, *, displaced: bool) -> None:
+        """The line is closed: what is left is done behind it. ``displaced``: see ``fall_silent``."""
         if self._speaker is not None:
             self._resources.background(close_within(self._speaker.close()), "voice-close")
         if self._recording is not None:
-            self._recording.leave()
+            self._recording.leave(goes_on=displaced)
         if self._speaker is not None:  # so that the next call needs no provider for its fixed texts
             self._resources.prepare_later(
                 constant_phrases(self._context.spec),

@@ -133,8 +133,7 @@ class CallSession:
         if not self._conversation.over:
             self.feed(HungUp(ending.told))
         self._records.ended(normal=ending.normal, stt_dropped_ms=self._faculties.stt_dropped_ms)
-        # What goes on with the call goes on with its recording.
-        self._faculties.fall_silent(self.now_ms(), recorded=not ending.displaced)
+        self._faculties.fall_silent(self.now_ms(), displaced=ending.displaced)
         # Before the socket closes: Plivo asks what comes next within milliseconds of the close.
         written = await self._resources.journal.ended(
             self.context.call_id,
@@ -146,7 +145,7 @@ class CallSession:
         if not written:
             log.error("stream_end_not_written_in_time", call=self.context.public_id)
         await self._line.close(ending.code)
-        self._faculties.leave()
+        self._faculties.leave(displaced=ending.displaced)
 
     def end(self, ending: Ending) -> None:
         """Ends the session; the first ending counts."""

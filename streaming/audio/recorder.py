@@ -88,14 +88,17 @@ class Recording:
         if not self.failed and not self._over:
             self._put(AGENT, self._agent_clock.place(plays_at_ms, len(audio) // self._bytes), audio)
 
-    def leave(self) -> None:
+    def leave(self, *, goes_on: bool = False) -> None:
         """The stream is over: writes the rest and closes the files; a later ``open`` continues them.
 
         What the writer is given after this finds the files complete: ``recording_wav.Take.of`` may be called.
+
+        Args:
+            goes_on: another stream has the recording by now, in another process perhaps: how it stands is that one's.
         """
         self._hand_over_all()
         self._over = True
-        self._recorder.submit(lambda: self._recorder.leave(self))
+        self._recorder.submit(lambda: self._recorder.leave(self, goes_on=goes_on))
 
     @property
     def dropped_ms(self) -> int:
@@ -267,14 +270,15 @@ class Recorder:
             except OSError as error:
                 self._fail(recording, _sentence(error))
 
-    def leave(self, recording: Recording) -> None:
+    def leave(self, recording: Recording, *, goes_on: bool = False) -> None:
         """Closes the files of a recording, its audio safe on the disk."""
         if recording not in self._open:
             return
         self._close_files(recording)
         if recording.dropped_bytes and not recording.failed:
             self._fail(recording, f"the disk was too slow: {recording.dropped_ms} ms of audio are missing")
-        if not recording.failed and all(other.call != recording.call for other in self._open):
+        goes_on = goes_on or any(other.call == recording.call for other in self._open)
+        if not recording.failed and not goes_on:
             self._mark(recording, Mark.CLOSED)
 
     def _close_files(self, recording: Recording) -> None:

@@ -2,15 +2,18 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from django.db import OperationalError
 
 from calls.context import CallContext
 from streaming import leases as leases_module
-from streaming import session as session_module
+from streaming import records
+from streaming.audio.recording_files import is_closed
 from streaming.leases import Leases
-from tests.streaming.fakes import FakeStore, context, now, until
+from streaming.live import Process
+from tests.streaming.fakes import FakeStore, context, now, spec, until
 
 pytestmark = pytest.mark.db
 
@@ -74,13 +77,25 @@ async def test_a_database_that_fails_ends_no_session_and_is_asked_again(leases: 
     assert not session.gave_way
 
 
-async def test_a_displaced_session_ends_its_stream_and_not_its_call(
-    ring, store: FakeStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(session_module, "FRESH_S", 0.2)
+async def test_a_displaced_session_ends_its_stream_and_not_its_call(ring, store: FakeStore) -> None:
     call = ring(context())
     await call.phone.until(lambda: call.phone.heard_ms > 0)
     store.taken = {1}
     await call.ended()
     assert store.ended == [(1, None, False)]
     assert call.phone.closed == 1000
+
+
+async def test_a_displaced_session_leaves_the_recording_to_its_successor(
+    ring, process: Process, store: FakeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records, "RECORD_EVERY_MS", 60_000)  # so that all of the agent's is left to the end
+    call = ring(context(agent=spec(record=True)))
+    await call.phone.until(lambda: call.phone.heard_ms > 200)
+    store.taken = {1}
+    await call.ended()
+    await process.resources.recordings._written()
+    folder = tmp_path / "live" / "1"
+    assert (folder / "caller.raw").stat().st_size
+    assert not (folder / "agent.raw").stat().st_size
+    assert not is_closed(folder)

@@ -307,6 +307,22 @@ def test_only_the_last_stream_of_a_call_closes_its_recording(recorder: Recorder)
     assert not finished(recorder, second).take.repaired
 
 
+def test_a_stream_that_another_process_has_displaced_leaves_the_recording_open_for_it(recorder: Recorder) -> None:
+    displaced = recorder.open(CALL, MULAW_8K, wall_ms=0)
+    talk(displaced, 1, 50)
+    settle(recorder)
+    another = Recorder(recorder.root)
+    successor = another.open(CALL, MULAW_8K, wall_ms=2000)
+    talk(successor, 1, 50, code=0x30)
+    settle(another)
+    displaced.leave(goes_on=True)
+    settle(recorder)
+    assert Done(recorder.folder(CALL)).take.repaired, "as it would be found after a crash now"
+    done = finished(another, successor)
+    assert not done.take.repaired
+    assert another.close()
+
+
 def test_a_folder_that_cannot_be_made_fails_the_recording(tmp_path: Path) -> None:
     (tmp_path / "live").write_text("in the way")
     recorder = Recorder(tmp_path / "live")
