@@ -85,9 +85,11 @@ class Leases:
             if holders:
                 try:
                     await self._renew(holders)
-                except (Error, TimeoutError, Overloaded) as error:
+                except Exception as error:  # whatever it is: without leases every call would seem dead
                     if not failing:
-                        log.warning("leases_not_renewed", calls=len(holders), error=type(error).__name__)
+                        expected = isinstance(error, Error | TimeoutError | Overloaded)
+                        name = type(error).__name__
+                        log.error("leases_not_renewed", calls=len(holders), error=name, exc_info=not expected)
                     failing = True
                 else:
                     failing = False

@@ -68,8 +68,11 @@ async def test_a_session_whose_call_was_taken_gives_way_and_the_others_do_not(le
     assert not kept.gave_way
 
 
-async def test_a_database_that_fails_ends_no_session_and_is_asked_again(leases: Leases, store: FakeStore) -> None:
-    store.errors = [OperationalError("locked")] * 3
+@pytest.mark.parametrize("error", [OperationalError("locked"), RuntimeError("a fault")])
+async def test_a_database_that_fails_ends_no_session_and_is_asked_again(
+    leases: Leases, store: FakeStore, error: Exception
+) -> None:
+    store.errors = [error] * 3
     session = Session(1)
     with leases.kept(session):
         await until(lambda: store.renewed)
