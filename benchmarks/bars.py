@@ -10,7 +10,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 
-from benchmarks import clones
+from benchmarks import clones, stream_bars
 from benchmarks.suites import POSTGRES, PYTHON, Measure, every, run, suite
 
 CODECS = ("audio/x-mulaw;rate=8000", "audio/x-l16;rate=8000", "audio/x-l16;rate=16000")
@@ -105,6 +105,7 @@ BARS = (
         long=True,
     ),
     Bar("kill", "again within 5 s, no turn lost, at most 1 s of audio, ends by itself", kill, long=True),
+    *(Bar(*each, long=True) for each in stream_bars.BARS),
 )
 
 
