@@ -22,7 +22,7 @@ from typing import Any
 
 import httpx
 
-from benchmarks.losses import Samples, Span, ended_turns, lost_voice, voiced_ms
+from benchmarks.losses import FRAME_MS, Samples, Span, ended_turns, lost_voice, voiced_ms
 from config import demo
 
 FINISHES = {"wait_agent_finishes": {"timeout_ms": 20_000}}
@@ -152,20 +152,21 @@ def _audio(
     killed_ms: float,
     resumed_ms: float | None,
 ) -> dict[str, Any]:
-    """Voice that is missing: from how long before the kill on (s), ms of it before what is forgiven, ms of it later."""
+    """Voice that is missing: ms older than what is forgiven, from how long before the kill on (s), ms after it."""
     lost = [
         (channel, at)
         for channel, (said, recorded) in enumerate(zip(truth, recording, strict=True))
         for at in lost_voice(said, recorded, offset_ms=live_ms)
         if at >= live_ms
     ]
-    before = [at for _, at in lost if at < killed_ms]
+    early = [at for _, at in lost if at < killed_ms - SPARED_MS]
+    spared = [at for _, at in lost if killed_ms - SPARED_MS <= at < killed_ms]
     after = [at for _, at in lost if resumed_ms is not None and at > resumed_ms]
     return {
         "voice_s": [round(voiced_ms(said, killed_ms) / 1000, 1) for said in truth],
-        "lost_from_s": round((killed_ms - min(before)) / 1000, 2) if before else 0.0,
-        "lost_early_ms": 20 * sum(at < killed_ms - SPARED_MS for at in before),
-        "lost_later_ms": 20 * len(after),
+        "lost_early_ms": FRAME_MS * len(early),
+        "lost_last_s": round((killed_ms - min(spared)) / 1000, 2) if spared else 0.0,
+        "lost_later_ms": FRAME_MS * len(after),
     }
 
 
@@ -183,20 +184,25 @@ def holds(found: Mapping[str, Any]) -> bool:
 
 def worst(calls: Sequence[Mapping[str, Any]]) -> str:
     """All calls in a line."""
-    again = [found["agent_again_s"] for found in calls]
+    again = [found["agent_again_s"] for found in calls if found["agent_again_s"] is not None]
+    voice_s = sum(sum(found["voice_s"]) for found in calls)
 
     def kept(key: str) -> str:
         return f"{sum(found[key][0] for found in calls)} of {sum(found[key][1] for found in calls)}"
 
-    return (
-        f"{len(calls)} of {len(MOMENTS)} calls killed came to their end; "
-        f"agent again after {max((each for each in again if each is not None), default=0.0)} s at most"
-        f"{f', {again.count(None)} times never' if None in again else ''}; "
-        f"kept {kept('caller_turns')} caller and {kept('agent_turns')} agent turns that had ended, "
-        f"{kept('later_lines')} caller turns after; of {sum(sum(found['voice_s']) for found in calls):.0f} s of voice "
-        f"nothing is missing that is older than {max((found['lost_from_s'] for found in calls), default=0.0)} s, "
-        f"{sum(found['lost_later_ms'] for found in calls)} ms after the agent's return"
-    )
+    def missing(key: str) -> int:
+        return sum(found[key] for found in calls)
+
+    parts = [
+        f"{len(calls)} of {len(MOMENTS)} calls killed came to their end",
+        f"the agent was back {len(again)} times, after {max(again, default=0.0)} s at most",
+        f"{kept('caller_turns')} caller and {kept('agent_turns')} agent turns that had ended are there",
+        f"{kept('later_lines')} caller turns after it",
+        f"of {voice_s:.0f} s of voice {missing('lost_early_ms')} ms are missing that were older than a second",
+        f"{max((found['lost_last_s'] for found in calls), default=0.0)} s that were younger, at most",
+        f"{missing('lost_later_ms')} ms after the return",
+    ]
+    return "; ".join(parts)
 
 
 def _aftermath() -> ModuleType:

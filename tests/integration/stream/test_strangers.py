@@ -18,7 +18,7 @@ from config.supervisor import free_port
 from tests.integration.house import House, house, start, until
 from tests.integration.stream.conftest import Build
 
-pytestmark = [pytest.mark.journey, pytest.mark.timeout(120), pytest.mark.xdist_group("journeys")]
+pytestmark = [pytest.mark.journey, pytest.mark.timeout(240), pytest.mark.xdist_group("journeys")]
 
 REFUSED_AT_THE_DOOR = 403
 POLICY = 1008
@@ -51,7 +51,7 @@ async def visit(built: House, stranger: Stranger) -> int:
         async with built.knock(stranger.token, signed=stranger.signed, headers=stranger.headers) as socket:
             if stranger.says is not None:
                 await socket.send(stranger.says)
-            async with asyncio.timeout(NO_START_S + 3):
+            async with asyncio.timeout(NO_START_S + 10):
                 await gone(socket)
     except InvalidStatus as refusal:
         return refusal.response.status_code
