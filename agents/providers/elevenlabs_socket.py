@@ -66,6 +66,11 @@ class MultiContextSocket:
         """No context is open on it."""
         return not self._contexts
 
+    @property
+    def room(self) -> int:
+        """Contexts that may still be opened on it; a closed one counts until the provider has said its last of it."""
+        return MAX_CONTEXTS - len(self._contexts)
+
     async def wait_for_room(self, seconds: float) -> bool:
         """Waits until another context may be opened; False when none became free in that time or the socket died."""
         try:

@@ -7,6 +7,7 @@ no audio of the utterance has come; after that the reader of ``chunks`` decides 
 import asyncio
 import base64
 import binascii
+import contextlib
 import itertools
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from typing import Any, final
@@ -35,6 +36,10 @@ from agents.providers.trial import speak_once
 # The provider's default is 20 s, its maximum 180 s.
 INACTIVITY_S = 180
 KEEPALIVE_S = 10.0
+# Contexts that a turn speaks in at once: the clause that is heard and the one behind it.
+TURN_CONTEXTS = 2
+# A further socket takes about as long.
+ROOM_WAIT_S = 0.2
 _ADAPTER_OPTIONS = frozenset({"transport", "language_code"})
 
 
@@ -50,6 +55,7 @@ class ElevenLabsTextToSpeech(TextToSpeech):
         self._key = elevenlabs_key(config, "tts")
         self._socket: MultiContextSocket | None = None
         self._retired: set[MultiContextSocket] = set()
+        self._leaving: set[MultiContextSocket] = set()
         self._opening = asyncio.Lock()
         self._numbers = itertools.count(1)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -77,9 +83,10 @@ class ElevenLabsTextToSpeech(TextToSpeech):
             utterance.session_closed()
         for task in list(self._tasks):
             task.cancel()
-        sockets = [socket for socket in (self._socket, *self._retired) if socket is not None]
+        sockets = [socket for socket in (self._socket, *self._retired, *self._leaving) if socket is not None]
         self._socket = None
         self._retired.clear()
+        self._leaving.clear()
         await asyncio.gather(*(socket.close() for socket in sockets), *self._tasks, return_exceptions=True)
 
     async def check(self) -> str:
@@ -91,19 +98,38 @@ class ElevenLabsTextToSpeech(TextToSpeech):
     async def open_context(self, utterance: "ElevenLabsUtterance", context_id: str) -> MultiContextSocket:
         """Opens a context for an utterance, on a fresh socket where the current one is dead or full.
 
-        Contexts that were cancelled are closed already and free their place in a moment; if they do not, a further
+        Contexts that were cancelled are closed already and may free their place in a moment; if they do not, a further
         socket is opened and the full one ends with its last utterance. Raises ProviderError.
         """
         async with self._opening:
             if self._closed:
                 raise make_error(ErrorKind.DROPPED, self.config, "tts", "the session was closed")
             socket = self._socket
-            if socket is None or socket.dead or not await socket.wait_for_room(self.clocks.connect):
+            if socket is None or socket.dead or not await socket.wait_for_room(ROOM_WAIT_S):
                 if socket is not None and not socket.dead:
                     self._retired.add(socket)
                 self._socket = socket = await self._new_socket()
             await socket.open_context(context_id, utterance, self.config.voice_settings)
             return socket
+
+    def cancelled(self) -> None:
+        """A context was closed before its end: the provider counts it until it has made all of its audio.
+
+        If too little room is left for a turn, the next one gets another socket, opened while the caller speaks.
+        """
+        if self._crowded(self._socket):
+            self.spawn(self._move(), "elevenlabs-tts-move")
+
+    async def _move(self) -> None:
+        with contextlib.suppress(ProviderError):  # the next utterance meets it again, and tells
+            async with self._opening:
+                crowded = self._socket
+                if crowded is not None and self._crowded(crowded):
+                    self._socket = await self._new_socket()
+                    self._retired.add(crowded)
+
+    def _crowded(self, socket: MultiContextSocket | None) -> bool:
+        return socket is not None and not socket.dead and socket.room < TURN_CONTEXTS
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Runs a coroutine as a task that ends with the session."""
@@ -119,7 +145,12 @@ class ElevenLabsTextToSpeech(TextToSpeech):
         self._open.discard(utterance)
         for socket in [socket for socket in self._retired if socket.idle or socket.dead]:
             self._retired.discard(socket)
-            self.spawn(socket.close(), "elevenlabs-tts-retire")
+            self._leaving.add(socket)
+            self.spawn(self._leave(socket), "elevenlabs-tts-leave")
+
+    async def _leave(self, socket: MultiContextSocket) -> None:
+        await socket.close()
+        self._leaving.discard(socket)  # until here it is the session's to close, should that end first
 
     async def _new_socket(self) -> MultiContextSocket:
         options = self.config.options
@@ -214,6 +245,7 @@ class ElevenLabsUtterance(Utterance):
                 await socket.close_context(self._context, forget=True)
             except ProviderError:
                 return  # the socket is gone, and the context with it
+            self._session.cancelled()
 
     async def chunks(self) -> AsyncIterator[SpeechChunk]:
         """See ``base.Utterance``."""

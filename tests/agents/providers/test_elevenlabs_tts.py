@@ -261,8 +261,8 @@ async def test_fast_interruptions_never_open_a_sixth_context(vendor: Vendor, poo
 
     await asyncio.gather(*(interrupted(number) for number in range(12)))
     assert [chunk.audio for chunk in await speak(tts, "Last.")] == [TONE]
-    assert server.most == 5
-    assert len(vendor.connections) == 1
+    assert server.most <= 5
+    assert len(vendor.connections) <= 4, "a crowded socket is replaced, not each one"
     await tts.close()
 
 
@@ -282,6 +282,23 @@ async def test_contexts_that_the_provider_never_ends_cost_a_socket_and_not_the_c
     assert (await anext(last.chunks())).audio == TONE
     await last.cancel()
     assert len(vendor.connections) == 2
+    await tts.close()
+    await until(lambda: vendor.open_sockets == 0)
+
+
+@pytest.mark.sandbox
+async def test_a_call_that_ends_while_a_crowded_socket_is_being_left_leaves_none_open(
+    vendor: Vendor, pools: Pools, clocks: Clocks
+) -> None:
+    vendor.socket(PATH, Capped(late_s=0.1))
+    tts = session(vendor, pools, clocks)
+    for number in range(5):
+        utterance = tts.utterance()
+        await utterance.say(f"Number {number}.")
+        await utterance.cancel()
+    await until(lambda: len(vendor.connections) == 2)
+    await asyncio.sleep(0.3)
+    await tts.utterance().cancel()  # the moment at which the first socket, empty by now, is let go
     await tts.close()
     await until(lambda: vendor.open_sockets == 0)
 
