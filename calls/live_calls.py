@@ -151,12 +151,14 @@ def write_turns(call_id: int, rows: Sequence[Row]) -> None:
         taken = {turn.index: turn for turn in Turn.objects.filter(call_id=call_id, index__in=indexes)}
         last = Turn.objects.filter(call_id=call_id).aggregate(last=Max("index"))["last"]
         free = max([-1 if last is None else last, *indexes]) + 1
-        turns = []
+        turns: list[Turn] = []
         for row in rows:
             turn = Turn(call_id=call_id, **_storable(row))
             other = taken.get(turn.index)
             if other is not None and (other.role, other.started_ms) != (turn.role, turn.started_ms):
-                same = Turn.objects.filter(call_id=call_id, role=turn.role, started_ms=turn.started_ms).first()
+                # Two tools may have been called in one millisecond: each row of before stands for one of these.
+                before = Turn.objects.filter(call_id=call_id, role=turn.role, started_ms=turn.started_ms)
+                same = before.exclude(index__in=[earlier.index for earlier in turns]).first()
                 turn.index = same.index if same else free
                 free += not same
             taken[turn.index] = turn

@@ -291,6 +291,14 @@ def test_clashing_turns_within_one_batch_all_find_a_place(call):
     assert sorted(text for _, _, text in texts(call)) == ["B", "C", "D", "Hello"]
 
 
+def test_two_tools_of_one_millisecond_that_are_written_late_and_again_both_stand(call):
+    live_calls.write_turns(call.pk, [turn(0, "agent", "New", started=8000), turn(1, "caller", "Too", started=9000)])
+    late = [turn(0, "tool", "book", started=4000), turn(1, "tool", "look", started=4000)]
+    for _ in range(2):
+        live_calls.write_turns(call.pk, late)
+        assert [text for _, _, text in texts(call)] == ["book", "look", "New", "Too"]
+
+
 def test_texts_that_a_database_cannot_hold_cost_no_turn(call):
     live_calls.write_turns(call.pk, [turn(0, text="a\x00b\ud800\n", data={"k\x00": ["\x00x"]})])
     row = Turn.objects.get()
