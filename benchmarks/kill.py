@@ -123,7 +123,7 @@ def figures(log: ModuleType, call_id: int, after: Report, truth: bytes) -> dict[
     """What became of a call that was killed once, by the phone's report and the call log."""
     first, *others = after["streams"]
     killed_ms, live_ms = first["connections"][-1]["closed_ms"], first["start_ms"]
-    resumed_ms = others[0]["start_ms"] if others else None
+    resumed_ms = next((each["start_ms"] for each in others if each["start_ms"] is not None), None)
     said = [entry for entry in after["caller"]["log"] if entry["action"] == "say"]
     lines = [Span(entry["onset_ms"], entry["speech_end_ms"]) for entry in said]
     voice = [Span(each["start_ms"], each["end_ms"]) for each in after["caller"]["agent_speech"]]
