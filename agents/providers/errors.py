@@ -58,7 +58,7 @@ FACTS: dict[ErrorKind, ErrorFacts] = {
     ),
     ErrorKind.OUT_OF_CREDIT: ErrorFacts(False, "account", "The account has no credit left: top it up at the provider."),
     ErrorKind.BAD_REQUEST: ErrorFacts(
-        False, "parley", "The provider rejected the request: check the model and its options in the agent."
+        False, "parley", "The provider rejected the request: check the model, the voice and their options in the agent."
     ),
     ErrorKind.SERVER_ERROR: ErrorFacts(True, "provider", "The provider has a fault: look at its status page."),
     ErrorKind.GARBAGE: ErrorFacts(
