@@ -10,7 +10,7 @@ from typing import Any, Literal
 import msgspec
 from django.core.exceptions import ValidationError
 
-from agents import extraction
+from agents import extraction, transfers
 from agents.drafts import build_spec
 from agents.models import Agent
 from agents.services import published_spec
@@ -24,6 +24,8 @@ LABELS: dict[str, str] = {
     "greeting_interruptible": "Greeting can be interrupted", "voice_id": "Voice", "voice_settings": "Voice settings",
     "turn_taking": "Turn-taking", "reprompt": "Reprompt", "max_call_ms": "Longest call", "after_ms": "after",
     "wrap_up": "Said at the longest call", "extraction": "Fields to extract", "fallback_number": "Fallback number",
+    "transfers": "May put callers through to", "filler": "Said while something takes long",
+    "backchannels": "Words that only show listening", "stop_words": "Words that stop the agent",
 }  # fmt: skip
 
 
@@ -78,6 +80,8 @@ def _flat(spec: AgentSpec, account_names: Mapping[str, str]) -> dict[str, str]:
         label = _label(name)
         if name == "extraction":
             result[label] = extraction.format_lines(value)
+        elif name == "transfers":
+            result[label] = transfers.format_lines(value)
         elif name == "variables":
             result[label] = "\n".join(f"{key} = {text}" for key, text in sorted(value.items()))
         elif isinstance(value, msgspec.Struct):

@@ -9,18 +9,28 @@ from typing import Any, cast
 
 from django.core.exceptions import ValidationError
 
-from agents import extraction, prompts, turn_presets
+from agents import extraction, prompts, transfers, turn_presets
 from agents.accounts import has_key
 from agents.models import Agent, ProviderAccount
 from agents.providers import registry
 from agents.providers.errors import Stage
 from agents.providers.notices import notice
-from agents.spec import AgentSpec, Codec, ExtractionField, Mode, Reprompt, SpeaksFirst, StageSpec, TurnTaking
+from agents.spec import (
+    AgentSpec,
+    Codec,
+    ExtractionField,
+    Mode,
+    Reprompt,
+    SpeaksFirst,
+    StageSpec,
+    TransferTarget,
+    TurnTaking,
+)
 
 MAX_REPROMPTS = 5
 STAGES: dict[Stage, str] = {"stt": "speech-to-text", "llm": "language model", "tts": "text-to-speech"}
 _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
-_E164 = re.compile(r"\+[1-9][0-9]{6,14}")
+MAX_PHRASES = 100
 
 
 WRONG = "wrong"  # code of a problem that not even a draft may have; all others only stand in the way of publishing
@@ -52,6 +62,7 @@ def texts_of(agent: Agent) -> dict[str, str]:
         "Greeting": agent.greeting,
         "Reprompts": "\n".join(str(text) for text in reprompts),
         "Said at the longest call": agent.wrap_up,
+        "Said while something takes long": agent.filler,
         "Goodbye": agent.goodbye,
         "Apology": agent.apology,
     }
@@ -94,7 +105,7 @@ def build_spec(agent: Agent) -> AgentSpec:
     _check_stages(agent, problems)
     if not _LANGUAGE.fullmatch(agent.language):
         problems.add("language", "Write a language tag such as en-US, en-IN or de-DE.", code=WRONG)
-    if agent.fallback_number and not _E164.fullmatch(agent.fallback_number):
+    if agent.fallback_number and not transfers.E164.fullmatch(agent.fallback_number):
         problems.add("fallback_number", "Write the number as +15551234567.", code=WRONG)
     turn_taking, fields = TurnTaking(), cast("tuple[ExtractionField, ...]", ())
     try:
@@ -105,7 +116,14 @@ def build_spec(agent: Agent) -> AgentSpec:
         fields = extraction.from_json(agent.extraction or [])
     except ValueError as error:
         problems.add("extraction", str(error), code=WRONG)
+    targets: tuple[TransferTarget, ...] = ()
+    try:
+        targets = transfers.from_json(agent.transfers or [])
+    except ValueError as error:
+        problems.add("transfers", str(error), code=WRONG)
     reprompts = _reprompts(agent, problems)
+    backchannels = _phrases(agent, "backchannels", problems)
+    stop_words = _phrases(agent, "stop_words", problems)
     problems.raise_if_any()
     return AgentSpec(
         name=agent.name,
@@ -133,11 +151,20 @@ def build_spec(agent: Agent) -> AgentSpec:
         wrap_up=agent.wrap_up,
         goodbye=agent.goodbye,
         apology=agent.apology,
-        tools=("end_call",) if agent.can_end_call else (),
+        tools=_tools(agent, targets),
+        transfers=targets,
+        filler=agent.filler,
+        backchannels=backchannels,
+        stop_words=stop_words,
         extraction=fields,
         fallback_number=agent.fallback_number,
         variables=variables,
     )
+
+
+def _tools(agent: Agent, targets: tuple[TransferTarget, ...]) -> tuple[str, ...]:
+    allowed = {"end_call": agent.can_end_call, "transfer_call": bool(targets), "press_keys": agent.can_press_keys}
+    return tuple(name for name, given in allowed.items() if given)
 
 
 def _variables(agent: Agent) -> dict[str, str]:
@@ -162,7 +189,8 @@ def _stage_spec(agent: Agent, stage: Stage) -> StageSpec:
 def _check_texts(agent: Agent, variables: dict[str, str], problems: Problems) -> None:
     fields = {
         "Instructions": "system_prompt", "AI disclosure": "disclosure", "Recording notice": "recording_notice",
-        "Greeting": "greeting", "Reprompts": "reprompts", "Said at the longest call": "wrap_up", "Goodbye": "goodbye",
+        "Greeting": "greeting", "Reprompts": "reprompts", "Said at the longest call": "wrap_up",
+        "Said while something takes long": "filler", "Goodbye": "goodbye",
         "Apology": "apology", "": "variables",
     }  # fmt: skip
     if not isinstance(agent.variables, dict) or not all(isinstance(value, str) for value in agent.variables.values()):
@@ -206,4 +234,14 @@ def _reprompts(agent: Agent, problems: Problems) -> tuple[str, ...]:
         return ()
     if len(raw) > MAX_REPROMPTS:
         problems.add("reprompts", f"At most {MAX_REPROMPTS} reprompts.", code=WRONG)
+    return tuple(raw)
+
+
+def _phrases(agent: Agent, field: str, problems: Problems) -> tuple[str, ...]:
+    raw = getattr(agent, field) or []
+    if not isinstance(raw, list) or not all(isinstance(text, str) and text.strip() for text in raw):
+        problems.add(field, "Write one word or phrase per line.", code=WRONG)
+        return ()
+    if len(raw) > MAX_PHRASES or max(map(len, raw), default=0) > 60:
+        problems.add(field, f"At most {MAX_PHRASES} phrases of up to 60 characters.", code=WRONG)
     return tuple(raw)

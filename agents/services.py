@@ -84,7 +84,7 @@ def _fill_draft(agent: Agent, spec: AgentSpec) -> None:
     same = (
         "purpose", "mode", "language", "codec", "system_prompt", "greeting", "speaks_first", "disclosure", "record",
         "recording_notice", "plivo_record", "interruptible", "greeting_interruptible", "wrap_up", "goodbye", "apology",
-        "fallback_number", "variables",
+        "fallback_number", "variables", "filler",
     )  # fmt: skip
     for field in same:
         setattr(agent, field, getattr(spec, field))
@@ -112,4 +112,7 @@ def _fill_draft(agent: Agent, spec: AgentSpec) -> None:
     agent.reprompt_after_s = spec.reprompt.after_ms // 1000
     agent.max_call_s = spec.max_call_ms // 1000
     agent.can_end_call = "end_call" in spec.tools
+    agent.can_press_keys = "press_keys" in spec.tools
+    agent.transfers = msgspec.to_builtins(spec.transfers)
+    agent.backchannels, agent.stop_words = list(spec.backchannels), list(spec.stop_words)
     agent.extraction = msgspec.to_builtins(spec.extraction)

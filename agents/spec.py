@@ -87,6 +87,20 @@ class ExtractionField(msgspec.Struct, frozen=True, kw_only=True):
     choices: tuple[str, ...] = ()
 
 
+class TransferTarget(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody whom the agent may put callers through to.
+
+    Attributes:
+        name: by which the model asks for it, and which callers may hear.
+        number: E.164.
+        description: when, in words for the model.
+    """
+
+    name: str
+    number: str
+    description: str = ""
+
+
 class AgentSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that a call needs to know of its agent, frozen at publication.
 
@@ -99,6 +113,10 @@ class AgentSpec(msgspec.Struct, frozen=True, kw_only=True):
         goodbye: said before any hang-up of ours when the model brings no words of its own.
         max_call_ms: longest call; at its end ``wrap_up`` and ``goodbye`` are spoken and the call ends.
         tools: names from ``agents.tools`` that the model may call.
+        transfers: whom the model may put callers through to, in the operator's order.
+        filler: said while a tool takes long; empty: what is usual in the language.
+        backchannels: phrases that only show listening, beside the usual ones of the language.
+        stop_words: phrases that stop the agent at once, beside the usual ones.
         fallback_number: E.164 number dialled when the agent cannot go on; empty: apology and hang-up.
         variables: default values of prompt variables; a call's own values override them.
     """
@@ -129,6 +147,10 @@ class AgentSpec(msgspec.Struct, frozen=True, kw_only=True):
     goodbye: str = "Goodbye."
     apology: str = "I am sorry, I am having technical trouble. Please call again later."
     tools: tuple[str, ...] = ("end_call",)
+    transfers: tuple[TransferTarget, ...] = ()
+    filler: str = ""
+    backchannels: tuple[str, ...] = ()
+    stop_words: tuple[str, ...] = ()
     extraction: tuple[ExtractionField, ...] = ()
     fallback_number: str = ""
     variables: dict[str, str] = {}

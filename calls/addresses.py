@@ -32,6 +32,11 @@ def application_urls() -> dict[str, str]:
     }
 
 
+def transfer_url(public_id: uuid.UUID, number: int) -> str:
+    """Where Plivo tells how the call's ``number``th transfer went; a repeated report is told from one of the next."""
+    return f"{settings.PUBLIC_URL}/plivo/calls/{public_id}/dial/?transfer={number}{ANSWER_OPTIONS}"
+
+
 def call_url(public_id: uuid.UUID, address: CallAddress) -> str:
     """One of the addresses of a call, with the retry options that suit it."""
     options = ANSWER_OPTIONS if address in _ANSWERS else REPORT_OPTIONS

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from agents.prompts import render
 from agents.spec import AgentSpec
-from calls import lifecycle
+from calls import lifecycle, transfers
 from calls.addresses import call_url, stream_url
 from calls.live_calls import variables
 from calls.models import Call
@@ -72,9 +72,15 @@ def outbound(call: Call, *, replay: bool, now: datetime.datetime) -> Document:
 
 
 def after_stream(call: Call, *, replay: bool, now: datetime.datetime) -> Document:
-    """The document after a stream: the end, or another stream for a conversation that was cut off."""
+    """The document after a stream: the end, a transfer, or another stream for a conversation that was cut off."""
     if is_over(call.status) or call.stream_ended_at is not None or call.end_reason == Call.EndReason.REFUSED:
         return Document().hang_up()
+    document = transfers.dial(call, replay=replay, now=now) if call.transfer_to else None
+    return document or _cut_off(call, replay=replay, now=now)
+
+
+def _cut_off(call: Call, *, replay: bool, now: datetime.datetime) -> Document:
+    """The document for a conversation that nobody has ended."""
     spec = call.spec
     if spec is None or call.end_reason == Call.EndReason.STREAM_LOST:
         return _give_up(call)
@@ -90,6 +96,22 @@ def after_stream(call: Call, *, replay: bool, now: datetime.datetime) -> Documen
     if wait := RETURN_WAITS_S.get(call.streams):
         document.wait(wait)
     return _stream(document, call, spec, now=now)
+
+
+def after_transfer(call: Call, *, number: str, status: str, replay: bool, now: datetime.datetime) -> Document:
+    """The document after a dialled number: the end, or another stream for a caller whom nobody answered.
+
+    Args:
+        number: which of the call's transfers it was; empty for the fallback number, behind which nothing comes.
+    """
+    spec = call.spec
+    if spec is None or number != str(call.transfers) or is_over(call.status):
+        return Document().hang_up()
+    if call.transfer_to and not replay:
+        transfers.dialled(call, status=status, now=now)
+    if call.stream_ended_at is not None:
+        return Document().hang_up()
+    return _stream(Document(), call, spec, now=now)
 
 
 def fallback(call: Call | None) -> Document:

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
-from django.db.models import Max, Q
+from django.db.models import F, Max, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -29,6 +29,7 @@ from calls.edge import printable
 from calls.models import Call, CallEvent, Turn, Usage
 from calls.states import Facts, is_over
 
+MAX_TRANSFERS = 3  # of one call
 LEASE = datetime.timedelta(seconds=2)  # what a session that shows no life keeps its call; it shows some every second
 CHUNK = 500  # rows of one statement
 MAX_TEXT = 100_000
@@ -119,13 +120,16 @@ def stream_started(*, call_id: int, stream_id: str, session: str, now: datetime.
     return _context(call, spec, session=session, resumed=resumed, now=now)
 
 
-def stream_ended(*, call_id: int, session: str, reason: str | None, normal: bool, now: datetime.datetime) -> None:
+def stream_ended(
+    *, call_id: int, session: str, reason: str | None, normal: bool, now: datetime.datetime, transfer_to: str = ""
+) -> None:
     """The stream of a session has ended; says nothing of the call once another session has taken it.
 
     Args:
         reason: a ``Call.EndReason``; None when the session does not know.
         normal: the conversation is over, on purpose or because the caller left: the after-stream document hangs up.
             False leaves the call open: that document answers with a new stream, or the sweeper closes it.
+        transfer_to: name of the agent's destination that the caller is put through to; that document dials it.
 
     A browser call has nothing behind its stream and ends here. For a phone call, write this before closing the
     socket: Plivo asks for the after-stream document within milliseconds of the close.
@@ -134,6 +138,10 @@ def stream_ended(*, call_id: int, session: str, reason: str | None, normal: bool
         if not release(call_id=call_id, session=session):
             return
         over = Call.objects.filter(pk=call_id, direction=Call.Direction.BROWSER).exists()
+        if transfer_to and not over:
+            asked = Call.objects.filter(pk=call_id, transfer_to="", transfers__lt=MAX_TRANSFERS)
+            asked.update(transfer_to=transfer_to, transfers=F("transfers") + 1)
+            reason, normal = None, False  # only Plivo will know how the call ends
         facts = Facts(
             end_reason=reason or "",
             stream_ended_at=now if normal or over else None,
@@ -173,6 +181,12 @@ def write_turns(call_id: int, rows: Sequence[Row]) -> None:
         )
 
 
+def next_turn_index(call: Call) -> int:
+    """The index of a turn that follows all that were written."""
+    last = call.turns.aggregate(last=Max("index"))["last"]
+    return 0 if last is None else last + 1
+
+
 def write_events(call_id: int, rows: Sequence[Row]) -> None:
     """Writes timeline entries: ``at``, ``offset_ms``, ``kind``, ``data``; one that was written before is left out."""
     moment = CallEvent._meta.get_field("at").to_python  # a spill file holds text
@@ -204,6 +218,8 @@ def history(turns: Iterable[Turn]) -> tuple[Message, ...]:
             messages.append(Message(role="user", content=turn.text))
         elif turn.role == Turn.Role.AGENT and turn.heard:
             messages.append(Message(role="assistant", content=turn.heard))
+        elif turn.kind == Turn.TRANSFER_FAILED:
+            messages.append(Message(role="user", content=f"[{turn.text}]"))
     return tuple(messages)
 
 
@@ -241,6 +257,8 @@ def _context(call: Call, spec: AgentSpec, *, session: str, resumed: bool, now: d
     if is_sandbox != call.is_sandbox:
         Call.objects.filter(pk=call.pk).update(is_sandbox=is_sandbox)
     listens = spec.mode == "listen_only"
+    if call.transfers >= MAX_TRANSFERS:
+        spec = msgspec.structs.replace(spec, transfers=(), tools=tuple(set(spec.tools) - {"transfer_call"}))
     return CallContext(
         call_id=call.pk,
         public_id=str(call.public_id),

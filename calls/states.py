@@ -39,8 +39,9 @@ END_REASONS = {
     "silence": 5,
     "max_length": 6,
     "agent_ended": 7,
-    "provider_failure": 8,
-    "operator": 9,
+    "transferred": 8,
+    "provider_failure": 9,
+    "operator": 10,
 }
 
 

@@ -109,9 +109,12 @@ def stream_status(request: Webhook) -> HttpResponse:
 
 @webhook("dial")
 def dial(request: Webhook) -> HttpResponse:
-    """The transfer to the fallback number is over."""
-    _note(request, "fallback_dialled", status=request.get("DialStatus")[:40])
-    return _xml(Document().hang_up())
+    """A number that the caller was put through to has hung up or has not answered."""
+    transfer, status = request.get("transfer"), request.get("DialStatus").lower()[:40]
+    if not transfer:
+        _note(request, "fallback_dialled", status=status)
+    call = _call(request)
+    return _xml(answers.after_transfer(call, number=transfer, status=status, replay=request.replay, now=request.now))
 
 
 @webhook("fallback")

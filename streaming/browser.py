@@ -235,6 +235,10 @@ class BrowserLine:
         """See ``line.Line``."""
         self._outbox.text(_json({"type": "checkpoint", "name": name}), playback=True)
 
+    def press(self, keys: str) -> None:
+        """See ``line.Line``; the page shows them, there is nobody to hear them."""
+        self._outbox.text(_json({"type": "keys", "keys": keys}))
+
     def clear(self) -> None:
         """See ``line.Line``."""
         self._outbox.forget_playback()

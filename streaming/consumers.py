@@ -222,6 +222,10 @@ class PhoneLine:
         """See ``line.Line``."""
         self._outbox.text(self._encoder.checkpoint(name), playback=True)
 
+    def press(self, keys: str) -> None:
+        """See ``line.Line``."""
+        self._outbox.text(self._encoder.digits(keys))
+
     def clear(self) -> None:
         """See ``line.Line``."""
         self._outbox.forget_playback()

@@ -19,6 +19,7 @@ from calls import edge, live_calls
 from calls.context import CallContext
 from calls.telephony import signatures, stream_tokens
 from calls.telephony.stream_tokens import Ticket, TokenRefusal
+from streaming.spoken.lexicon import tongue
 
 log = structlog.get_logger(__name__)
 
@@ -117,7 +118,10 @@ def enter(*, token: str, call_id: int, plivo_call_uuid: str, stream_id: str) -> 
     finally:
         if context is None:  # whoever comes next need not wait for a session that never was
             live_calls.release(call_id=call_id, session=session)
-    return context if context is not None else Refusal("call_over")
+    if context is None:
+        return Refusal("call_over")
+    tongue(context.spec.language)  # reads its tables here, in a thread, once in a process
+    return context
 
 
 def record(refusal: Refusal, now: datetime.datetime) -> None:

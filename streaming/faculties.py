@@ -71,6 +71,7 @@ class Faculties:
     ) -> None:
         fmt = line.fmt
         self._context = context
+        self._line = line
         self._fmt = fmt
         self._resources = resources
         self._records = records
@@ -92,7 +93,7 @@ class Faculties:
         talks = context.spec.mode == "conversation"
         self._judge = self._make_judge() if talks else None
         self._thinker = self._make_thinker() if talks else None
-        self._speaker = self._make_speaker(line) if talks else None
+        self._speaker = self._make_speaker() if talks else None
 
     def _make_judge(self) -> TurnJudge | None:
         resources = self._resources
@@ -111,7 +112,7 @@ class Faculties:
         return Thinker(
             make=lambda: resources.providers.language_model(context.llm),
             config=context.llm,
-            tools=tools.offered(context.spec.tools),
+            tools=tools.offered(context.spec),
             cache_key=context.version_id,
             guard_s=resources.clocks.total + resources.clocks.first,
             feed=self._feed,
@@ -120,8 +121,8 @@ class Faculties:
             spawn=self._spawn,
         )
 
-    def _make_speaker(self, line: Line) -> Speaker:
-        context, resources = self._context, self._resources
+    def _make_speaker(self) -> Speaker:
+        context, line, resources = self._context, self._line, self._resources
         return Speaker(
             make=lambda: resources.providers.text_to_speech(context.tts, codec=line.fmt),
             config=context.tts,
@@ -223,8 +224,7 @@ class Faculties:
             case Commit(commit):
                 self._listener.commit(commit)
             case RunTool():
-                for event in tools.run(action):
-                    self._feed(event)
+                self._feed(tools.run(action, self._context.spec, self._line))
             case JudgeTurn():
                 if self._judge is not None:
                     self._judge.ask()

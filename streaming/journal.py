@@ -48,7 +48,14 @@ class Store(Protocol):
         """Writes usage; a row of the same key is replaced."""
 
     def stream_ended(
-        self, *, call_id: int, session: str, reason: str | None, normal: bool, now: datetime.datetime
+        self,
+        *,
+        call_id: int,
+        session: str,
+        reason: str | None,
+        normal: bool,
+        now: datetime.datetime,
+        transfer_to: str = "",
     ) -> object:
         """Notes that the stream of a session has ended."""
 
@@ -148,10 +155,13 @@ class Journal:
         """What a provider call has consumed; with the same ``key`` again, it replaces."""
         self._put(Entry("usage", call_id, row))
 
-    async def ended(self, call_id: int, *, session: str, reason: str | None, normal: bool, within: float) -> bool:
+    async def ended(
+        self, call_id: int, *, session: str, reason: str | None, normal: bool, within: float, transfer_to: str = ""
+    ) -> bool:
         """The call's stream has ended; everything handed in before is written first.
 
         Args:
+            transfer_to: name of the destination that the caller is put through to; empty: nobody.
             within: s to wait; the end is written later all the same.
 
         Returns:
@@ -160,7 +170,8 @@ class Journal:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         now = self._clock().isoformat()
         self._ends[call_id, now] = done
-        self._put(Entry("ended", call_id, {"session": session, "reason": reason, "normal": normal, "now": now}))
+        row = {"session": session, "reason": reason, "normal": normal, "transfer_to": transfer_to, "now": now}
+        self._put(Entry("ended", call_id, row))
         finished, _ = await asyncio.wait([done], timeout=within)
         self._ends.pop((call_id, now), None)
         return bool(finished)

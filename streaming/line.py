@@ -67,6 +67,9 @@ class Line(Protocol):
     def checkpoint(self, name: str) -> None:
         """Asks to be told when everything sent before has been heard."""
 
+    def press(self, keys: str) -> None:
+        """Sends keys (0-9, *, #) down the line."""
+
     def clear(self) -> None:
         """Silences the line at once; what was not heard is forgotten."""
 

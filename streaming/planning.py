@@ -3,6 +3,7 @@
 from agents.prompts import instructions, names, render
 from agents.spec import AgentSpec
 from calls.context import CallContext
+from streaming.conversation.languages import language
 from streaming.conversation.plan import ConversationPlan
 
 
@@ -28,7 +29,11 @@ def conversation_plan(context: CallContext) -> ConversationPlan:
         wrap_up=filled(spec.wrap_up),
         goodbye=filled(spec.goodbye),
         apology=filled(spec.apology),
+        filler=filled(spec.filler),
         may_end_call="end_call" in spec.tools,
+        transfers=tuple(target.name for target in spec.transfers),
+        backchannels=spec.backchannels,
+        stop_words=spec.stop_words,
         history=context.history,
     )
 
@@ -43,6 +48,8 @@ def opening(spec: AgentSpec, variables: dict[str, str]) -> tuple[str, ...]:
 def constant_phrases(spec: AgentSpec) -> tuple[str, ...]:
     """The fixed texts that are the same in every call: those without a variable that only a call can fill."""
     texts = (spec.disclosure, spec.recording_notice, spec.greeting, spec.apology, *spec.reprompt.texts)
-    constant = [text for text in (*texts, spec.goodbye, spec.wrap_up) if names(text) <= set(spec.variables)]
+    connecting = language(spec.language).connecting if spec.transfers else ""
+    texts = (*texts, spec.goodbye, spec.wrap_up, connecting)
+    constant = [text for text in texts if names(text) <= set(spec.variables)]
     spoken = (render(text, spec.variables).strip() for text in constant)
     return tuple(dict.fromkeys(text for text in spoken if text))

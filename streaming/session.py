@@ -55,6 +55,7 @@ class Ending(msgspec.Struct, frozen=True):
         code: of the WebSocket's close.
         told: what the core is told of an end that is not its own.
         displaced: another session carries the call on.
+        transfer_to: name of the destination that the caller is put through to; empty: nobody.
     """
 
     reason: EndReason | None
@@ -62,6 +63,7 @@ class Ending(msgspec.Struct, frozen=True):
     code: int = NORMAL_CLOSURE
     told: EndReason = "stream_lost"
     displaced: bool = False
+    transfer_to: str = ""
 
 
 class CallSession:
@@ -140,6 +142,7 @@ class CallSession:
             session=self.context.session,
             reason=ending.reason,
             normal=ending.normal,
+            transfer_to=ending.transfer_to,
             within=END_WRITTEN_S,
         )
         if not written:
@@ -287,8 +290,8 @@ class CallSession:
                 self._records.note(action)
             case ShowPartial():
                 self._line.show(action)
-            case EndCall(reason):
-                self.end(Ending(reason, normal=True))
+            case EndCall(reason, transfer_to):
+                self.end(Ending(reason, normal=True, transfer_to=transfer_to))
             case _:
                 if self._group is not None or not isinstance(action, Beginning):  # nothing begins after the end
                     self._faculties.act(action, self.now_ms())

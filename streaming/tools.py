@@ -1,23 +1,30 @@
 """Carries out what the model asks for: reads a tool call, does what it asks, answers the conversation.
 
-Called by ``session.CallSession`` for each RunTool. Ending the call is the conversation's own affair, since the goodbye
-must be heard first, and never comes here; every other effect goes to ``calls``.
+Called by ``session.CallSession`` for each RunTool. Leaving the call, for good or to put the caller through, is the
+conversation's own affair, since the last words must be heard first.
 """
 
 import agents.tools  # noqa: F401  (registers what the model may call)
 from agents.providers.base import ToolDefinition
-from agents.tools.base import EndCall, definitions, interpret
-from streaming.conversation.events import Event, RunTool, ToolResult
+from agents.spec import AgentSpec
+from agents.tools.base import PressKeys, ToolProblem, definitions, interpret
+from streaming.conversation.events import RunTool, ToolResult
+from streaming.line import Line
 
 
-def offered(names: tuple[str, ...]) -> tuple[ToolDefinition, ...]:
+def offered(spec: AgentSpec) -> tuple[ToolDefinition, ...]:
     """The tools of an agent as its model is told of them; raises KeyError for an unknown name."""
-    return definitions(names)
+    return definitions(spec)
 
 
-def run(action: RunTool) -> list[Event]:
-    """What the conversation is told after a tool call."""
+def run(action: RunTool, spec: AgentSpec, line: Line) -> ToolResult:
+    """What the conversation is told after a tool call of this agent."""
     effect = interpret(action.call)
-    if isinstance(effect, EndCall):
-        raise ValueError("the conversation ends a call itself and runs no tool for it")
-    return [ToolResult(action.generation, action.call.id, effect.message)]
+    if isinstance(effect, ToolProblem):
+        result = effect.message
+    elif isinstance(effect, PressKeys) and action.call.name in spec.tools:
+        line.press(effect.keys)
+        result = "The keys were pressed."
+    else:
+        result = "This tool is not available."
+    return ToolResult(action.generation, action.call.id, result)

@@ -11,7 +11,7 @@ from django.utils.html import conditional_escape
 from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from agents import accounts, drafts, turn_presets
-from agents.admin.fields import ExtractionField, LinesField, OptionsField, PairsField
+from agents.admin.fields import ExtractionField, LinesField, OptionsField, PairsField, TransfersField
 from agents.models import Agent, ProviderAccount
 from agents.prompts import BUILT_IN
 from agents.providers.notices import notice
@@ -42,6 +42,21 @@ class AgentForm(forms.ModelForm):
         placeholder="Are you still there?",
         help_text="One per line, said one after the other; after the last, the agent says goodbye and hangs up. "
         "Empty: it says goodbye after half a minute of silence.",
+    )
+    transfers = TransfersField(
+        label="May put callers through to",
+        placeholder="billing | +15551234567 | questions about an invoice",
+        help_text="One per line as name | number | when. The agent chooses among the names, never a number of its own.",
+    )
+    backchannels = LinesField(
+        label="Words that only show listening",
+        placeholder="gotcha",
+        help_text="They never stop the agent. One word or phrase per line, beside the usual ones of its language.",
+    )
+    stop_words = LinesField(
+        label="Words that stop the agent at once",
+        placeholder="hang on a second",
+        help_text="One word or phrase per line, beside the usual ones of its language.",
     )
     extraction = ExtractionField(
         label="Fields to fill from the transcript",

@@ -51,7 +51,8 @@ class AgentAdmin(ReadOnlyHistoryAdmin, ModelAdmin):
             TAB
             | {
                 "fields": (
-                    "speaks_first", "disclosure", "greeting", "greeting_interruptible", "wrap_up", "goodbye", "apology",
+                    "speaks_first", "disclosure", "greeting", "greeting_interruptible", "wrap_up", "goodbye", "filler",
+                    "apology",
                 )
             },
         ),
@@ -64,10 +65,14 @@ class AgentAdmin(ReadOnlyHistoryAdmin, ModelAdmin):
                 )
             },
         ),
-        ("Turn-taking", TAB | {"fields": ("turn_preset", "interruptible")}),
+        ("Turn-taking", TAB | {"fields": ("turn_preset", "interruptible", "backchannels", "stop_words")}),
         (
             "Silence and ending",
             TAB | {"fields": ("reprompts", "reprompt_after_s", "max_call_s", "can_end_call", "fallback_number")},
+        ),
+        (
+            "What it may do",
+            TAB | {"fields": ("transfers", "can_press_keys")},
         ),
         (
             "Recording and after the call",

@@ -10,7 +10,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 from unfold.widgets import UnfoldAdminTextareaWidget
 
-from agents import extraction
+from agents import extraction, transfers
 
 
 class LinesField(forms.CharField):
@@ -106,5 +106,23 @@ class ExtractionField(LinesField):
         """The lines, or the stored data as it is where it is malformed."""
         try:
             return extraction.format_lines(extraction.from_json(value or []))
+        except ValueError:
+            return msgspec.json.encode(value).decode()
+
+
+class TransfersField(LinesField):
+    """``name | number | description`` per line, as ``Agent.transfers`` stores it."""
+
+    def read(self, lines: list[str]) -> list[dict[str, Any]]:
+        """Refuses what ``agents.transfers`` refuses."""
+        try:
+            return msgspec.to_builtins(transfers.parse_lines("\n".join(lines)))
+        except ValueError as error:
+            raise ValidationError(str(error)) from error
+
+    def write(self, value: Any) -> str:
+        """The lines, or the stored data as it is where it is malformed."""
+        try:
+            return transfers.format_lines(transfers.from_json(value or []))
         except ValueError:
             return msgspec.json.encode(value).decode()

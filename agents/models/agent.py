@@ -97,6 +97,30 @@ class Agent(models.Model):
     wrap_up = models.CharField(
         "said at the longest call", max_length=300, blank=True, default="We have come to the end of our time."
     )
+    filler = models.CharField(
+        "said while something takes long",
+        max_length=300,
+        blank=True,
+        help_text="Said when the caller must wait for a tool; empty: “One moment, please.” in the agent's language.",
+    )
+    backchannels = models.JSONField(
+        "words that only show listening",
+        default=list,
+        blank=True,
+        help_text="They never stop the agent; beside the usual ones of its language.",
+    )
+    stop_words = models.JSONField(
+        "words that stop the agent at once", default=list, blank=True, help_text="Beside the usual ones."
+    )
+    transfers = models.JSONField(
+        "may put callers through to",
+        default=list,
+        blank=True,
+        help_text='Such as [{"name": "billing", "number": "+15551234567", "description": "questions about bills"}].',
+    )
+    can_press_keys = models.BooleanField(
+        "may press keys", default=False, help_text="For agents that meet another machine's menu."
+    )
     can_end_call = models.BooleanField("may end the call", default=True)
     goodbye = models.CharField(max_length=300, default="Thank you for calling. Goodbye.")
     apology = models.CharField(

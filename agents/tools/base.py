@@ -3,12 +3,13 @@
 A tool does nothing by itself: ``streaming`` hears it called and asks ``interpret``, ``calls`` carries the effect out.
 """
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import msgspec
 
 from agents.providers.base import ToolCall, ToolDefinition
+from agents.spec import AgentSpec
 
 
 class EndCall(msgspec.Struct, frozen=True):
@@ -17,7 +18,20 @@ class EndCall(msgspec.Struct, frozen=True):
     goodbye: str = ""
 
 
-Effect = EndCall
+class Transfer(msgspec.Struct, frozen=True):
+    """Put the caller through to one of the agent's destinations; ``announcement`` is said first."""
+
+    destination: str
+    announcement: str = ""
+
+
+class PressKeys(msgspec.Struct, frozen=True):
+    """Send keys down the line, as to the menu of another machine."""
+
+    keys: Annotated[str, msgspec.Meta(pattern=r"^[0-9*#]{1,32}$")]
+
+
+Effect = EndCall | Transfer | PressKeys
 
 
 class ToolProblem(msgspec.Struct, frozen=True):
@@ -30,13 +44,13 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
     """One tool.
 
     Attributes:
-        parameters: JSON schema of its arguments.
+        parameters: gives the JSON schema of its arguments for an agent.
         effect: what its arguments become.
     """
 
     name: str
     description: str
-    parameters: dict[str, Any]
+    parameters: Callable[[AgentSpec], dict[str, Any]]
     effect: type[Effect]
 
 
@@ -51,11 +65,16 @@ def register(tool: Tool) -> Tool:
     return tool
 
 
-def definitions(names: Iterable[str]) -> tuple[ToolDefinition, ...]:
-    """The tools as the model is told of them, in the order given; raises KeyError for an unknown name."""
+def schema(properties: dict[str, Any], *, required: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The JSON schema of an object that has these properties and no others."""
+    return {"type": "object", "properties": properties, "required": list(required), "additionalProperties": False}
+
+
+def definitions(spec: AgentSpec) -> tuple[ToolDefinition, ...]:
+    """The agent's tools as its model is told of them, in their order; raises KeyError for an unknown name."""
     return tuple(
-        ToolDefinition(name=tool.name, description=tool.description, parameters=tool.parameters)
-        for tool in (registry[name] for name in names)
+        ToolDefinition(name=tool.name, description=tool.description, parameters=tool.parameters(spec))
+        for tool in (registry[name] for name in spec.tools)
     )
 
 

@@ -1,6 +1,6 @@
 """The tool by which the model ends a call. Its goodbye is heard before the line is hung up."""
 
-from agents.tools.base import EndCall, Tool, register
+from agents.tools.base import EndCall, Tool, register, schema
 
 TOOL = register(
     Tool(
@@ -9,17 +9,14 @@ TOOL = register(
             "Ends the phone call. Call it once the caller's matter is settled and they have said goodbye or have "
             "nothing more to ask, or when they ask to end the call. Never call it while a question is open."
         ),
-        parameters={
-            "type": "object",
-            "properties": {
+        parameters=lambda _: schema(
+            {
                 "goodbye": {
                     "type": "string",
                     "description": "The last words to say. Leave it out when you have said goodbye already.",
                 }
-            },
-            "required": [],
-            "additionalProperties": False,
-        },
+            }
+        ),
         effect=EndCall,
     )
 )

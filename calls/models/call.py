@@ -45,6 +45,7 @@ class Call(models.Model):
     class EndReason(models.TextChoices):
         CALLER_HUNG_UP = "caller_hung_up", "Caller hung up"
         AGENT_ENDED = "agent_ended", "Agent ended the call"
+        TRANSFERRED = "transferred", "Agent put the caller through"
         SILENCE = "silence", "Caller stayed silent"
         MAX_LENGTH = "max_length", "Longest call reached"
         PROVIDER_FAILURE = "provider_failure", "An AI provider failed"
@@ -90,6 +91,10 @@ class Call(models.Model):
         max_length=32, blank=True, editable=False, help_text="Session that carries it, one at a time; empty: none."
     )
     deadline_at = models.DateTimeField(null=True, help_text="When the sweeper asks what became of it.")
+    transfer_to = models.CharField(
+        max_length=40, blank=True, help_text="Name of the destination that the caller is being put through to."
+    )
+    transfers = models.PositiveSmallIntegerField(default=0, help_text="How often the caller was put through.")
     streams = models.PositiveSmallIntegerField(default=0, help_text="Stream elements answered so far.")
 
     hangup_cause = models.CharField(max_length=60, blank=True)

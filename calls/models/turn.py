@@ -17,11 +17,15 @@ class Turn(models.Model):
         AGENT = "agent", "Agent"
         TOOL = "tool", "Tool"
 
+    TRANSFER_FAILED = "transfer_failed"  # kind of the turn that tells the agent why the caller is back
+
     call = models.ForeignKey(Call, on_delete=models.CASCADE, related_name="turns")
     index = models.PositiveIntegerField()
     role = models.CharField(max_length=10, choices=Role)
     kind = models.CharField(
-        max_length=20, default="speech", help_text="speech, greeting, reprompt, goodbye, apology, dtmf, typed, tool"
+        max_length=20,
+        default="speech",
+        help_text="speech, greeting, reprompt, filler, goodbye, apology, dtmf, typed, tool, transfer_failed",
     )
     text = models.TextField(blank=True, help_text="Transcribed (caller) or generated (agent).")
     heard = models.TextField(blank=True, help_text="Agent turns: what the caller heard of it.")

@@ -7,7 +7,7 @@ from typing import Any
 
 from streaming.conversation.events import Action, Note
 from streaming.conversation.history import History
-from streaming.conversation.languages import Language, language
+from streaming.conversation.languages import Language, language, with_own
 from streaming.conversation.plan import ConversationPlan
 from streaming.conversation.timers import Timers
 
@@ -24,7 +24,7 @@ class Desk:
 
     def __init__(self, plan: ConversationPlan) -> None:
         self.plan = plan
-        self.rules: Language = language(plan.language)
+        self.rules: Language = with_own(language(plan.language), backchannels=plan.backchannels, stops=plan.stop_words)
         self.history = History(system_prompt=plan.system_prompt, earlier=plan.history)
         self.timers = Timers()
         self.actions: list[Action] = []

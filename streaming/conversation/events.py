@@ -16,10 +16,11 @@ from agents.providers.base import Message, ToolCall, WordTiming
 from agents.providers.errors import ErrorKind
 
 TurnRole = Literal["caller", "agent", "tool"]
-TurnKind = Literal["speech", "greeting", "reprompt", "goodbye", "apology", "wrap_up", "dtmf", "typed", "tool"]
+TurnKind = Literal["speech", "greeting", "reprompt", "filler", "goodbye", "apology", "wrap_up", "dtmf", "typed", "tool"]
 EndReason = Literal[
-    "caller_hung_up", "agent_ended", "silence", "max_length", "provider_failure", "stream_lost", "operator"
-]
+    "caller_hung_up", "agent_ended", "transferred", "silence", "max_length", "provider_failure", "stream_lost",
+    "operator",
+]  # fmt: skip
 
 # --- events ----------------------------------------------------------------------------------------------------------
 
@@ -280,9 +281,14 @@ class RunTool(msgspec.Struct, frozen=True):
 
 
 class EndCall(msgspec.Struct, frozen=True, gc=False):
-    """Hang up now: everything that should be heard was heard."""
+    """Leave the call now: everything that should be heard was heard.
+
+    Attributes:
+        transfer_to: name of the destination that the caller is put through to; empty: hang up.
+    """
 
     reason: EndReason
+    transfer_to: str = ""
 
 
 class WriteTurn(msgspec.Struct, frozen=True):

@@ -6,6 +6,7 @@ that is not listed gets empty lists: every rule then falls back on durations and
 
 import re
 import unicodedata
+from collections.abc import Iterable
 
 import msgspec
 
@@ -31,6 +32,8 @@ class Language(msgspec.Struct, frozen=True, kw_only=True):
         asks: patterns, by what the agent asks for, that call for patience.
         say_again: said when the model had nothing to say.
         lost: said when a lost stream was resumed.
+        filler: said while a tool takes long.
+        connecting: said before a caller is put through to somebody.
     """
 
     backchannels: frozenset[str] = frozenset()
@@ -45,6 +48,8 @@ class Language(msgspec.Struct, frozen=True, kw_only=True):
     asks: tuple[tuple[str, str], ...] = ()
     say_again: str = ""
     lost: str = ""
+    filler: str = ""
+    connecting: str = ""
 
 
 def normalise(text: str) -> str:
@@ -107,6 +112,8 @@ _ENGLISH = Language(
     ),
     say_again="Sorry, could you say that again?",
     lost="Sorry, I lost you for a moment. Please go on.",
+    filler="One moment, please.",
+    connecting="I am putting you through. One moment, please.",
 )
 
 _GERMAN = Language(
@@ -152,6 +159,8 @@ _GERMAN = Language(
     ),
     say_again="Entschuldigung, können Sie das bitte wiederholen?",
     lost="Entschuldigung, die Verbindung war kurz weg. Bitte sprechen Sie weiter.",
+    filler="Einen Moment, bitte.",
+    connecting="Ich verbinde Sie. Einen Moment, bitte.",
 )
 
 _SPANISH = Language(
@@ -194,6 +203,8 @@ _SPANISH = Language(
     ),
     say_again="Perdone, ¿puede repetirlo?",
     lost="Perdone, se ha cortado un momento. Continúe, por favor.",
+    filler="Un momento, por favor.",
+    connecting="Le paso. Un momento, por favor.",
 )
 
 _FRENCH = Language(
@@ -234,6 +245,8 @@ _FRENCH = Language(
     ),
     say_again="Pardon, pouvez-vous répéter ?",
     lost="Pardon, la ligne a été coupée un instant. Je vous écoute.",
+    filler="Un instant, s'il vous plaît.",
+    connecting="Je vous mets en relation. Un instant, s'il vous plaît.",
 )
 
 _HINDI = Language(
@@ -275,6 +288,8 @@ _HINDI = Language(
     ),
     say_again="माफ़ कीजिए, क्या आप दोबारा कह सकते हैं?",
     lost="माफ़ कीजिए, एक पल के लिए आवाज़ नहीं आई। कृपया बोलिए।",
+    filler="एक मिनट रुकिए।",
+    connecting="मैं आपकी बात करवाती हूँ। एक मिनट रुकिए।",
 )
 
 _LANGUAGES = {"en": _ENGLISH, "de": _GERMAN, "es": _SPANISH, "fr": _FRENCH, "hi": _HINDI}
@@ -284,6 +299,17 @@ _UNKNOWN = Language()
 def language(tag: str) -> Language:
     """The rules for a BCP 47 tag such as "en-US"; empty rules for a language that is not listed."""
     return _LANGUAGES.get(tag.replace("_", "-").split("-")[0].lower(), _UNKNOWN)
+
+
+def with_own(rules: Language, *, backchannels: Iterable[str], stops: Iterable[str]) -> Language:
+    """The rules with an agent's own phrases. One that stood in the other list moves; a stop beats a backchannel."""
+    own_stops = frozenset(filter(None, map(normalise, stops)))
+    own_backchannels = frozenset(filter(None, map(normalise, backchannels))) - own_stops
+    return msgspec.structs.replace(
+        rules,
+        backchannels=(rules.backchannels | own_backchannels) - own_stops,
+        stops=(rules.stops | own_stops) - own_backchannels,
+    )
 
 
 def made_of(words: list[str], phrases: frozenset[str], *, unfinished: bool = False) -> bool:

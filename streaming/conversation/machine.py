@@ -96,6 +96,7 @@ class Conversation:
             Timer.RESUME: self._bargein.resume_due,
             Timer.KEYPAD: self._caller.keypad_done,
             Timer.REPROMPT: self._caller_silent,
+            Timer.FILLER: self._replies.say_filler,
             Timer.TOOL: self._replies.tools_overdue,
             Timer.WATCH: self._stalled,
             Timer.MAX_CALL: self._longest_call,
@@ -187,8 +188,8 @@ class Conversation:
             self._hearing.endpointing.agent_said(reply.text)
             self._silence.broken(self._desk.now)
         self._voice.finish()
-        if reply.ends_call is not None and self._closing.reason is not None:
-            self._end(reply.ends_call)
+        if reply.ends_call is not None and (self._closing.reason is not None or reply.transfer_to):
+            self._end(reply.ends_call, transfer_to=reply.transfer_to)
         elif reply.ends_call is not None:
             self._closing.leaving = reply.ends_call
             self._timers.set(Timer.CLOSE, self._desk.now + LINGER_MS)
@@ -230,19 +231,23 @@ class Conversation:
 
     def _set_watches(self) -> None:
         hearing, voice = self._hearing, self._voice
-        idle = (
+        silent = (
             self._started
             and self._speaks
             and voice.floor is None
             and voice.next is None
             and self._closing.reason is None
             and self._closing.leaving is None
-            and not self._replies.owed
-            and not self._replies.tools_running
             and not self._keypad.digits
             and not hearing.text
             and not hearing.awaits_words
         )
+        filler_ms = self._replies.filler_due_ms(self._silence.since_ms)
+        if filler_ms is None or not silent or hearing.speech.active:
+            self._timers.clear(Timer.FILLER)
+        else:
+            self._timers.set(Timer.FILLER, max(filler_ms, self._desk.now))
+        idle = silent and not self._replies.owed and not self._replies.tools_running
         self._silence.watch(idle=idle, noise_since_ms=hearing.speech.onset_ms if hearing.speech.active else None)
         due = min((at for at in map(self._watch_of, (voice.floor, voice.next)) if at is not None), default=None)
         if due is None:
@@ -363,12 +368,12 @@ class Conversation:
         elif self._closing.leaving is not None or not self._closing.overdue():
             self._end(self._closing.leaving or self._closing.reason or "max_length")
 
-    def _end(self, reason: EndReason) -> None:
+    def _end(self, reason: EndReason, *, transfer_to: str = "") -> None:
         self._write_open_turns()
         for reply in (self._voice.next, self._voice.floor):
             if reply is not None:
                 self._desk.do(events.CancelGeneration(reply.generation))
-        self._desk.do(EndCall(reason))
+        self._desk.do(EndCall(reason, transfer_to))
         self._over()
 
     def _on_hung_up(self, event: events.HungUp) -> None:

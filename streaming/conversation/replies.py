@@ -5,19 +5,31 @@ model sends. Replies live in ``voice.Voice`` (waiting or on the floor).
 """
 
 import json
+from typing import NamedTuple
 
 from agents.providers.base import ToolCall
 from agents.providers.errors import FACTS, ErrorKind
 from streaming.conversation.desk import Desk
-from streaming.conversation.events import ReplyDone, ReplyText, ReplyTool, RunTool, StartReply, ToolResult, WriteTurn
+from streaming.conversation.events import (
+    EndReason,
+    ReplyDone,
+    ReplyText,
+    ReplyTool,
+    RunTool,
+    StartReply,
+    ToolResult,
+    WriteTurn,
+)
 from streaming.conversation.hearing import HeardTurn
 from streaming.conversation.languages import normalise
+from streaming.conversation.plan import ConversationPlan
 from streaming.conversation.reply import Reply, Times
 from streaming.conversation.speakable import can_be_spoken, speakable
 from streaming.conversation.timers import Timer
 from streaming.conversation.voice import Voice
 
 END_CALL = "end_call"
+TRANSFER_CALL = "transfer_call"
 # The vendors' frameworks stop at three as well.
 MAX_TOOL_ROUNDS = 3
 MAX_SPECULATIONS = 3
@@ -25,6 +37,10 @@ MAX_SPECULATIONS = 3
 TOOL_LIMIT_MS = 20_000
 NO_ANSWER = "The tool did not answer in time."
 REFUSED = "This tool is not available."
+# Nobody says a word for so long before the caller is told to wait, and again; then silence is the lesser evil.
+FILLER_MS = 1500
+FILLER_AGAIN_MS = 4000
+MAX_FILLERS = 4
 
 
 class Replies:
@@ -44,6 +60,7 @@ class Replies:
         self._speculations = 0
         self._empty_answers = 0
         self._broken_answers = 0
+        self._fillers = 0
 
     @property
     def tools_running(self) -> bool:
@@ -172,8 +189,8 @@ class Replies:
 
     def _ends(self, reply: Reply) -> bool:
         """The goodbye is still to follow."""
-        asked = self._desk.plan.may_end_call and any(call.name == END_CALL for call in reply.asked_tools)
-        return asked or reply.ends_call is not None
+        leaves = any(leave_of(call, self._desk.plan) is not None for call in reply.asked_tools)
+        return leaves or reply.ends_call is not None
 
     def _receiving(self, generation: int) -> Reply | None:
         reply = self._voice.find(generation)
@@ -216,8 +233,8 @@ class Replies:
     def _run_asked(self, reply: Reply) -> None:
         calls, reply.asked_tools = reply.asked_tools, []
         for call in calls:
-            if call.name == END_CALL and self._desk.plan.may_end_call:
-                self._end_asked(reply, call)
+            if (leave := leave_of(call, self._desk.plan)) is not None:
+                self._leave_asked(reply, call, leave)
             else:
                 self._run(reply, call)
 
@@ -231,16 +248,22 @@ class Replies:
         reply.tool_started_ms[call.id] = self._desk.now
         if reply not in self._with_tools:
             self._with_tools.append(reply)
-        if call.name == END_CALL:
-            self._answered(reply, call, REFUSED)
+        if call.name in {END_CALL, TRANSFER_CALL}:
+            self._answered(reply, call, self._no_leave(call))
             return
         self._desk.note("tool_started", tool=call.name, generation=reply.generation)
         self._desk.do(RunTool(reply.generation, call))
         self._desk.timers.set(Timer.TOOL, self._desk.now + TOOL_LIMIT_MS)
 
-    def _end_asked(self, reply: Reply, call: ToolCall) -> None:
-        reply.ends_call = "agent_ended"
-        reply.goodbye = goodbye_of(call)
+    def _no_leave(self, call: ToolCall) -> str:
+        if call.name == TRANSFER_CALL and self._desk.plan.transfers:
+            return f"There is no such destination. There are: {', '.join(self._desk.plan.transfers)}."
+        return REFUSED
+
+    def _leave_asked(self, reply: Reply, call: ToolCall, leave: "Leave") -> None:
+        reply.ends_call = leave.reason
+        reply.goodbye = leave.words
+        reply.transfer_to = leave.transfer_to
         now = self._desk.now
         self._desk.do(
             WriteTurn(
@@ -254,12 +277,12 @@ class Replies:
         )
 
     def _goodbye(self, reply: Reply) -> list[str]:
-        """The last words: the tool's, else those the model has said in this reply, else the plan's."""
+        """The last words: the tool's, else those the model has said in this reply, else the usual ones."""
         said = normalise(reply.text)
         words = speakable(reply.goodbye)
         if can_be_spoken(words):
             return [] if normalise(words) in said else [words]
-        fallback = speakable(self._desk.plan.goodbye)
+        fallback = speakable(self._desk.rules.connecting if reply.transfer_to else self._desk.plan.goodbye)
         return [fallback] if not said and can_be_spoken(fallback) else []
 
     def result(self, event: ToolResult) -> None:
@@ -281,11 +304,25 @@ class Replies:
                     self._answered(reply, call, NO_ANSWER)
             self._next_round(reply)
 
+    def filler_due_ms(self, quiet_since_ms: int) -> int | None:
+        """When the caller, who hears nothing since ``quiet_since_ms``, is told to wait for a tool; None: not at all."""
+        started = [at for reply in self._with_tools for at in reply.tool_started_ms.values()]
+        if not self.tools_running or self._fillers >= MAX_FILLERS or not started:
+            return None
+        return max(quiet_since_ms, *started) + (FILLER_AGAIN_MS if self._fillers else FILLER_MS)
+
+    def say_filler(self) -> None:
+        """Tells the caller that a tool takes its time; no part of the context, and never cut off by the answer."""
+        self._fillers += 1
+        words = self._desk.plan.filler or self._desk.rules.filler
+        self._voice.say_phrases("filler", [words], interruptible=True)
+
     def _answered(self, reply: Reply, call: ToolCall, content: str) -> None:
         reply.results[call.id] = content
         self._write_tool(reply, call, content)
         if not self.tools_running:
             self._desk.timers.clear(Timer.TOOL)
+            self._fillers = 0
 
     def _write_tool(self, reply: Reply, call: ToolCall, content: str | None) -> None:
         started = reply.tool_started_ms[call.id]
@@ -320,11 +357,28 @@ class Replies:
         self._with_tools.clear()
 
 
-def goodbye_of(call: ToolCall) -> str:
-    """The last words that the model gives to end_call; empty when its arguments hold none (or are no JSON)."""
+class Leave(NamedTuple):
+    """What a tool call that ends the agent's part asks for: why, its last words, and whom the caller goes on to."""
+
+    reason: EndReason
+    words: str
+    transfer_to: str = ""
+
+
+def leave_of(call: ToolCall, plan: ConversationPlan) -> Leave | None:
+    """How a tool call ends the agent's part of the call; None for every other, and for one that the plan forbids."""
+    if call.name == END_CALL and plan.may_end_call:
+        return Leave("agent_ended", _argument(call, "goodbye"))
+    if call.name == TRANSFER_CALL and (destination := _argument(call, "destination")) in plan.transfers:
+        return Leave("transferred", _argument(call, "announcement"), destination)
+    return None
+
+
+def _argument(call: ToolCall, name: str) -> str:
+    """A text among a call's arguments; empty when they hold none of that name (or are no JSON)."""
     try:
         arguments = json.loads(call.arguments or "{}")
     except ValueError:
         return ""
-    goodbye = arguments.get("goodbye") if isinstance(arguments, dict) else None
-    return goodbye.strip() if isinstance(goodbye, str) else ""
+    value = arguments.get(name) if isinstance(arguments, dict) else None
+    return value.strip() if isinstance(value, str) else ""

@@ -106,7 +106,8 @@ class Reply:
         text_done: no further segment will come.
         model_done: the model has ended its answer (or there is none).
         ends_call: hang up once this was heard.
-        goodbye: last words that the end_call tool was given.
+        goodbye: last words that the tool which ends the call was given.
+        transfer_to: whom the caller is put through to after them; empty: nobody.
         tool_calls: tools asked for, in order; ``results`` their answers by call id.
         asked_tools: calls held until the reply is decided.
         paused_ms: since when the voice is paused, None when it is not; ``position`` where (segment, offset in ms).
@@ -144,6 +145,7 @@ class Reply:
         self.interrupted = False
         self.finish_told = False
         self.goodbye = ""
+        self.transfer_to = ""
 
     # --- state -------------------------------------------------------------------------------------------------------
 

@@ -74,7 +74,8 @@ class Voice:
         reply.ends_call = ends_call
         for index, text in enumerate(phrases):
             self._speak(reply, text, phrase=True, last=index == len(phrases) - 1)
-        self._desk.history.agent_says(reply)
+        if kind != "filler":  # it answers nothing
+            self._desk.history.agent_says(reply)
         return reply
 
     def add(self, reply: Reply, pieces: list[str], *, last: bool) -> None:

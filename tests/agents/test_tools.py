@@ -1,11 +1,18 @@
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.providers.base import ToolCall
-from agents.tools.base import EndCall, ToolProblem, definitions, interpret, register, registry
+from agents.spec import TransferTarget
+from agents.tools.base import EndCall, PressKeys, ToolProblem, definitions, interpret, register, registry
+from tests.streaming.fakes import spec
 
 pytestmark = pytest.mark.pure
+
+BILLING = TransferTarget(name="billing", number="+15551230001", description="questions about invoices")
+DESK = TransferTarget(name="front desk", number="+15551230002")
 
 
 def call(arguments: str, name: str = "end_call") -> ToolCall:
@@ -35,7 +42,7 @@ def test_no_tool_call_raises(name, arguments):
 def test_an_unknown_tool_is_a_problem_and_an_unknown_name_in_a_definition_an_error():
     assert isinstance(interpret(call("{}", "launch")), ToolProblem)
     with pytest.raises(KeyError):
-        definitions(["launch"])
+        definitions(spec(tools=("launch",)))
 
 
 def test_two_tools_cannot_share_a_name():
@@ -44,6 +51,24 @@ def test_two_tools_cannot_share_a_name():
 
 
 def test_the_model_is_told_of_each_tool_with_a_closed_schema():
-    (definition,) = definitions(["end_call"])
-    assert definition.parameters["additionalProperties"] is False
-    assert definition.description
+    told = definitions(spec(tools=tuple(registry), transfers=(BILLING, DESK)))
+    assert [definition.name for definition in told] == list(registry)
+    for definition in told:
+        assert definition.parameters["additionalProperties"] is False
+        assert set(definition.parameters["required"]) <= set(definition.parameters["properties"])
+        assert definition.description
+
+
+def test_the_model_chooses_a_destination_by_name_and_learns_no_number():
+    (definition,) = definitions(spec(tools=("transfer_call",), transfers=(BILLING, DESK)))
+    destination = definition.parameters["properties"]["destination"]
+
+    assert destination["enum"] == ["billing", "front desk"]
+    assert "billing: questions about invoices" in destination["description"]
+    assert "555" not in str(definition.parameters)
+
+
+def test_only_keys_of_a_phone_are_pressed():
+    assert interpret(call('{"keys": "12#"}', "press_keys")) == PressKeys("12#")
+    for keys in ("", "12a", "1" * 33, "\u0661"):
+        assert isinstance(interpret(call(json.dumps({"keys": keys}), "press_keys")), ToolProblem)

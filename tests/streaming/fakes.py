@@ -365,7 +365,14 @@ class FakeStore:
         return self.taken & set(held)
 
     def stream_ended(
-        self, *, call_id: int, session: str, reason: str | None, normal: bool, now: datetime.datetime
+        self,
+        *,
+        call_id: int,
+        session: str,
+        reason: str | None,
+        normal: bool,
+        now: datetime.datetime,
+        transfer_to: str = "",
     ) -> None:
         self._enter("ended")
         self.ended.append((call_id, reason, normal))
