@@ -26,7 +26,7 @@ from calls.telephony.xml import LONGEST_CALL_S, Document
 MAX_STREAMS = 4  # the first and three more
 # Before the third and fourth stream: a process is back after three to four seconds, on a busy host after ten; whether
 # Plivo itself tries a connection again is not known for sure.
-RETURN_WAITS_S = {3: 2, 4: 5}
+RETURN_WAITS_S = {3: 1, 4: 5}
 LISTEN_ROUND_S = 10  # how long a listening call goes unlooked at
 SESSION_SILENCE = datetime.timedelta(seconds=10)  # sessions show a sign of life every second
 TIMEOUT_MARGIN_S = 120  # our own longest call ends first; Plivo's limit is for when we cannot

@@ -68,7 +68,7 @@ def test_a_stream_that_never_began_is_tried_again_at_once_then_after_ever_longer
     at_once, later, last = (ask() for _ in range(3))
     assert tags(at_once) == ["Stream", "Redirect"]
     assert tags(later) == tags(last) == ["Wait", "Stream", "Redirect"]
-    assert [int(xml(each).find("Wait").get("length")) for each in (later, last)] == [2, 5]
+    assert [int(xml(each).find("Wait").get("length")) for each in (later, last)] == [1, 5]
     call.refresh_from_db()
     assert call.streams == answers.MAX_STREAMS
     assert StreamToken.objects.count() == 3
