@@ -77,6 +77,7 @@ def test_a_voice_that_goes_on_after_the_clearing_is_not_silent():
     pieces = [(3400, TONE * 10), (4110, TONE), (4310, TONE), (7600, TONE)]
     found = of(log(*pieces, said=[question(1000, 3000), interruption(4000, 7000)], clears=(4100,)))
     assert found.silences == [pytest.approx(510)]
+    assert found.gaps == []  # the answer begins after it
 
 
 def test_an_interruption_without_effect_is_counted():
