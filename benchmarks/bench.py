@@ -17,8 +17,8 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from benchmarks import figures
-from benchmarks.contenders import INSTANT, TYPICAL, Contender, Latencies, Parley, Pipecat, Providers
+from benchmarks import figures, parts
+from benchmarks.contenders import INSTANT, SAMPLES, TYPICAL, Contender, Latencies, Parley, Pipecat, Providers
 from benchmarks.figures import Figures
 from benchmarks.load.callers import Orders
 from benchmarks.processes import LOAD_CORE, cpu_ms, memory_kb, on_core
@@ -176,6 +176,16 @@ def table(runs: list[Figures]) -> str:
     return "\n".join(lines)
 
 
+async def cost_of_parts(bench: Bench, calls: int, plan: Plan, folder: Path) -> None:
+    """One run of Parley with its stacks sampled, and what each part costs."""
+    os.environ[SAMPLES] = str(folder)
+    try:
+        run = await bench.run("parley", calls, plan)
+    finally:
+        del os.environ[SAMPLES]
+    print("\n" + parts.table(folder / "parley", cpu=run.values["cpu"]) + "\n", flush=True)
+
+
 async def compare(bench: Bench, options: argparse.Namespace) -> None:
     """Interleaved runs of all servers, talking and interrupting, then the capacities."""
     plan = Plan(measure_s=options.seconds, latencies=TYPICAL if options.typical else INSTANT)
@@ -190,6 +200,8 @@ async def compare(bench: Bench, options: argparse.Namespace) -> None:
             for server in options.servers:
                 await bench.run(server, REFERENCE_CALLS, replace(plan, interrupts=True))
         print("\nWith interruptions:\n" + table(bench.runs[talked:]) + "\n", flush=True)
+    if options.parts:
+        await cost_of_parts(bench, options.parts, plan, options.output.parent / "samples")
     for server in options.servers if options.capacity else ():
         most, run = await bench.capacity(server, plan, first=options.first or (8 if server == "pipecat" else 48))
         at = f", {run.values['cpu']:.2f} ms of CPU per call-second there" if run else ""
@@ -214,7 +226,6 @@ async def _main(options: argparse.Namespace) -> None:
         try:
             await compare(bench, options)
         finally:
-            options.output.parent.mkdir(parents=True, exist_ok=True)
             options.output.write_text(json.dumps([asdict(run) for run in bench.runs]))
             print(f"all runs: {options.output}", flush=True)
 
@@ -224,14 +235,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("servers", nargs="*", default=["parley", "pipecat"], help=", ".join(SERVERS))
     parser.add_argument("--calls", type=int, nargs="+", default=[REFERENCE_CALLS])
-    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--repeat", type=int, default=3, help="0: no comparison")
     parser.add_argument("--seconds", type=float, default=30.0, help="length of one measurement")
     parser.add_argument("--typical", action="store_true", help="providers as slow as real ones, instead of instant")
     parser.add_argument("--no-interruptions", action="store_true")
     parser.add_argument("--capacity", action="store_true", help="search how many calls one core carries")
+    parser.add_argument("--parts", type=int, default=0, metavar="CALLS", help="what each part of Parley costs there")
     parser.add_argument("--first", type=int, default=0, help="where that search begins")
     parser.add_argument("--output", type=Path, default=var_dir() / "bench.json")
-    asyncio.run(_main(parser.parse_args()))
+    options = parser.parse_args()
+    (options.output.parent / "samples").mkdir(parents=True, exist_ok=True)
+    asyncio.run(_main(options))
 
 
 if __name__ == "__main__":

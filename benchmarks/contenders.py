@@ -16,13 +16,14 @@ from benchmarks.processes import LOAD_CORE, SERVER_CORE, Pinned, free_port, list
 from config.env import BASE_DIR
 
 RING = "import django; django.setup(); from benchmarks import parley_calls; parley_calls.main()"
+SAMPLES = "BENCH_SAMPLES"
 PEER_PYTHON = BASE_DIR / ".venv-pipecat/bin/python"
 _PLAIN = {name: value for name, value in os.environ.items() if not name.startswith(("DJANGO_", "DATABASE_"))}
 
 
 def _sampled(name: str) -> list[str]:
-    """Words that have a process sampled, when BENCH_SAMPLES names a folder for what is found."""
-    folder = os.environ.get("BENCH_SAMPLES")
+    """Words that have a process sampled, when the environment names a folder for what is found."""
+    folder = os.environ.get(SAMPLES)
     return ["benchmarks.sampled", str(Path(folder) / name)] if folder else []
 
 
