@@ -258,7 +258,8 @@ def _context(call: Call, spec: AgentSpec, *, session: str, resumed: bool, now: d
         Call.objects.filter(pk=call.pk).update(is_sandbox=is_sandbox)
     listens = spec.mode == "listen_only"
     if call.transfers >= MAX_TRANSFERS:
-        spec = msgspec.structs.replace(spec, transfers=(), tools=tuple(set(spec.tools) - {"transfer_call"}))
+        tools = tuple(name for name in spec.tools if name != "transfer_call")
+        spec = msgspec.structs.replace(spec, transfers=(), tools=tools)
     return CallContext(
         call_id=call.pk,
         public_id=str(call.public_id),

@@ -29,6 +29,7 @@ log = structlog.get_logger(__name__)
 FETCH_DELAYS_S = (5, 30, 120, 600, 3600, 6 * 3600)  # Plivo states no delay between callback and file
 LOOK_DELAYS_S = (60, 300, 1800, 6 * 3600)  # after the call's end, then after each look at Plivo's list
 MAX_PLIVO_BYTES = 512 * 1024 * 1024  # 24 h, Plivo's longest call, as MP3 at 32 kbit/s stays below it
+LONGEST_MS = 24 * 3600 * 1000  # Plivo's longest call
 PLIVO_MEDIA_HOSTS = {"media.plivo.com", "api.plivo.com"}
 
 
@@ -233,6 +234,7 @@ def store(recording: Recording, source: IO[bytes], *, suffix: str) -> tuple[str,
 
 def _milliseconds(text: str) -> int:
     try:
-        return int(Decimal(text))
-    except (InvalidOperation, ValueError):
+        value = Decimal(text)
+    except InvalidOperation:
         return 0
+    return int(value) if value.is_finite() and abs(value) <= LONGEST_MS else 0

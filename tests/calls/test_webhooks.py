@@ -635,6 +635,13 @@ def test_plivos_recording_is_noted_in_either_spelling(plivo, call, names):
     assert (row.source, row.status, row.plivo_recording_id, row.duration_ms) == ("plivo", "pending", "rec-1", 7560)
 
 
+@pytest.mark.parametrize("duration", ["", "soon", "NaN", "Infinity", "1e999", "99999999999"])
+def test_a_recording_whose_length_is_no_length_is_noted_all_the_same(plivo, call, duration):
+    fields = {"RecordUrl": "https://media.plivo.com/v1/a.mp3", "RecordingID": "rec-1", "RecordingDurationMs": duration}
+    assert plivo.send(address(call, "recording"), **fields).status_code == 200
+    assert Recording.objects.get(call=call).duration_ms == 0
+
+
 def test_the_long_address_of_a_recording_is_kept_whole(plivo, call):
     url = f"https://media.plivo.com/v1/a.mp3?signature={'0' * 400}"
     plivo.send(address(call, "recording"), RecordUrl=url, RecordingID="rec-1", RecordingDurationMs="7560")
