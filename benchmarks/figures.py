@@ -102,6 +102,7 @@ def shortfalls(run: Figures, *, reference_p95: float) -> list[str]:
     """
     values = run.values
     checks = {
+        f"void: the load was {values['load_lag_p99']:.1f} ms late": run.valid,
         f"p95 response {values['response_p95']:.0f} ms, over {reference_p95:.0f} + {ROOM_MS:.0f}": (
             values["response_p95"] <= reference_p95 + ROOM_MS
         ),

@@ -48,6 +48,7 @@ def test_void_runs_are_left_out_of_the_summary():
 @pytest.mark.parametrize(
     ("changes", "word"),
     [
+        ({"lags": [6.0]}, "void"),
         ({"responses": [460.0]}, "response"),
         ({"late": [25.0]}, "lateness"),
         ({"late": [1.0], "gaps": [51.0]}, "gap"),
