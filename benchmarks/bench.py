@@ -93,21 +93,25 @@ class Bench:
             preexec_fn=on_core(LOAD_CORE),
         )  # fmt: skip
         assert load.stdin is not None and load.stdout is not None  # noqa: S101, PT018  (asked for above)
-        load.stdin.write(json.dumps(asdict(orders)).encode() + b"\n")
-        at: dict[str, tuple[float, ...]] = {}
-        memory = 0
-        asked: list[int] = []
-        report = None
-        async for line in load.stdout:
-            told = json.loads(line)
-            if told["event"] == "report":
-                report = told
-                continue
-            at[told["event"]] = (time.monotonic(), cpu_ms(pid), cpu_ms(box), cpu_ms(load.pid))
-            memory = memory_kb(pid)
-            asked.append(await self._providers.model_requests())
-        if await load.wait() or report is None:
-            raise RuntimeError("the callers' process failed")
+        try:
+            load.stdin.write(json.dumps(asdict(orders)).encode() + b"\n")
+            at: dict[str, tuple[float, ...]] = {}
+            memory = 0
+            asked: list[int] = []
+            report = None
+            async for line in load.stdout:
+                told = json.loads(line)
+                if told["event"] == "report":
+                    report = told
+                    continue
+                at[told["event"]] = (time.monotonic(), cpu_ms(pid), cpu_ms(box), cpu_ms(load.pid))
+                memory = memory_kb(pid)
+                asked.append(await self._providers.model_requests())
+            if await load.wait() or report is None:
+                raise RuntimeError("the callers' process failed")
+        finally:
+            if load.returncode is None:
+                load.kill()
         seconds, server, providers, callers = (
             after - before for before, after in zip(at["begin"], at["end"], strict=True)
         )
