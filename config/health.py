@@ -28,13 +28,14 @@ def healthz(_request: HttpRequest) -> HttpResponse:
 
 
 def readyz(_request: HttpRequest) -> JsonResponse:
-    """200 when this process can take work, 503 when it drains or has no database.
+    """200 when this process can take work, 503 when it is still opening, drains or has no database.
 
     A missing Redis or beat is reported but leaves it ready: live calls and webhooks go on without them.
     """
-    checks = {"database": _database(), "redis": _redis(), "sweep": _sweep(), "draining": live.draining()}
-    ready = checks["database"] == "ok" and not checks["draining"]
-    return JsonResponse({"ready": ready, **checks}, status=200 if ready else 503)
+    checks = {"database": _database(), "redis": _redis(), "sweep": _sweep()}
+    states = {"opening": live.opening(), "draining": live.draining()}
+    ready = checks["database"] == "ok" and not any(states.values())
+    return JsonResponse({"ready": ready, **checks, **states}, status=200 if ready else 503)
 
 
 def metrics(request: HttpRequest) -> HttpResponse:

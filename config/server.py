@@ -74,17 +74,22 @@ def serve_uvicorn(application: Any, *, host: str, port: int, streams: bool) -> N
     )
     server = Server(config)
 
+    def stop_if_failed(opening: asyncio.Task[None]) -> None:
+        server.should_exit = server.should_exit or opening.cancelled() or opening.exception() is not None
+
     async def serve() -> None:
         loop = asyncio.get_running_loop()
         stopper = _Stopper(streams=streams, stop=lambda: setattr(server, "should_exit", True))
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stopper.signalled)
-        if streams:
-            await _open_live_calls()
+        # Meanwhile it listens: after a crash callers are waiting, and one who comes early is kept until all is there.
+        opening = loop.create_task(_open_live_calls() if streams else asyncio.sleep(0), name="open")
+        opening.add_done_callback(stop_if_failed)
         try:
             await server.serve()
         finally:
             await stopper.finished()
+            await opening
             if streams:
                 await _close_live_calls()
 

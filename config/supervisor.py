@@ -23,7 +23,7 @@ from pathlib import Path
 from config.env import BASE_DIR, env, redis_socket, var_dir
 from config.output import Output, tell
 
-RESTART_DELAYS = (0.2, 0.5, 1.0, 2.0, 5.0)  # s; a call waits for a restarted stream process, so the first are short
+RESTART_DELAYS = (0.1, 0.5, 1.0, 2.0, 5.0)  # s; a call waits for a restarted stream process, so the first are short
 STABLE_AFTER = 30.0  # s without a crash, after which the delays begin anew
 PR_SET_PDEATHSIG = 1
 
@@ -166,8 +166,8 @@ class Supervisor:
             status = await process.handle.wait()
             if self.stopping.is_set():
                 return
-            crashes = 0 if time.monotonic() - started > STABLE_AFTER else crashes + 1
-            delay = RESTART_DELAYS[min(crashes, len(RESTART_DELAYS) - 1)]
+            crashes = 1 if time.monotonic() - started > STABLE_AFTER else crashes + 1
+            delay = RESTART_DELAYS[min(crashes, len(RESTART_DELAYS)) - 1]
             tell(f"{process.name} ended with status {status}; starting it again in {delay} s".encode())
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.stopping.wait(), delay)

@@ -281,6 +281,11 @@ def begin_drain() -> None:
         _process.draining = True
 
 
+def opening() -> bool:
+    """Whether this process still makes ready what its calls need; streams that come meanwhile are kept waiting."""
+    return _opening is not None and _opening.locked()
+
+
 def draining() -> bool:
     """Whether this process is about to stop."""
     return _process is not None and _process.draining

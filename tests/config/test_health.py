@@ -45,3 +45,11 @@ def test_metrics_are_for_loopback_or_the_bearer_of_the_token():
     assert Client().get("/metrics", **stranger, HTTP_AUTHORIZATION="Bearer guessed").status_code == 403
     assert Client().get("/metrics", HTTP_HOST=POD, HTTP_X_FORWARDED_FOR="127.0.0.1").status_code == 403
     assert Client().get("/metrics", HTTP_HOST=POD).status_code == 200
+
+
+@pytest.mark.parametrize("state", ["opening", "draining"])
+def test_a_process_that_opens_or_drains_asks_for_no_work(monkeypatch, state):
+    monkeypatch.setattr(f"streaming.live.{state}", lambda: True)
+    response = Client().get("/readyz")
+    assert response.status_code == 503
+    assert (response.json()["ready"], response.json()[state]) == (False, True)

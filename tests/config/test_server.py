@@ -1,4 +1,4 @@
-"""A serving process listens only once it can take calls."""
+"""What a serving process does while it makes ready what live calls need."""
 
 import subprocess
 import sys
@@ -27,20 +27,37 @@ async def watch():
 
 async def opening():
     await asyncio.sleep(0.3)
+    if len(sys.argv) > 3:
+        raise RuntimeError("no models")
     print("listens already" if answers() else "opened", flush=True)
     opening.watch = asyncio.create_task(watch())
+
+async def closing():
+    print("closed", flush=True)
+
+server._close_live_calls = closing
 
 server._open_live_calls = opening
 serve(None, host="127.0.0.1", port=port, streams=True)
 """
 
 
-@pytest.mark.parametrize("server", ["uvicorn", "daphne"])
-def test_nobody_is_let_in_before_the_live_calls_resources_are_there(server):
+@pytest.mark.parametrize(
+    ("server", "saying"), [("uvicorn", ["listens already", "listens"]), ("daphne", ["opened", "listens"])]
+)
+def test_uvicorn_listens_meanwhile_and_daphne_which_drops_who_waits_only_afterwards(server, saying):
     command = [sys.executable, "-c", PROGRAM, str(free_port(0)), server]
     with subprocess.Popen(command, cwd=BASE_DIR, stdout=subprocess.PIPE, text=True) as process:
         try:
             said = [process.stdout.readline().strip() for _ in range(2)]
         finally:
             process.kill()
-    assert said == ["opened", "listens"]
+    assert said == saying
+
+
+@pytest.mark.parametrize("server", ["uvicorn", "daphne"])
+def test_a_process_that_cannot_open_ends_with_its_error(server):
+    command = [sys.executable, "-c", PROGRAM, str(free_port(0)), server, "fails"]
+    done = subprocess.run(command, cwd=BASE_DIR, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode != 0
+    assert "RuntimeError: no models" in done.stderr

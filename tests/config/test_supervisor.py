@@ -44,7 +44,7 @@ async def test_a_process_that_prints_an_endless_line_neither_freezes_nor_stays_d
     assert log.startswith(b"x" * LONG + b"\nmore\n" + b"x" * LONG + b"\nmore\n")
     told = capfdbinary.readouterr().out
     assert b"\n talker | more\n" in told
-    assert b"talker ended with status 3; starting it again in 0.5 s" in told
+    assert b"talker ended with status 3; starting it again in 0.1 s" in told
 
 
 async def test_a_process_goes_on_while_its_log_cannot_be_written(folder, capfdbinary):
