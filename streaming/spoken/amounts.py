@@ -106,6 +106,6 @@ def plain(text: str, tongue: Tongue) -> Iterator[Said]:
     for match in _PLAIN.finditer(text):
         value = numbers.parse(match[2], tongue)
         # "1 Minute" is "eine Minute": the voice knows the gender of the noun behind it, these rules do not.
-        if value % 10 == 1 and tongue.primary != "en" and re.match(r"\s[^\W\d]", text[match.end() :]):
+        if match[2].endswith("1") and tongue.primary != "en" and re.match(r"\s[^\W\d]", text[match.end() :]):
             continue
         yield Said(*match.span(), _negative(match[1], numbers.quantity(value, tongue), tongue))

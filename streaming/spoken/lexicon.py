@@ -122,6 +122,7 @@ _WORDS = {
         degrees="डिग्री", cents="और", magnitudes="हज़ार|हजार|लाख|करोड़",
     ),
 }  # fmt: skip
+_COUNTED = CONVERTER_CLASSES.keys() - {"am"}  # in Amharic the library stumbles at 1,100
 # Where a number without a country code is dialled, for tags that name no country.
 _REGIONS = {"en": "US", "de": "DE", "es": "ES", "fr": "FR", "hi": "IN"}
 
@@ -160,7 +161,8 @@ def tongue(tag: str) -> Tongue:
     primary = subtags[0].lower()
     country = next((subtag.upper() for subtag in subtags[1:] if re.fullmatch(r"[A-Za-z]{2}", subtag)), None)
     locale = _locale(primary, country)
-    numerals = next((name for name in (f"{primary}_{country}", primary) if name in CONVERTER_CLASSES), "")
+    # Of the library's variants only India's counts otherwise; some of the others lack half of what the main one knows.
+    numerals = "en_IN" if (primary, country) == ("en", "IN") else primary
     short = babel.dates.get_date_format("short", locale=locale).pattern
     months = {
         name.lower().rstrip("."): number
@@ -175,7 +177,7 @@ def tongue(tag: str) -> Tongue:
         locale=locale,
         region=country or _REGIONS.get(primary),
         words=_WORDS.get(primary),
-        numerals=numerals,
+        numerals=numerals if numerals in _COUNTED else "",
         decimal=babel.numbers.get_decimal_symbol(locale),
         group=babel.numbers.get_group_symbol(locale),
         day_first=short.find("d") < short.find("M"),

@@ -36,22 +36,28 @@ def _grouped(text: str, sign: str, tongue: Tongue) -> bool:
 
 
 def cardinal(value: int, tongue: Tongue) -> str:
-    """ "two hundred and six"; the digits themselves where the language's words are not known."""
-    if not tongue.numerals or value >= 10**MAX_DIGITS:
-        return str(value)
-    return str(num2words(value, lang=tongue.numerals)).replace(",", "")
+    """ "two hundred and six"; the figures themselves where the language's words are not known."""
+    return _in_words(value, tongue, "cardinal").replace(",", "")
 
 
 def ordinal(value: int, tongue: Tongue) -> str:
-    """ "twenty-sixth"; the digits themselves where the language's words are not known."""
-    return str(num2words(value, lang=tongue.numerals, to="ordinal")) if tongue.numerals else str(value)
+    """ "twenty-sixth"; the figures themselves where the language's words are not known."""
+    return _in_words(value, tongue, "ordinal")
 
 
 def year(value: int, tongue: Tongue) -> str:
     """ "nineteen ninety-four"."""
-    if tongue.numerals and 1100 <= value <= 2099:
-        return str(num2words(value, lang=tongue.numerals, to="year"))
-    return cardinal(value, tongue)
+    own = tongue.words is not None and 1100 <= value <= 2099
+    return _in_words(value, tongue, "year") if own else cardinal(value, tongue)
+
+
+def _in_words(value: int, tongue: Tongue, to: str) -> str:
+    if not tongue.numerals or value >= 10**MAX_DIGITS:
+        return str(value)
+    try:
+        return str(num2words(value, lang=tongue.numerals, to=to))
+    except (NotImplementedError, OverflowError):  # languages differ in what they know and how far they count
+        return str(value)
 
 
 def quantity(value: Decimal, tongue: Tongue) -> str:
@@ -77,23 +83,28 @@ def money(value: Decimal, currency: str, tongue: Tongue) -> str:
     Args:
         currency: ISO 4217 code.
     """
+    # In other languages than ours the library's amounts are not of one kind.
+    if tongue.words is None or value >= 10**MAX_DIGITS:
+        return _counted(value, currency, tongue)
     amount = value.quantize(Decimal("0.01"))
     try:
         said = num2words(amount, lang=tongue.numerals, to="currency", currency=currency, separator="\0")
-    except (NotImplementedError, ValueError):  # it does not know the language or the currency, or no cents of it
-        name = babel.numbers.get_currency_name(currency, count=value, locale=tongue.locale)
-        return f"{quantity(value, tongue)} {name}"
+    except (NotImplementedError, OverflowError):  # a language or a currency that it does not know, or too much of it
+        return _counted(value, currency, tongue)
     major, _, minor = str(said).replace(",", "").replace(" sterling", "").partition("\0")
     if amount == amount.to_integral_value():
         return major.strip()
-    if amount < 1 or tongue.words is None:
-        return minor.strip() if amount < 1 else f"{major.strip()} {minor.strip()}"
-    return f"{major.strip()} {tongue.words.cents} {minor.strip()}"
+    return minor.strip() if amount < 1 else f"{major.strip()} {tongue.words.cents} {minor.strip()}"
+
+
+def _counted(value: Decimal, currency: str, tongue: Tongue) -> str:
+    name = babel.numbers.get_currency_name(currency, count=value, locale=tongue.locale)
+    return f"{quantity(value, tongue)} {name}"
 
 
 def currency_name(currency: str, tongue: Tongue) -> str:
     """The plural of a currency's name: "dollars"."""
     forms = getattr(CONVERTER_CLASSES.get(tongue.numerals), "CURRENCY_FORMS", {}).get(currency)
-    if forms:
+    if forms and tongue.words is not None:
         return str(forms[0][-1])
     return babel.numbers.get_currency_name(currency, count=2, locale=tongue.locale)

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from num2words import CONVERTER_CLASSES
 
 from agents.providers.base import WordTiming
 from streaming.spoken.form import spoken_form
@@ -66,7 +67,7 @@ OTHERS = {
     ("en-IN", "₹1,50,000 on 5/6/2026"): "one lakh fifty thousand rupees on the fifth of June, twenty twenty-six",
     ("en-GB", "on 5/6/2026"): "on the fifth of June, twenty twenty-six",
     ("hi-IN", "98765 43210, 50%"): "नौ आठ सात छह पाँच, चार तीन दो एक शून्य, 50 प्रतिशत",
-    ("it-IT", "3 giorni, 12,50 €"): "tre giorni, dodici euro cinquanta centesimi",
+    ("it-IT", "3 giorni, 12,50 €"): "tre giorni, 12,50 euro",
     ("tlh", "3 and jane@example.com"): "3 and jane@example.com",
     ("", "3"): "3",
 }
@@ -94,6 +95,20 @@ def test_no_text_is_too_odd_to_be_said(text: str, tag: str) -> None:
 
     assert form.written == tuple(text.split())
     assert bool(form.text.split()) == bool(text.split())
+
+
+@pytest.mark.parametrize("tag", sorted(name.replace("_", "-") for name in CONVERTER_CLASSES))
+def test_every_language_of_the_library_says_numbers_of_any_size(tag: str) -> None:
+    for value in (0, 1, 21, 1994, 2026, 10**6, 10**10, 10**14):
+        assert spoken_form(f"x {value} y {value}% $12.50 €{value} 1st {value}.5 26.11.2026", tag).text
+
+
+@pytest.mark.parametrize("tag", TAGS)
+@pytest.mark.parametrize(
+    "text", ["{} x", "${}", "{} €", "{}%", "-{}°C", "{}.{}", "#{}", "{}-{}", "+{}", "{}st", "USD {} million"]
+)
+def test_no_number_is_too_long_to_be_said(text: str, tag: str) -> None:
+    assert spoken_form(text.replace("{}", "41555501001" * 4), tag).text
 
 
 @given(st.lists(PIECES, max_size=12).map("".join), st.sampled_from(TAGS))
