@@ -242,11 +242,7 @@ class Conversation:
             and not hearing.text
             and not hearing.awaits_words
         )
-        filler_ms = self._replies.filler_due_ms(self._silence.since_ms)
-        if filler_ms is None or not silent or hearing.speech.active:
-            self._timers.clear(Timer.FILLER)
-        else:
-            self._timers.set(Timer.FILLER, max(filler_ms, self._desk.now))
+        self._replies.watch(quiet=silent and not hearing.speech.active, since_ms=self._silence.since_ms)
         idle = silent and not self._replies.owed and not self._replies.tools_running
         self._silence.watch(idle=idle, noise_since_ms=hearing.speech.onset_ms if hearing.speech.active else None)
         due = min((at for at in map(self._watch_of, (voice.floor, voice.next)) if at is not None), default=None)

@@ -304,12 +304,18 @@ class Replies:
                     self._answered(reply, call, NO_ANSWER)
             self._next_round(reply)
 
-    def filler_due_ms(self, quiet_since_ms: int) -> int | None:
-        """When the caller, who hears nothing since ``quiet_since_ms``, is told to wait for a tool; None: not at all."""
-        started = [at for reply in self._with_tools for at in reply.tool_started_ms.values()]
-        if not self.tools_running or self._fillers >= MAX_FILLERS or not started:
-            return None
-        return max(quiet_since_ms, *started) + (FILLER_AGAIN_MS if self._fillers else FILLER_MS)
+    def watch(self, *, quiet: bool, since_ms: int) -> None:
+        """Sets when the caller is told to wait for a tool.
+
+        Args:
+            quiet: neither side says anything, ``since_ms``.
+        """
+        if not quiet or not self.tools_running or self._fillers >= MAX_FILLERS:
+            self._desk.timers.clear(Timer.FILLER)
+            return
+        started = (at for reply in self._with_tools for at in reply.tool_started_ms.values())
+        after = FILLER_AGAIN_MS if self._fillers else FILLER_MS
+        self._desk.timers.set(Timer.FILLER, max(self._desk.now, max(since_ms, *started) + after))
 
     def say_filler(self) -> None:
         """Tells the caller that a tool takes its time; no part of the context, and never cut off by the answer."""
