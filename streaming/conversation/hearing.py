@@ -32,6 +32,16 @@ def words_of(text: str) -> str:
     return text if can_be_spoken(text) else ""
 
 
+def _without(text: str, beginning: str) -> str:
+    """A transcript without the words of ``beginning`` (normalised) at its start; whole when it starts otherwise."""
+    if not beginning or not f"{normalise(text)} ".startswith(f"{beginning} "):
+        return text
+    words = text.split()
+    while words and beginning:
+        beginning = beginning.removeprefix(normalise(words.pop(0))).lstrip()
+    return " ".join(words)
+
+
 class HeardTurn(msgspec.Struct, frozen=True):
     """A turn of the caller that has ended: its words and moments (ms on the call's clock)."""
 
@@ -194,9 +204,7 @@ class Hearing:
             self.gives_partials = True
             self._grew()
             if not self.speech.active and not self._uncommitted and not self.awaits_final:
-                # The VAD has missed this speech: nothing else would ever commit it.
-                self.silent_from_ms = self._desk.now
-                self._desk.timers.set(Timer.COMMIT, self._desk.now + self._numbers.commit_ms)
+                self._unseen(text)
         self._desk.do(ShowPartial(role="caller", text=self.text, final=False))
         return True
 
@@ -215,6 +223,7 @@ class Hearing:
                 self._desk.timers.clear(Timer.FINAL)
         else:
             commit = 0
+        said_since = self._said_since(text) if commit else ""
         self.partial = ""
         self._stt_final_ms = self._desk.now
         if text or self._unconfirmed:
@@ -225,8 +234,24 @@ class Hearing:
                 and self._desk.now - self.silent_from_ms > (self._numbers.commit_ms + self._numbers.stt_final_ms)
             ):
                 self.silent_from_ms = self._desk.now  # speech that the VAD never saw
+        if said_since:
+            self._unseen(said_since)
         self._desk.do(ShowPartial(role="caller", text=self.text, final=True))
         return True
+
+    def _said_since(self, final: str) -> str:
+        """Partial words behind those of a final text: said after its commit, and that the VAD took for noise."""
+        if self.speech.active or self._uncommitted or self.awaits_final:
+            return ""  # a commit is still to come
+        rest = _without(self.partial, normalise(final))
+        return rest if rest != self.partial else ""
+
+    def _unseen(self, text: str) -> None:
+        """Takes partial words of speech that the VAD has missed: nothing else would ever commit them."""
+        self.partial = text
+        self._grew()
+        self.silent_from_ms = self._desk.now
+        self._desk.timers.set(Timer.COMMIT, self._desk.now + self._numbers.commit_ms)
 
     def final_overdue(self) -> None:
         """The final text did not come in time: the last partial stands for it."""
@@ -268,13 +293,7 @@ class Hearing:
 
     def _not_yet_spent(self, text: str) -> str:
         """A transcript without the words at its beginning that were taken from a partial already."""
-        spent = normalise(self._spent)
-        if not spent or not f"{normalise(text)} ".startswith(f"{spent} "):
-            return text
-        words = text.split()
-        while words and spent:
-            spent = spent.removeprefix(normalise(words.pop(0))).lstrip()
-        return " ".join(words)
+        return _without(text, normalise(self._spent))
 
     def _grew(self) -> None:
         self.words_ms = self._desk.now

@@ -359,3 +359,14 @@ def test_a_five_minute_call_is_the_same_each_time():
     second = Simulation(plan(max_call_ms=3_600_000), script=script).run(until_ms=300_000)
     assert first.log == second.log
     assert len(first.turns) > 50
+
+
+def test_words_right_behind_a_long_noise_are_heard_though_the_vad_took_them_for_it():
+    script = [Say("I would like a table.", word_ms=150, pause=0), Noise(2397, pause=82)]
+    call = Simulation(
+        plan(opening=()),
+        script=[*script, Say("uh-huh", word_ms=300, pause=0)],
+        ears=Ears(partial_ms=100, final_ms=101),
+    ).run(until_ms=15_000)
+
+    assert " ".join(call.said_by("caller")) == "I would like a table. uh-huh"
