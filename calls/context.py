@@ -18,6 +18,7 @@ class CallContext(msgspec.Struct, frozen=True, kw_only=True):
         call_id: primary key of the ``Call``.
         plivo_call_uuid: empty for a browser call.
         version_id: the agent version, as text; groups prompts for the provider's cache.
+        stt_further, llm_further, tts_further: what is asked next, in order, where ``stt``, ``llm`` or ``tts`` fails.
         variables: of the prompt: the agent's defaults, the call's own, and ``caller_number``, ``called_number``.
         session: under which id this session carries the call (``Call.carried_by``).
         live_at: the zero of every offset; of the first stream when this one resumes.
@@ -42,3 +43,6 @@ class CallContext(msgspec.Struct, frozen=True, kw_only=True):
     history: tuple[Message, ...] = ()
     next_turn_index: int = 0
     is_sandbox: bool = False
+    stt_further: tuple[ProviderConfig, ...] = ()
+    llm_further: tuple[ProviderConfig, ...] = ()
+    tts_further: tuple[ProviderConfig, ...] = ()

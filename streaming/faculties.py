@@ -8,6 +8,9 @@ import asyncio
 from collections.abc import Callable
 from typing import assert_never
 
+from agents.providers.base import ProviderConfig
+from agents.providers.chain import Chain
+from agents.providers.errors import Stage
 from calls.context import CallContext
 from streaming import tools
 from streaming.conversation.events import (
@@ -78,7 +81,8 @@ class Faculties:
         self._feed = feed
         self._spawn = spawn
         self._listener = Listener(
-            make=lambda: resources.providers.speech_to_text(context.stt, codec=fmt),
+            make=lambda config: resources.providers.speech_to_text(config, codec=fmt),
+            chain=self._chain("stt", context.stt, *context.stt_further),
             fmt=fmt,
             clocks=resources.clocks,
             feed=feed,
@@ -95,6 +99,15 @@ class Faculties:
         self._thinker = self._make_thinker() if talks else None
         self._speaker = self._make_speaker() if talks else None
 
+    def _chain(self, stage: Stage, *choices: ProviderConfig) -> Chain:
+        return Chain(
+            stage,
+            choices,
+            board=self._resources.board,
+            switch_s=self._resources.clocks.switch,
+            moved=self._records.moved,
+        )
+
     def _make_judge(self) -> TurnJudge | None:
         resources = self._resources
         if resources.turn_model is None:
@@ -110,8 +123,8 @@ class Faculties:
     def _make_thinker(self) -> Thinker:
         context, resources = self._context, self._resources
         return Thinker(
-            make=lambda: resources.providers.language_model(context.llm),
-            config=context.llm,
+            make=resources.providers.language_model,
+            chain=self._chain("llm", context.llm, *context.llm_further),
             tools=tools.offered(context.spec),
             cache_key=context.version_id,
             guard_s=resources.clocks.total + resources.clocks.first,
@@ -124,8 +137,8 @@ class Faculties:
     def _make_speaker(self) -> Speaker:
         context, line, resources = self._context, self._line, self._resources
         return Speaker(
-            make=lambda: resources.providers.text_to_speech(context.tts, codec=line.fmt),
-            config=context.tts,
+            make=lambda config: resources.providers.text_to_speech(config, codec=line.fmt),
+            chain=self._chain("tts", context.tts, *context.tts_further),
             line=line,
             clocks=resources.clocks,
             phrases=resources.phrases,
@@ -177,12 +190,10 @@ class Faculties:
         if self._recording is not None:
             self._recording.leave(goes_on=displaced)
         if self._speaker is not None:  # so that the next call needs no provider for its fixed texts
-            self._resources.prepare_later(
-                constant_phrases(self._context.spec),
-                config=self._context.tts,
-                fmt=self._fmt,
-                usage=self._records.usage,
-            )
+            for config in (self._context.tts, *self._context.tts_further):
+                self._resources.prepare_later(
+                    constant_phrases(self._context.spec), config=config, fmt=self._fmt, usage=self._records.usage
+                )
 
     # --- what the line says ------------------------------------------------------------------------------------------
 

@@ -13,9 +13,10 @@ from typing import Any, TypeVar
 import msgspec
 import structlog
 
-from agents.providers.base import AudioFormat, Clocks, Final, Partial, SpeechToText
+from agents.providers.base import AudioFormat, Clocks, Final, Partial, ProviderConfig, SpeechToText
+from agents.providers.chain import Attempts, Chain
 from agents.providers.errors import ErrorKind, ProviderError
-from streaming.audio.resample import Converter
+from streaming.audio.resample import Converter, convert
 from streaming.conversation.events import Event, Note, TranscriberFailed, TranscriptFinal, TranscriptPartial
 from streaming.usage import UsageBook, UsageEntry
 
@@ -23,7 +24,7 @@ log = structlog.get_logger(__name__)
 
 PIECE_MS = 80
 QUEUE_MS = 12_000  # more than a replacement takes: a send that stalls (4 s), then a connection (8 s)
-RETRIES = 3  # replacements in a row before the recogniser counts as dead
+ROUNDS = 2  # that each recogniser is asked in (twice in a row where that helps) before there is none to be had
 RETRY_AFTER_S = 0.25
 USAGE_EVERY_S = 15.0
 CLOSE_S = 2.0
@@ -41,7 +42,8 @@ class Listener:
     """Feeds one recogniser, and the next one when it breaks.
 
     Args:
-        make: a new recognition session, not yet connected.
+        make: a new recognition session, not yet connected; raises ProviderError.
+        chain: the agent's recognisers.
         fmt: of the audio handed in.
         clocks: scaled; every wait for the recogniser ends by them.
         feed: the conversation's ear.
@@ -52,7 +54,8 @@ class Listener:
     def __init__(
         self,
         *,
-        make: Callable[[], SpeechToText],
+        make: Callable[[ProviderConfig], SpeechToText],
+        chain: Chain,
         fmt: AudioFormat,
         clocks: Clocks,
         feed: Callable[[Event], None],
@@ -61,6 +64,7 @@ class Listener:
         behind: Callable[[Coroutine[Any, Any, None], str], object],
     ) -> None:
         self._make = make
+        self._chain = chain
         self._fmt = fmt
         self._clocks = clocks
         self._feed = feed
@@ -76,6 +80,7 @@ class Listener:
         self._asked: dict[int, _Asked] = {}  # by the session's number of the commit, oldest first
         self._owed = 0  # the newest commit taken from the queue, until its final comes; 0: none
         self._carry = b""  # audio that broken sessions left without a final
+        self._carry_fmt = fmt
         self._heard_something = False
         self.dropped_ms = 0
 
@@ -111,40 +116,49 @@ class Listener:
 
     async def run(self) -> None:
         """Recognises for as long as the call lasts, or until no recogniser can be had any more."""
+        attempts = self._chain.attempts(ROUNDS)
         failures = 0
         while True:
             self._heard_something = False
-            error = await self._attempt()
+            choice = attempts.choice
+            error = await self._attempt(attempts)
             failures = 1 if self._heard_something else failures + 1
-            fatal = not error.retryable or failures > RETRIES
+            if self._heard_something:
+                attempts = self._chain.attempts(ROUNDS)
+            step = attempts.failed(error)
+            fatal = step is None
             log.warning("recogniser_failed", kind=error.kind.value, provider=error.provider, fatal=fatal)
             self._note(Note("stt_failed", {"kind": error.kind.value, "detail": error.detail, "fatal": fatal}))
             self._feed(TranscriberFailed(error.kind, fatal))
-            if fatal:
+            if step is None:
                 return
-            if not self._heard_something:
+            if not self._heard_something and (step.choice == choice or failures >= len(self._chain.configs)):
                 await asyncio.sleep(RETRY_AFTER_S * failures)
 
-    async def _attempt(self) -> ProviderError:
+    async def _attempt(self, attempts: Attempts) -> ProviderError:
         """One recognition session from its making to its end; returns why it broke."""
         try:
-            stt = self._make()
+            stt = self._make(attempts.config)
         except ProviderError as error:
             return error
+        if self._carry_fmt != stt.input_format:
+            self._carry = convert(self._carry, self._carry_fmt, stt.input_format)
+            self._carry_fmt = stt.input_format
         entry = self._usage.entry("turn")
         try:
-            return await self._recognise(stt, entry)
+            return await self._recognise(stt, attempts, entry)
         finally:
             self._carry = stt.unconfirmed() + self._carry  # the rest of what it was to be sent again
             self._asked.clear()
             self._usage.write(entry, stt.usage())
             self._behind(close_within(stt.close()), "stt-close")
 
-    async def _recognise(self, stt: SpeechToText, entry: UsageEntry) -> ProviderError:
+    async def _recognise(self, stt: SpeechToText, attempts: Attempts, entry: UsageEntry) -> ProviderError:
         """Runs one recognition session; returns why it broke."""
         converter = Converter(self._fmt, stt.input_format)
+        switch_s = self._chain.switch_s if attempts.others else None
         try:
-            await self._within(self._clocks.connect + self._clocks.first, stt, stt.connect())
+            await self._within(switch_s or self._clocks.connect + self._clocks.first, stt, stt.connect())
             if self._carry:
                 await self._send_again(stt)
             if self._owed:
@@ -154,9 +168,9 @@ class Listener:
         failures: list[ProviderError] = []
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._watch(stt), name="stt-watch")
+                group.create_task(self._watch(stt, switch_s or self._clocks.stall), name="stt-watch")
                 group.create_task(self._send(stt, converter), name="stt-send")
-                group.create_task(self._receive(stt), name="stt-receive")
+                group.create_task(self._receive(stt, attempts), name="stt-receive")
                 group.create_task(self._account(stt, entry), name="stt-usage")
         except* ProviderError as failed:
             failures += [each for each in failed.exceptions if isinstance(each, ProviderError)]
@@ -186,23 +200,25 @@ class Listener:
         asked = await self._within(self._clocks.stall, stt, stt.commit())
         self._asked[asked] = _Asked(number, self._loop.time())
 
-    async def _watch(self, stt: SpeechToText) -> None:
+    async def _watch(self, stt: SpeechToText, patience_s: float) -> None:
         """Gives up a session that stays connected and does not answer; without a commit it may be silent for ever."""
         while True:
             oldest = next(iter(self._asked.values()), None)
-            left = self._clocks.stall if oldest is None else oldest.at + self._clocks.stall - self._loop.time()
+            left = patience_s if oldest is None else oldest.at + patience_s - self._loop.time()
             if left <= 0:
                 raise ProviderError(
                     ErrorKind.STALLED,
                     provider=stt.config.provider,
                     stage="stt",
-                    detail=f"a commit was not answered within {self._clocks.stall:g} s",
+                    detail=f"a commit was not answered within {patience_s:g} s",
                 )
             await asyncio.sleep(left)
 
-    async def _receive(self, stt: SpeechToText) -> None:
+    async def _receive(self, stt: SpeechToText, attempts: Attempts) -> None:
         async for event in stt.events():
-            self._heard_something = True
+            if not self._heard_something:
+                self._heard_something = True
+                attempts.worked()
             match event:
                 case Partial(text):
                     self._feed(TranscriptPartial(text))

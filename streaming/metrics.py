@@ -22,6 +22,7 @@ INTERRUPTED = Counter("parley_interrupted_turns", "Turns of the agent that the c
 DROPPED_AUDIO = Counter("parley_stt_dropped_seconds", "Caller audio that speech-to-text was too slow for")
 REFUSED = Counter("parley_refused_streams", "Sockets that were not taken", ["reason"])
 FAILED = Counter("parley_provider_failures", "Provider calls that failed during live calls", ["stage", "kind"])
+MOVED = Counter("parley_provider_changes", "Stages of live calls that went on with a further choice", ["stage"])
 
 
 def timings(turn: WriteTurn) -> dict[str, int | None]:

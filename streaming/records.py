@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from agents.providers.chain import Moved
 from calls.context import CallContext
 from streaming import metrics
 from streaming.audio.pacer import Pacer
@@ -50,6 +51,20 @@ class CallRecords:
             metrics.FAILED.labels(stage, note.data["kind"]).inc()
         row = {"at": self._clock(), "offset_ms": self._now_ms(), "kind": note.kind, "data": note.data}
         self._journal.event(self._call_id, row)
+
+    def moved(self, move: Moved) -> None:
+        """A stage goes on with another choice: who took over, by number as the agent lists them, and why."""
+        metrics.MOVED.labels(move.stage).inc()
+        data = {
+            "stage": move.stage,
+            "choice": move.after + 1,
+            "instead_of": move.before + 1,
+            "provider": move.config.provider,
+            "model": move.config.model,
+            "account": move.config.account_id,
+            "why": "out of service" if move.why is None else move.why.value,
+        }
+        self.note(Note("provider_changed", data))
 
     def malformed(self, why: str) -> None:
         """Something that is not the protocol was dropped; counted, and noted with the end."""

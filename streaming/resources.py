@@ -5,6 +5,7 @@ Opened by ``live`` on the loop that serves the calls, closed by it; tests open o
 
 import asyncio
 import datetime
+import time
 from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,6 +14,7 @@ import structlog
 
 from agents.providers import registry
 from agents.providers.base import AudioFormat, Clocks, LanguageModel, ProviderConfig, SpeechToText, TextToSpeech
+from agents.providers.board import Board
 from agents.providers.errors import ProviderError
 from agents.providers.pools import Pools
 from streaming import journal, leases
@@ -124,6 +126,7 @@ class Resources:
         self.edge = Worker("stream-edge", limit=EDGE_LIMIT)
         self._files = Worker("stream-files", limit=EDGE_LIMIT)
         self.journal = journal.Journal(store=store, folder=var_dir / "journal", clock=clock)
+        self.board = Board(clock=time.time)
         self.leases = leases.Leases(register=store, clock=clock)
         self.phrases = PhraseCache(folder=phrases_dir or var_dir / "phrases", worker=self._files)
         self.recordings = Archive(folder=var_dir / "live", clock=clock, vault=vault)
@@ -135,7 +138,7 @@ class Resources:
         self._vad_timer: asyncio.TimerHandle | None = None
         self._vad_at = 0.0
         self._background: set[asyncio.Task[None]] = set()
-        self._preparing: set[tuple[str, ...]] = set()
+        self._preparing: set[tuple[str, ...]] = set()  # keys of phrases
 
     @property
     def vad(self) -> VadHub:
@@ -201,13 +204,12 @@ class Resources:
     ) -> None:
         """Speaks and keeps the texts that are not kept yet, behind everything else."""
         wanted = tuple(texts)
-        if wanted in self._preparing or all(
-            self.phrases.peek(phrase_key(text, config=config, fmt=fmt)) for text in wanted
-        ):
+        keys = tuple(phrase_key(text, config=config, fmt=fmt) for text in wanted)
+        if keys in self._preparing or all(map(self.phrases.peek, keys)):
             return
-        self._preparing.add(wanted)
+        self._preparing.add(keys)
         task = self.background(self._prepare(wanted, config=config, fmt=fmt, usage=usage), "phrases-prepare")
-        task.add_done_callback(lambda _: self._preparing.discard(wanted))
+        task.add_done_callback(lambda _: self._preparing.discard(keys))
 
     async def _prepare(
         self, texts: tuple[str, ...], *, config: ProviderConfig, fmt: AudioFormat, usage: UsageBook

@@ -1,7 +1,8 @@
 """The agent's mouth: segments of text become paced audio on the line.
 
 Owned by one ``session.CallSession``. Synthesis runs ahead of playback by a limited stretch; the pacer decides what
-leaves when, the line carries it, checkpoints come back through ``acknowledge``.
+leaves when, the line carries it, checkpoints come back through ``acknowledge``. A segment that fails before it brought
+audio is asked of the next voice of the chain; one that breaks later is cut, and what follows is for the next voice.
 """
 
 import asyncio
@@ -12,6 +13,8 @@ from typing import Any
 import structlog
 
 from agents.providers.base import AudioFormat, Clocks, ProviderConfig, TextToSpeech, WordTiming
+from agents.providers.chain import Attempts, Chain
+from agents.providers.clocks import until_first
 from agents.providers.errors import ErrorKind, ProviderError
 from streaming.audio.pacer import Pacer, PlayAudio
 from streaming.conversation.events import Event, Note, SegmentAudio, SegmentHeard, Speak, VoiceFailed, VoicePaused
@@ -24,7 +27,6 @@ log = structlog.get_logger(__name__)
 
 AHEAD_MS = 8000  # audio that a generation may have waiting before its next segment is synthesised
 PARALLEL = 2  # segments of one generation in synthesis; ElevenLabs takes five in all
-ATTEMPTS = 2
 Spawn = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
 
 
@@ -52,8 +54,8 @@ class Speaker:
     """Speaks on one line.
 
     Args:
-        make: gives the call's synthesis session, which the speaker opens and closes; raises ProviderError.
-        config: of that session.
+        make: gives a synthesis session, which the speaker opens and closes; raises ProviderError.
+        chain: the agent's voices.
         clocks: scaled.
         feed: the conversation's ear.
         placements: whether what was heard is kept for the recording.
@@ -62,8 +64,8 @@ class Speaker:
     def __init__(
         self,
         *,
-        make: Callable[[], TextToSpeech],
-        config: ProviderConfig,
+        make: Callable[[ProviderConfig], TextToSpeech],
+        chain: Chain,
         line: Line,
         clocks: Clocks,
         phrases: PhraseCache,
@@ -74,8 +76,9 @@ class Speaker:
         placements: bool,
     ) -> None:
         self._make = make
-        self._config = config
-        self._tts: TextToSpeech | None = None
+        self._chain = chain
+        self._voices: dict[int, TextToSpeech] = {}
+        self._given_up = False  # no voice could be had when one was last needed
         self._line = line
         self._fmt: AudioFormat = line.fmt
         self._clocks = clocks
@@ -87,12 +90,13 @@ class Speaker:
         self._generations: dict[int, _Generation] = {}
         self._dropped: set[int] = set()
         self._connected: asyncio.Task[None] | None = None
+        self._loop = asyncio.get_running_loop()
         self.pacer = Pacer(self._fmt, placements=placements)
 
     # --- called by the session, never waiting ------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Begins to open the synthesis session, behind the greeting."""
+        """Begins to open a synthesis session, behind the greeting."""
         self._connected = self._spawn(self._connect(), "voice-connect")
 
     def speak(self, action: Speak) -> None:
@@ -101,8 +105,8 @@ class Speaker:
             return
         generation = self._generations.setdefault(action.generation, _Generation())
         if action.phrase:
-            phrase = self._phrases.peek(self._key(action.text))
-            if phrase is not None:
+            phrases = map(self._phrases.peek, self._keys(action.text))
+            if (phrase := next(filter(None, phrases), None)) is not None:
                 self._whole(action, phrase)
                 self._last(action)
                 return
@@ -170,8 +174,12 @@ class Speaker:
 
     # --- one segment -------------------------------------------------------------------------------------------------
 
-    def _key(self, text: str) -> str:
-        return phrase_key(text, config=self._config, fmt=self._fmt)
+    def _keys(self, text: str) -> list[str]:
+        """Of a phrase in every voice, that of the call first: one kept in another voice is better than none."""
+        return [self._key(text, choice) for choice in self._chain.order()]
+
+    def _key(self, text: str, choice: int) -> str:
+        return phrase_key(text, config=self._chain.configs[choice], fmt=self._fmt)
 
     def _whole(self, action: Speak, phrase: Phrase) -> None:
         """A segment whose audio is all there."""
@@ -189,55 +197,75 @@ class Speaker:
             self._whole(action, Phrase(b""))
             return
         if action.phrase:
-            phrase = await self._phrases.get(self._key(action.text))
-            if phrase is not None:
-                self._whole(action, phrase)
+            for key in self._keys(action.text):
+                if (phrase := await self._phrases.get(key)) is not None:
+                    self._whole(action, phrase)
+                    return
+            if self._given_up:  # the last words are on their way: nobody waits for voices that have just failed
+                self._lost(action, ErrorKind.REFUSED, fatal=True)
                 return
         async with generation.slots:
             await generation.room.wait()
             await self._synthesise(action, generation)
 
     async def _synthesise(self, action: Speak, generation: _Generation) -> None:
-        for attempt in range(1, ATTEMPTS + 1):
+        if self._connected is not None:
+            await asyncio.wait([self._connected])
+        attempts = self._chain.attempts()
+        while True:
             spoken = _Spoken()
             silent = False
             try:
-                if self._connected is not None:
-                    await asyncio.wait([self._connected])
-                await self._stream(action, generation, spoken)
+                await self._stream(action, generation, attempts, spoken)
             except ProviderError as failed:
                 error = failed
             else:
                 if spoken.audio:
-                    await self._complete(action, spoken)
+                    await self._complete(action, attempts.choice, spoken)
                     return
                 silent = True
                 error = ProviderError(
-                    ErrorKind.GARBAGE, provider=self._config.provider, stage="tts", detail="no audio came"
+                    ErrorKind.GARBAGE, provider=attempts.config.provider, stage="tts", detail="no audio came"
                 )
-            again = (error.retryable or error.kind is ErrorKind.GARBAGE) and not spoken.audio and attempt < ATTEMPTS
+            step, goes_on = None, silent
+            if spoken.audio:
+                goes_on = attempts.broke(error) or error.retryable
+            else:
+                step = attempts.failed(error, retryable=error.retryable or error.kind is ErrorKind.GARBAGE)
+            again = step is not None
             log.warning("voice_failed", kind=error.kind.value, provider=error.provider, again=again)
             self._note(Note("tts_failed", {"kind": error.kind.value, "detail": error.detail, "again": again}))
-            if not again:
-                # A voice that spoke, or that answers all the same, may speak the next segment.
-                fatal = not (silent or (spoken.audio and error.retryable))
-                self._feed(VoiceFailed(action.generation, action.segment, error.kind, fatal=fatal))
-                # What came is played; without this the segments behind would wait for ever.
-                self.pacer.complete(action.generation, action.segment)
+            if step is None:
+                self._given_up = not goes_on and not spoken.audio
+                # A voice that spoke, or that answers all the same, may speak the next segment, or another one does.
+                self._lost(action, error.kind, fatal=not goes_on)
                 return
+            await asyncio.sleep(step.wait_s)
 
-    async def _stream(self, action: Speak, generation: _Generation, spoken: "_Spoken") -> None:
+    def _lost(self, action: Speak, kind: ErrorKind, *, fatal: bool) -> None:
+        """No more audio comes for a segment."""
+        self._feed(VoiceFailed(action.generation, action.segment, kind, fatal=fatal))
+        # What came is played; without this the segments behind would wait for ever.
+        self.pacer.complete(action.generation, action.segment)
+
+    async def _stream(self, action: Speak, generation: _Generation, attempts: Attempts, spoken: "_Spoken") -> None:
         purpose: Purpose = "phrase" if action.phrase else "turn" if generation.released else "speculative"
         entry = self._usage.entry(purpose)
+        started = self._loop.time()
         chunks = synthesise(
-            self._ready(),
+            self._voice(attempts.choice),
             action.text,
             fmt=self._fmt,
             clocks=self._clocks,
             account=lambda report: self._usage.write(entry, report),
         )
-        async with aclosing(chunks):
+        patience_s = self._chain.switch_s if attempts.others else None
+        async with until_first(patience_s, config=attempts.config, stage="tts") as came, aclosing(chunks):
             async for chunk in chunks:
+                came()
+                if chunk.audio and not spoken.audio:
+                    self._given_up = False
+                    attempts.worked(round((self._loop.time() - started) * 1000))
                 spoken.audio += chunk.audio
                 spoken.words += chunk.words
                 self.pacer.add(action.generation, action.segment, chunk.audio)
@@ -247,32 +275,43 @@ class Speaker:
                 generation.count(action.segment, duration_ms)
                 self._feed(SegmentAudio(action.generation, action.segment, duration_ms, spoken.words))
 
-    async def _complete(self, action: Speak, spoken: "_Spoken") -> None:
+    async def _complete(self, action: Speak, choice: int, spoken: "_Spoken") -> None:
         self.pacer.complete(action.generation, action.segment)
         duration_ms = len(spoken.audio) // self._fmt.bytes_per_ms
         self._feed(SegmentAudio(action.generation, action.segment, duration_ms, spoken.words, complete=True))
         if action.phrase and spoken.audio:
-            await self._phrases.put(self._key(action.text), Phrase(bytes(spoken.audio), spoken.words))
+            await self._phrases.put(self._key(action.text, choice), Phrase(bytes(spoken.audio), spoken.words))
 
     async def _connect(self) -> None:
-        """Opens the session; a failure shows when the first segment is spoken, which tries again."""
-        try:
-            async with asyncio.timeout(self._clocks.connect + self._clocks.first):
-                await self._ready().connect()
-        except (ProviderError, TimeoutError) as error:
-            kind = error.kind.value if isinstance(error, ProviderError) else ErrorKind.TIMEOUT.value
-            log.warning("voice_not_connected", kind=kind, provider=self._config.provider)
-            self._note(Note("tts_not_connected", {"kind": kind}))
+        """Opens the session of the first voice that lets itself be opened.
+
+        Where none does, the first segment tries again, and tells.
+        """
+        attempts = self._chain.attempts()
+        patience_s = self._clocks.connect + self._clocks.first
+        while True:
+            config = attempts.config
+            try:
+                async with until_first(
+                    self._chain.switch_s if attempts.others else patience_s, config=config, stage="tts"
+                ):
+                    await self._voice(attempts.choice).connect()
+            except ProviderError as error:
+                log.warning("voice_not_connected", kind=error.kind.value, provider=config.provider)
+                self._note(Note("tts_not_connected", {"kind": error.kind.value}))
+                if not attempts.others or attempts.failed(error, retryable=False) is None:
+                    return
+            else:
+                return
 
     async def close(self) -> None:
-        """Ends the synthesis session."""
-        if self._tts is not None:
-            await self._tts.close()
+        """Ends the synthesis sessions."""
+        await asyncio.gather(*(voice.close() for voice in self._voices.values()))
 
-    def _ready(self) -> TextToSpeech:
-        if self._tts is None:
-            self._tts = self._make()
-        return self._tts
+    def _voice(self, choice: int) -> TextToSpeech:
+        if choice not in self._voices:
+            self._voices[choice] = self._make(self._chain.configs[choice])
+        return self._voices[choice]
 
 
 class _Spoken:

@@ -1,7 +1,7 @@
 """The agent's mind: one language model stream per reply, its text and tool calls handed to the conversation.
 
-Owned by one ``session.CallSession``. A reply that fails before it gave anything is asked for once more; one that is
-cancelled stops at the provider at once and is still accounted for.
+Owned by one ``session.CallSession``. A reply that fails before it gave anything is asked for again, of the choice that
+the chain names; one that is cancelled stops at the provider at once and is still accounted for.
 """
 
 import asyncio
@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import msgspec
 import structlog
 
 from agents.providers.base import (
@@ -22,13 +23,14 @@ from agents.providers.base import (
     ToolDefinition,
     UsageReport,
 )
-from agents.providers.errors import ErrorKind, ProviderError
+from agents.providers.chain import Attempts, Chain
+from agents.providers.clocks import until_first
+from agents.providers.errors import ProviderError
 from streaming.conversation.events import Event, Note, ReplyDone, ReplyFailed, ReplyText, ReplyTool, StartReply
 from streaming.usage import Purpose, UsageBook
 
 log = structlog.get_logger(__name__)
 
-ATTEMPTS = 2
 Spawn = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
 
 
@@ -36,8 +38,8 @@ class Thinker:
     """Runs the replies of one call.
 
     Args:
-        make: gives the agent's language model; raises ProviderError when there can be none.
-        config: of that model.
+        make: gives a language model; raises ProviderError when there can be none.
+        chain: the agent's models.
         tools: what the model may call.
         cache_key: groups requests that share a prompt.
         guard_s: s after which a reply that its own clocks have not ended is given up.
@@ -47,8 +49,8 @@ class Thinker:
     def __init__(
         self,
         *,
-        make: Callable[[], LanguageModel],
-        config: ProviderConfig,
+        make: Callable[[ProviderConfig], LanguageModel],
+        chain: Chain,
         tools: tuple[ToolDefinition, ...],
         cache_key: str,
         guard_s: float,
@@ -58,8 +60,8 @@ class Thinker:
         spawn: Spawn,
     ) -> None:
         self._make = make
-        self._config = config
-        self._model: LanguageModel | None = None
+        self._chain = chain
+        self._models: dict[int, LanguageModel] = {}
         self._tools = tools
         self._cache_key = cache_key
         self._guard_s = guard_s
@@ -72,12 +74,12 @@ class Thinker:
     async def warm(self) -> None:
         """Opens a connection ahead of the first reply."""
         with contextlib.suppress(ProviderError):  # the first reply meets it again, and tells
-            await self._ready().warm()
+            await self._model(self._chain.current).warm()
 
-    def _ready(self) -> LanguageModel:
-        if self._model is None:
-            self._model = self._make()
-        return self._model
+    def _model(self, choice: int) -> LanguageModel:
+        if choice not in self._models:
+            self._models[choice] = self._make(self._chain.configs[choice])
+        return self._models[choice]
 
     def start(self, action: StartReply) -> None:
         """Begins the reply of a generation."""
@@ -94,58 +96,71 @@ class Thinker:
     async def _reply(self, action: StartReply) -> None:
         request = LlmRequest(messages=action.messages, tools=self._tools, cache_key=self._cache_key)
         purpose: Purpose = "speculative" if action.speculative else "turn"
-        for attempt in range(1, ATTEMPTS + 1):
+        attempts = self._chain.attempts()
+        while True:
             gave = _Gave()
             try:
-                async with asyncio.timeout(self._guard_s):
-                    await self._stream(action.generation, request, purpose, gave)
-            except TimeoutError:
-                error = ProviderError(ErrorKind.TIMEOUT, provider=self._config.provider, stage="llm")
+                await self._stream(action.generation, request, purpose, attempts, gave)
             except ProviderError as failed:
                 error = failed
             else:
                 return
-            again = error.retryable and not gave.something and attempt < ATTEMPTS
+            step = None
+            if gave.something:
+                attempts.broke(error)
+            else:
+                step = attempts.failed(error)
+            again = step is not None
             log.warning("reply_failed", kind=error.kind.value, provider=error.provider, again=again)
             self._note(Note("llm_failed", {"kind": error.kind.value, "detail": error.detail, "again": again}))
-            if not again:
+            if step is None:
                 self._feed(ReplyFailed(action.generation, error.kind))
                 return
+            await asyncio.sleep(step.wait_s)
 
-    async def _stream(self, generation: int, request: LlmRequest, purpose: Purpose, gave: "_Gave") -> None:
+    async def _stream(
+        self, generation: int, request: LlmRequest, purpose: Purpose, attempts: Attempts, gave: "_Gave"
+    ) -> None:
         entry = self._usage.entry(purpose)
+        config = attempts.config
         stream: LlmStream | None = None
+        kind = ""
+        patience_s = self._chain.switch_s if attempts.others else self._guard_s
         try:
-            async with self._ready().stream(request) as stream:
+            async with (
+                until_first(patience_s, config=config, stage="llm", then=self._guard_s) as came,
+                self._model(attempts.choice).stream(request) as stream,
+            ):
                 async for event in stream:
+                    came()
+                    if isinstance(event, UsageReport):
+                        continue  # the stream's own account is taken below, however it ends
+                    if not gave.something:
+                        attempts.worked(stream.usage().first_ms)
+                    gave.something = True
                     match event:
                         case TextDelta(text):
-                            gave.something = True
                             self._feed(ReplyText(generation, text))
                         case ToolCall():
-                            gave.something = True
                             self._feed(ReplyTool(generation, event))
                         case LlmDone(reason):
                             self._feed(ReplyDone(generation, reason))
                             return
-                        case UsageReport():
-                            continue  # the stream's own account is taken below, however it ends
         except ProviderError as error:
-            if stream is None:
-                self._usage.write(entry, self._nothing(error))
+            kind = error.kind.value
             raise
         finally:
             if stream is not None:
-                self._usage.write(entry, stream.usage())
+                report = stream.usage()
+                self._usage.write(entry, msgspec.structs.replace(report, error=report.error or kind))
+            elif kind:
+                self._usage.write(entry, _nothing(config, kind))
 
-    def _nothing(self, error: ProviderError) -> UsageReport:
-        return UsageReport(
-            stage="llm",
-            provider=self._config.provider,
-            model=self._config.model,
-            account_id=self._config.account_id,
-            error=error.kind.value,
-        )
+
+def _nothing(config: ProviderConfig, kind: str) -> UsageReport:
+    return UsageReport(
+        stage="llm", provider=config.provider, model=config.model, account_id=config.account_id, error=kind
+    )
 
 
 class _Gave:

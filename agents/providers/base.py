@@ -66,12 +66,18 @@ class ProviderConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Clocks(msgspec.Struct, frozen=True, kw_only=True):
-    """The four timeouts of a provider call, in seconds, before the scale factor."""
+    """The four timeouts of a provider call, in seconds, before the scale factor.
+
+    Attributes:
+        switch: what the first byte may take where the agent has a further choice to ask instead: a caller takes a
+            silence of three seconds for the end of the call.
+    """
 
     connect: float = 3.0
     first: float = 5.0
     stall: float = 4.0
     total: float = 60.0
+    switch: float = 2.0
 
     def scaled(self, factor: float) -> "Clocks":
         """The same clocks times ``factor`` (0.1 in the quick tests)."""
@@ -80,6 +86,7 @@ class Clocks(msgspec.Struct, frozen=True, kw_only=True):
             first=self.first * factor,
             stall=self.stall * factor,
             total=self.total * factor,
+            switch=self.switch * factor,
         )
 
 

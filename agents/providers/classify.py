@@ -5,6 +5,7 @@ Used by every adapter. The vendors' codes are those of facts seen in their docum
 """
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -237,6 +238,22 @@ def kind_of_event(error: Mapping[str, Any]) -> ErrorKind:
     return _KIND_BY_TYPE.get(_text(error, "type"), ErrorKind.SERVER_ERROR)
 
 
-def make_error(kind: ErrorKind, config: ProviderConfig, stage: Stage, words: str = "") -> ProviderError:
+def retry_after(headers: Mapping[str, str] | None) -> float | None:
+    """After how many s a refusal asks to be tried again; None when it does not say so in a number."""
+    lower = {name.lower(): value for name, value in (headers or {}).items()}
+    for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        try:
+            wait_s = float(lower[name]) * scale
+        except (KeyError, ValueError):
+            continue
+        if math.isfinite(wait_s) and wait_s >= 0:
+            return wait_s
+    return None
+
+
+def make_error(
+    kind: ErrorKind, config: ProviderConfig, stage: Stage, words: str = "", *, retry_after: float | None = None
+) -> ProviderError:
     """A ProviderError whose detail is scrubbed of the account's key."""
-    return ProviderError(kind, provider=config.provider, stage=stage, detail=scrub(words, config.api_key))
+    detail = scrub(words, config.api_key)
+    return ProviderError(kind, provider=config.provider, stage=stage, detail=detail, retry_after=retry_after)

@@ -5,11 +5,11 @@ cancellation from outside passes through untouched.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Literal
 
-from agents.providers.base import Clocks
+from agents.providers.base import Clocks, ProviderConfig
 from agents.providers.errors import ErrorKind, ProviderError, Stage
 
 Phase = Literal["connect", "first", "stall"]
@@ -63,3 +63,38 @@ class Watch:
 
     def _error(self, kind: ErrorKind, detail: str) -> ProviderError:
         return ProviderError(kind, provider=self._provider, stage=self._stage, detail=detail)
+
+
+@asynccontextmanager
+async def until_first(
+    seconds: float | None, *, config: ProviderConfig, stage: Stage, then: float | None = None
+) -> AsyncIterator[Callable[[], None]]:
+    """Limits a call from outside its adapter: to ``seconds`` (None: no limit) until the body says that something came.
+
+    Args:
+        then: s that it may take from there on; None: as long as the adapter's own clocks let it.
+
+    Yields:
+        What the body calls when something came; only the first time counts.
+
+    Raises:
+        ProviderError: TIMEOUT, when a limit has passed.
+    """
+    loop = asyncio.get_running_loop()
+    scope = asyncio.timeout(seconds)
+    waiting = True
+
+    def came() -> None:
+        nonlocal waiting
+        if waiting:
+            waiting = False
+            scope.reschedule(None if then is None else loop.time() + then)
+
+    try:
+        async with scope:
+            yield came
+    except TimeoutError:
+        if not scope.expired():
+            raise
+        words = f"no answer within {seconds:g} s" if waiting else f"not finished within {then:g} s"
+        raise ProviderError(ErrorKind.TIMEOUT, provider=config.provider, stage=stage, detail=words) from None

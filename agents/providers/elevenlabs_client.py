@@ -13,7 +13,7 @@ from elevenlabs.core.api_error import ApiError
 from elevenlabs.core.request_options import RequestOptions
 
 from agents.providers.base import L16_8K, L16_16K, MULAW_8K, AudioFormat, Clocks, ProviderConfig
-from agents.providers.classify import kind_of_status, make_error, message_of
+from agents.providers.classify import kind_of_status, make_error, message_of, retry_after
 from agents.providers.errors import ErrorKind, ProviderError, Stage
 from agents.providers.pools import KEEPALIVE_S, MAX_CONNECTIONS, MAX_KEEPALIVE, Closer, Pools
 from agents.providers.trial import usable
@@ -66,8 +66,9 @@ def elevenlabs_error(error: BaseException, config: ProviderConfig, stage: Stage)
     """What an exception of the SDK or its HTTP client means."""
     if isinstance(error, ProviderError):
         return error
-    kind, words = ErrorKind.DROPPED, f"{type(error).__name__}: {error}"
+    kind, words, wait_s = ErrorKind.DROPPED, f"{type(error).__name__}: {error}", None
     if isinstance(error, ApiError):
+        wait_s = retry_after(error.headers)
         status = error.status_code or 0
         kind, words = kind_of_status(status, error.body), f"HTTP {status}: {message_of(error.body)}"
     elif isinstance(error, pydantic.ValidationError):
@@ -78,7 +79,7 @@ def elevenlabs_error(error: BaseException, config: ProviderConfig, stage: Stage)
         kind = ErrorKind.REFUSED
     elif isinstance(error, httpx.UnsupportedProtocol | httpx.InvalidURL):
         kind, words = ErrorKind.BAD_REQUEST, "the base URL is not an HTTP address"
-    return make_error(kind, config, stage, words)
+    return make_error(kind, config, stage, words, retry_after=wait_s)
 
 
 def language_code(config: ProviderConfig) -> str:

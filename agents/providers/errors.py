@@ -7,6 +7,7 @@ import msgspec
 
 Stage = Literal["stt", "llm", "tts"]
 Fault = Literal["account", "provider", "network", "parley"]
+Then = Literal["again", "back_off", "move", "stop"]
 
 
 class ErrorKind(StrEnum):
@@ -28,11 +29,18 @@ class ErrorKind(StrEnum):
 
 
 class ErrorFacts(msgspec.Struct, frozen=True):
-    """The facts of one kind of failure; ``remedy`` is one sentence for an operator."""
+    """The facts of one kind of failure.
+
+    Attributes:
+        remedy: one sentence for an operator.
+        then: what the same piece of work does next where the agent has further choices: ask the same one again at once,
+            or after a short wait; move on; or stop, since another choice would not do better.
+    """
 
     retryable: bool
     fault: Fault
     remedy: str
+    then: Then = "move"
 
 
 FACTS: dict[ErrorKind, ErrorFacts] = {
@@ -43,7 +51,9 @@ FACTS: dict[ErrorKind, ErrorFacts] = {
         True, "provider", "The provider did not answer in time: look at its status page, or choose a faster model."
     ),
     ErrorKind.STALLED: ErrorFacts(True, "provider", "The provider stopped in mid-answer: look at its status page."),
-    ErrorKind.DROPPED: ErrorFacts(True, "network", "The connection broke in mid-answer; it is tried again by itself."),
+    ErrorKind.DROPPED: ErrorFacts(
+        True, "network", "The connection broke in mid-answer; it is tried again by itself.", "again"
+    ),
     ErrorKind.UNAUTHORISED: ErrorFacts(
         False, "account", "The provider does not accept the key: enter a valid key in the account."
     ),
@@ -60,12 +70,14 @@ FACTS: dict[ErrorKind, ErrorFacts] = {
     ErrorKind.BAD_REQUEST: ErrorFacts(
         False, "parley", "The provider rejected the request: check the model, the voice and their options in the agent."
     ),
-    ErrorKind.SERVER_ERROR: ErrorFacts(True, "provider", "The provider has a fault: look at its status page."),
+    ErrorKind.SERVER_ERROR: ErrorFacts(
+        True, "provider", "The provider has a fault: look at its status page.", "back_off"
+    ),
     ErrorKind.GARBAGE: ErrorFacts(
         False, "provider", "The answer was not the expected protocol: check that the base URL is the API's."
     ),
     ErrorKind.CONTENT_FILTER: ErrorFacts(
-        False, "provider", "The provider's content filter declined to answer: reword the prompt."
+        False, "provider", "The provider's content filter declined to answer: reword the prompt.", "stop"
     ),
 }
 
@@ -80,13 +92,17 @@ class ProviderError(Exception):
         detail: the provider's own words, shortened and without any key; for the admin, never for the caller.
         retryable: whether the same call may succeed if made again.
         fault: whom it lies with: "account" (key, credit), "provider", "network" or "parley" (our request).
+        retry_after: s after which the provider wants to be asked again; None when it does not say.
     """
 
-    def __init__(self, kind: ErrorKind, *, provider: str, stage: Stage, detail: str = "") -> None:
+    def __init__(
+        self, kind: ErrorKind, *, provider: str, stage: Stage, detail: str = "", retry_after: float | None = None
+    ) -> None:
         self.kind = kind
         self.provider = provider
         self.stage = stage
         self.detail = detail[:500]
+        self.retry_after = retry_after
         self.retryable = FACTS[kind].retryable
         self.fault = FACTS[kind].fault
         super().__init__(f"{provider} {stage}: {kind.value}")

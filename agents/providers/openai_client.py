@@ -14,7 +14,7 @@ import openai
 from websockets.exceptions import WebSocketException
 
 from agents.providers.base import Clocks, ProviderConfig
-from agents.providers.classify import kind_of_event, kind_of_status, make_error, message_of
+from agents.providers.classify import kind_of_event, kind_of_status, make_error, message_of, retry_after
 from agents.providers.clocks import Watch
 from agents.providers.errors import ErrorKind, ProviderError, Stage
 from agents.providers.pools import KEEPALIVE_S, MAX_CONNECTIONS, MAX_KEEPALIVE, Closer, Pools
@@ -70,8 +70,9 @@ def openai_error(error: BaseException, config: ProviderConfig, stage: Stage) -> 
         return error
     if isinstance(error, WebSocketException | OSError | EOFError):
         return socket_error(error, config, stage)
-    kind, words = ErrorKind.BAD_REQUEST, f"{type(error).__name__}: {error}"
+    kind, words, wait_s = ErrorKind.BAD_REQUEST, f"{type(error).__name__}: {error}", None
     if isinstance(error, openai.APIStatusError):
+        wait_s = retry_after(error.response.headers)
         # The SDK hands over what is in the body's "error"; other servers say it elsewhere, or in plain text.
         body = error.body if error.body is None or isinstance(error.body, dict) else str(error.body)
         if isinstance(body, dict) and not body.keys() & {"error", "detail"}:
@@ -86,7 +87,7 @@ def openai_error(error: BaseException, config: ProviderConfig, stage: Stage) -> 
     elif isinstance(error, openai.APIError):  # sent by the provider inside a stream
         fields = error.body if isinstance(error.body, dict) else {"message": error.message, "code": error.code}
         kind, words = kind_of_event(fields), error.message
-    return make_error(kind, config, stage, words)
+    return make_error(kind, config, stage, words, retry_after=wait_s)
 
 
 # What an SDK call may raise for reasons outside this process; anything else is a bug and must be seen as one.

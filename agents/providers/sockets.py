@@ -20,7 +20,7 @@ from websockets.exceptions import (
 )
 
 from agents.providers.base import Clocks, ProviderConfig
-from agents.providers.classify import kind_of_close, kind_of_status, make_error, message_of
+from agents.providers.classify import kind_of_close, kind_of_status, make_error, message_of, retry_after
 from agents.providers.errors import ErrorKind, ProviderError, Stage
 
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
@@ -63,8 +63,9 @@ def socket_error(error: BaseException, config: ProviderConfig, stage: Stage) -> 
     """What a failed handshake or a broken socket means."""
     if isinstance(error, ProviderError):
         return error
-    kind, words = ErrorKind.REFUSED, f"{type(error).__name__}: {error}"
+    kind, words, wait_s = ErrorKind.REFUSED, f"{type(error).__name__}: {error}", None
     if isinstance(error, InvalidStatus):
+        wait_s = retry_after(error.response.headers)
         status, body = error.response.status_code, error.response.body
         kind, words = kind_of_status(status, body), f"HTTP {status} {message_of(body) if body else ''}"
     elif isinstance(error, ConnectionClosed):
@@ -78,7 +79,7 @@ def socket_error(error: BaseException, config: ProviderConfig, stage: Stage) -> 
         kind, words = ErrorKind.BAD_REQUEST, "the base URL is not an HTTP address"
     elif isinstance(error, InvalidHandshake | WebSocketException):
         kind, words = ErrorKind.GARBAGE, str(error)
-    return make_error(kind, config, stage, words)
+    return make_error(kind, config, stage, words, retry_after=wait_s)
 
 
 async def close_quietly(socket: ClientConnection, *, seconds: float = CLOSE_TIMEOUT_S) -> None:

@@ -114,9 +114,9 @@ async def until(condition: Callable[[], object], seconds: float = 5.0) -> None:
 class FakeStt:
     """Answers each commit with the script's next text; ``fail_after`` bytes break the session once."""
 
-    def __init__(self, world: "FakeProviders", codec: AudioFormat) -> None:
-        self.config = ProviderConfig(provider="fake", base_url="", api_key="", model="fake")
-        self.input_format = codec
+    def __init__(self, world: "FakeProviders", codec: AudioFormat, config: ProviderConfig | None = None) -> None:
+        self.config = config or ProviderConfig(provider="fake", base_url="", api_key="", model="fake")
+        self.input_format = world.stt_formats.get(self.config.model, codec)
         self.world = world
         self.received = bytearray()
         self.closed = False
@@ -126,6 +126,7 @@ class FakeStt:
 
     async def connect(self) -> None:
         self.world.opened.append("stt")
+        await self.world.meet("stt", self.config)
         if self.world.stt_errors:
             raise self.world.stt_errors.pop(0)
 
@@ -157,7 +158,10 @@ class FakeStt:
 
     def usage(self) -> UsageReport:
         return UsageReport(
-            stage="stt", provider="fake", model="fake", audio_ms=len(self.received) // self.input_format.bytes_per_ms
+            stage="stt",
+            provider="fake",
+            model=self.config.model,
+            audio_ms=len(self.received) // self.input_format.bytes_per_ms,
         )
 
     async def close(self) -> None:
@@ -170,8 +174,9 @@ class FakeStt:
 class FakeReply:
     """One running reply."""
 
-    def __init__(self, parts: Sequence[Any], pause: float) -> None:
+    def __init__(self, parts: Sequence[Any], pause: float, model: str = "fake") -> None:
         self._parts = list(parts)
+        self._model = model
         self._pause = pause
         self.written = 0
 
@@ -189,26 +194,27 @@ class FakeReply:
         yield LlmDone("tool_calls" if any(isinstance(part, ToolCall) for part in self._parts) else "stop")
 
     def usage(self) -> UsageReport:
-        return UsageReport(stage="llm", provider="fake", model="fake", input_tokens=10, output_tokens=self.written)
+        return UsageReport(stage="llm", provider="fake", model=self._model, input_tokens=10, output_tokens=self.written)
 
 
 class FakeLlm:
     """Gives the script's replies in order; a reply is text, or a list of texts, tool calls and errors."""
 
-    def __init__(self, world: "FakeProviders") -> None:
-        self.config = ProviderConfig(provider="fake", base_url="", api_key="", model="fake")
+    def __init__(self, world: "FakeProviders", config: ProviderConfig) -> None:
+        self.config = config
         self.world = world
 
     @asynccontextmanager
     async def stream(self, request: LlmRequest) -> AsyncIterator[FakeReply]:
         self.world.opened.append("llm")
         self.world.requests.append(request)
+        await self.world.meet("llm", self.config)
         self.world.open_replies += 1
         parts: Any = self.world.replies.pop(0) if self.world.replies else "I see."
         try:
             if isinstance(parts, ProviderError):
                 raise parts
-            yield FakeReply([parts] if isinstance(parts, str) else parts, self.world.llm_pause)
+            yield FakeReply([parts] if isinstance(parts, str) else parts, self.world.llm_pause, self.config.model)
         finally:
             self.world.open_replies -= 1
 
@@ -230,6 +236,7 @@ class FakeUtterance:
 
     async def say(self, text: str) -> None:
         self._tts.world.spoken.append(text)
+        self._tts.world.spoken_by.append((self._tts.config.model, text))
         self._text += text
 
     async def finish(self) -> None:
@@ -242,6 +249,7 @@ class FakeUtterance:
     async def chunks(self) -> AsyncIterator[SpeechChunk]:
         await self._finished.wait()
         world = self._tts.world
+        await world.meet("tts", self._tts.config)
         if world.tts_errors and (error := world.tts_errors.pop(0)) is not None:
             raise error
         fmt = self._tts.output_format
@@ -256,7 +264,7 @@ class FakeUtterance:
             yield SpeechChunk(audio[start : start + step], tuple(words) if start == 0 else ())
 
     def usage(self) -> UsageReport:
-        return UsageReport(stage="tts", provider="fake", model="fake", characters=len(self._text))
+        return UsageReport(stage="tts", provider="fake", model=self._tts.config.model, characters=len(self._text))
 
 
 class FakeTts:
@@ -270,6 +278,7 @@ class FakeTts:
 
     async def connect(self) -> None:
         self.world.opened.append("tts")
+        await self.world.meet("tts", self.config)
 
     def utterance(self) -> FakeUtterance:
         return FakeUtterance(self)
@@ -288,12 +297,17 @@ class FakeProviders:
         heard: text of each commit to come; "" once they are used up.
         replies: of the model, in order; "I see." once they are used up.
         opened: "stt", "llm" or "tts" for every connection.
+        down: of a stage and a model the error that every request meets; None: it is never answered.
+        spoken_by: by which model each text was spoken, or was to be.
     """
 
     def __init__(self) -> None:
         self.heard: list[str] = []
         self.replies: list[Any] = []
         self.opened: list[str] = []
+        self.down: dict[tuple[str, str], ErrorKind | None] = {}
+        self.stt_formats: dict[str, AudioFormat] = {}
+        self.spoken_by: list[tuple[str, str]] = []
         self.requests: list[LlmRequest] = []
         self.spoken: list[str] = []
         self.stts: list[FakeStt] = []
@@ -308,11 +322,20 @@ class FakeProviders:
         self.cancelled_utterances = 0
         self.warmed = 0
 
+    async def meet(self, stage: str, config: ProviderConfig) -> None:
+        """What a request to a service that is down meets."""
+        if (stage, config.model) in self.down:
+            kind = self.down[stage, config.model]
+            if kind is None:
+                await asyncio.Event().wait()
+            else:
+                raise ProviderError(kind, provider="fake", stage=stage)
+
     def language_model(self, config: ProviderConfig) -> FakeLlm:
-        return FakeLlm(self)
+        return FakeLlm(self, config)
 
     def speech_to_text(self, config: ProviderConfig, *, codec: AudioFormat) -> FakeStt:
-        self.stts.append(FakeStt(self, codec))
+        self.stts.append(FakeStt(self, codec, config))
         return self.stts[-1]
 
     def text_to_speech(self, config: ProviderConfig, *, codec: AudioFormat) -> FakeTts:

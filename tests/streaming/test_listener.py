@@ -2,12 +2,15 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 
-from agents.providers.base import MULAW_8K, AudioFormat
+from agents.providers.base import MULAW_8K, AudioFormat, ProviderConfig
+from agents.providers.board import Board
+from agents.providers.chain import Chain, Moved
 from agents.providers.errors import ErrorKind, ProviderError
 from agents.providers.stt_session import SttRecord
 from streaming.conversation.events import Event, Note, TranscriptFinal
@@ -16,6 +19,8 @@ from streaming.usage import UsageBook
 from tests.streaming.fakes import CLOCKS, FakeProviders, FakeStt, silence, tone, until
 
 pytestmark = pytest.mark.pure
+CONFIG = ProviderConfig(provider="fake", base_url="", api_key="", model="first")
+SECOND = ProviderConfig(provider="fake", base_url="", api_key="", model="second")
 
 
 class Mute(FakeStt):
@@ -36,8 +41,8 @@ class BreaksOverCommit(FakeStt):
 class Stalled(FakeStt):
     """Falls silent before its first word; keeps and forgets audio as the adapters do."""
 
-    def __init__(self, world: FakeProviders, codec: AudioFormat) -> None:
-        super().__init__(world, codec)
+    def __init__(self, world: FakeProviders, codec: AudioFormat, config: ProviderConfig) -> None:
+        super().__init__(world, codec, config)
         self._record = SttRecord(self.config, codec)
 
     async def send(self, audio: bytes) -> None:
@@ -72,8 +77,11 @@ class BreaksOnTheWay(Stalled):
 class Heard:
     """A listener at work, and what it told."""
 
-    def __init__(self, world: FakeProviders, kinds: list[type[FakeStt]]) -> None:
+    def __init__(
+        self, world: FakeProviders, kinds: list[type[FakeStt]], configs: tuple[ProviderConfig, ...] = (CONFIG,)
+    ) -> None:
         self.world = world
+        self.moves: list[Moved] = []
         self.kinds = kinds
         self.finals: list[TranscriptFinal] = []
         self.notes: list[Note] = []
@@ -81,6 +89,7 @@ class Heard:
         self.closing: set[asyncio.Task[None]] = set()
         self.listener = Listener(
             make=self._make,
+            chain=Chain("stt", configs, board=Board(clock=time.time), switch_s=CLOCKS.switch, moved=self.moves.append),
             fmt=MULAW_8K,
             clocks=CLOCKS,
             feed=self._feed,
@@ -90,9 +99,9 @@ class Heard:
         )
         self.task = asyncio.create_task(self.listener.run())
 
-    def _make(self) -> FakeStt:
+    def _make(self, config: ProviderConfig) -> FakeStt:
         kind = self.kinds.pop(0) if self.kinds else FakeStt
-        self.world.stts.append(kind(self.world, MULAW_8K))
+        self.world.stts.append(kind(self.world, MULAW_8K, config))
         return self.world.stts[-1]
 
     def _feed(self, event: Event) -> None:
@@ -105,8 +114,8 @@ async def listen(world: FakeProviders) -> AsyncIterator[Callable[..., Heard]]:
     """``listen(Mute, FakeStt)``: a listener whose sessions are of these kinds, in turn; then plain ones."""
     all_heard: list[Heard] = []
 
-    def begin(*kinds: type[FakeStt]) -> Heard:
-        all_heard.append(Heard(world, list(kinds)))
+    def begin(*kinds: type[FakeStt], configs: tuple[ProviderConfig, ...] = (CONFIG,)) -> Heard:
+        all_heard.append(Heard(world, list(kinds), configs))
         return all_heard[-1]
 
     yield begin

@@ -1,16 +1,19 @@
 """What the model is asked on a call, over the adapter and a server that takes its time."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
 import pytest
 
 from agents.providers.base import Clocks, Message, ProviderConfig
+from agents.providers.board import Board
+from agents.providers.chain import Chain
 from agents.providers.openai_llm import OpenAiLanguageModel
 from agents.providers.pools import Pools
 from streaming.conversation.events import Event, Note, StartReply
-from streaming.thinker import ATTEMPTS, Thinker
+from streaming.thinker import Thinker
 from streaming.usage import UsageBook
 from tests.streaming.fakes import until
 
@@ -28,8 +31,8 @@ class Thinking:
         self.notes: list[Note] = []
         self.tasks: list[asyncio.Task[None]] = []
         self.thinker = Thinker(
-            make=lambda: OpenAiLanguageModel(config, pools=pools, clocks=clocks),
-            config=config,
+            make=lambda each: OpenAiLanguageModel(each, pools=pools, clocks=clocks),
+            chain=Chain("llm", (config,), board=Board(clock=time.time), switch_s=clocks.switch, moved=lambda _: None),
             tools=(),
             cache_key="",
             guard_s=30,
@@ -79,5 +82,5 @@ async def test_each_attempt_that_ran_into_a_clock_is_accounted_for(mute_server) 
         thinking = Thinking(url, pools, Clocks(first=0.2))
         thinking.thinker.start(StartReply(1, (Message(role="user", content=QUESTION),)))
         await asyncio.wait(thinking.tasks, timeout=5)
-    assert thinking.account() == [("turn", len(QUESTION) // 4, True, "timeout")] * ATTEMPTS
+    assert thinking.account() == [("turn", len(QUESTION) // 4, True, "timeout")] * 2
     assert [note.data["again"] for note in thinking.notes] == [True, False]

@@ -12,6 +12,7 @@ from agents.providers.classify import (
     kind_of_status,
     make_error,
     message_of,
+    retry_after,
     scrub,
 )
 from agents.providers.errors import FACTS, ErrorKind
@@ -117,3 +118,19 @@ def test_scrubbing_leaves_no_key_and_one_short_line(text: str, key: str) -> None
     assert len(cleaned) <= DETAIL_CHARS
     assert "\n" not in cleaned
     assert key not in cleaned or key in "[key]"
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Retry-After": "7"}, 7.0),
+        ({"retry-after": "1", "Retry-After-Ms": "20"}, 0.02),
+        ({"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"}, None),
+        ({"retry-after": "-1"}, None),
+        ({"retry-after": "inf"}, None),
+        ({}, None),
+        (None, None),
+    ],
+)
+def test_how_long_a_provider_wants_to_be_left_alone_is_read(headers, seconds) -> None:
+    assert retry_after(headers) == seconds
