@@ -45,7 +45,7 @@ _STREAM = frozenset(
 )
 KINDS: dict[str, frozenset[str]] = {
     "llm": REFUSALS | _STREAM | {"split_utf8"},
-    "tts": REFUSALS | _STREAM | {"close", "late_audio", "never_final"},
+    "tts": REFUSALS | _STREAM | {"close", "late_audio", "never_final", "other_spelling"},
     "stt": REFUSALS | _STREAM | {"close", "duplicate_final", "never_final"},
     "other": REFUSALS,
 }

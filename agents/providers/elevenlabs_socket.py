@@ -62,9 +62,9 @@ class MultiContextSocket:
         self._keeper = asyncio.create_task(self._keep_alive(), name="elevenlabs-tts-keepalive")
 
     @property
-    def idle(self) -> bool:
-        """No context is open on it."""
-        return not self._contexts
+    def unheard(self) -> bool:
+        """No context is open on it whose audio is still wanted."""
+        return all(context.sink is None for context in self._contexts.values())
 
     @property
     def room(self) -> int:

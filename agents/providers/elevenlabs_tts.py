@@ -128,6 +128,12 @@ class ElevenLabsTextToSpeech(TextToSpeech):
                     self._socket = await self._new_socket()
                     self._retired.add(crowded)
 
+    def distrust(self, socket: MultiContextSocket | None) -> None:
+        """A socket has left an utterance without its audio: what is said from now on goes over another."""
+        if socket is not None and socket is self._socket:
+            self._retired.add(socket)
+            self._socket = None
+
     def _crowded(self, socket: MultiContextSocket | None) -> bool:
         return socket is not None and not socket.dead and socket.room < TURN_CONTEXTS
 
@@ -141,9 +147,9 @@ class ElevenLabsTextToSpeech(TextToSpeech):
         task.add_done_callback(self._tasks.discard)
 
     def utterance_over(self, utterance: "ElevenLabsUtterance") -> None:
-        """An utterance needs no socket any more: sockets retired for lack of room are closed when they are empty."""
+        """An utterance needs no socket any more: retired ones to which nobody listens are closed."""
         self._open.discard(utterance)
-        for socket in [socket for socket in self._retired if socket.idle or socket.dead]:
+        for socket in [socket for socket in self._retired if socket.unheard or socket.dead]:
             self._retired.discard(socket)
             self._leaving.add(socket)
             self.spawn(self._leave(socket), "elevenlabs-tts-leave")
@@ -257,6 +263,7 @@ class ElevenLabsUtterance(Utterance):
             except FeedOverflow as error:
                 raise self._failed(make_error(ErrorKind.GARBAGE, self._session.config, "tts", str(error))) from None
             except TimeoutError:
+                self._session.distrust(self._socket)
                 await self.cancel()
                 raise self._failed(make_error(kind, self._session.config, "tts", words)) from None
             if chunk is not None:
@@ -324,6 +331,7 @@ class ElevenLabsUtterance(Utterance):
         """Sends one text, or with None the end. What fails is left to ``_lose``; a recovery sends all texts itself."""
         if self._recovering or self._over:
             return
+        opening = self._socket is None
         try:
             if self._socket is None:
                 await self._send_all()
@@ -333,7 +341,9 @@ class ElevenLabsUtterance(Utterance):
                 self._characters += len(text)
                 await self._socket.say(self._context, text + " ")
         except ProviderError as error:
-            if not self._recovering:  # else the reading task has seen the same end
+            if opening and error.kind is not ErrorKind.DROPPED:
+                self._fail(error)  # a provider without room for a further socket has even less for another request
+            elif not self._recovering:  # else the reading task has seen the same end
                 self._lose(error)
 
     def _lose(self, error: ProviderError) -> None:

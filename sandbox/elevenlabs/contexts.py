@@ -27,6 +27,7 @@ class Context:
         self._buffer = ""
         self._pieces: asyncio.Queue[str | None] = asyncio.Queue()
         self._extra: dict[str, Any] = {} if name is None else {"contextId": name}
+        self._final = "isFinal"
         self._fault: Fault | None = None
         self._started = False
 
@@ -73,11 +74,13 @@ class Context:
                 self._fault = self._opened.state.take_fault("elevenlabs", "tts", KINDS["tts"] - REFUSALS)
                 if self._fault is not None:
                     self._opened.entry.add("faults", self._fault.kind)
+                    if self._fault.kind == "other_spelling" and self.name is not None:
+                        self._extra, self._final = {"context_id": self.name}, "is_final"
             sent = await self._opened.speak(text, self._speed, self._fault, self._extra, sent)
             late = text
         if self._fault is not None and self._fault.kind == "never_final":
             return
-        await self._opened.send({"isFinal": True, "audio": None, **self._extra})
+        await self._opened.send({self._final: True, "audio": None, **self._extra})
         if self._fault is not None and self._fault.kind == "late_audio":
             await self._opened.state.pause(self._fault.delay_ms)
             await self._opened.speak(late, self._speed, None, self._extra, 0)

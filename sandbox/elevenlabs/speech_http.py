@@ -137,7 +137,12 @@ async def _stream(
     *,
     timed: bool,
 ) -> None:
-    breaking = fault is not None and fault.kind not in ("slow_first_byte", "late_audio", "never_final")
+    breaking = fault is not None and fault.kind not in (
+        "slow_first_byte",
+        "late_audio",
+        "never_final",
+        "other_spelling",
+    )
     sent = 0
     async for chunk in paced(request.app[STATE], rendering, chunk_ms=_CHUNK_MS, first_delay_ms=0):
         if fault is not None and breaking and sent >= fault.after:

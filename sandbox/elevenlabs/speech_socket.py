@@ -171,7 +171,7 @@ class SpeechSocket:
         return sent
 
     async def _break(self, fault: Fault, extra: dict[str, Any], *, at_once: bool) -> None:
-        if fault.kind in ("slow_first_byte", "late_audio", "never_final"):
+        if fault.kind in ("slow_first_byte", "late_audio", "never_final", "other_spelling"):
             return
         if fault.kind == "unknown_messages":
             await self.send({"type": "of_tomorrow", "novelty": {"a": 1}, **extra})

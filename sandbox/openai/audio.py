@@ -106,7 +106,11 @@ async def _send(
 ) -> None:
     sent = 0
     async for chunk in paced(request.app[STATE], rendering, chunk_ms=_CHUNK_MS, first_delay_ms=0):
-        if fault is not None and fault.kind not in ("slow_first_byte", "late_audio") and sent >= fault.after:
+        if (
+            fault is not None
+            and fault.kind not in ("slow_first_byte", "late_audio", "other_spelling")
+            and sent >= fault.after
+        ):
             await provider_wire.break_stream(request, response, fault)
         content = chunk.audio
         if events:

@@ -77,36 +77,11 @@ async def test_a_compatible_server_is_spoken_to_without_openais_own_fields(box: 
     assert entry["reasoning_effort"] is None
 
 
-async def test_turns_share_one_connection_and_a_cancelled_one_is_replaced_before_the_next(
-    box: Sandbox, pools: Pools
-) -> None:
-    llm = luna(box, pools)
-    for _ in range(3):
-        await reply(llm)
-    await box.control.request("PATCH", "providers/latencies", {"llm_tokens_per_s": 50})
-    async with llm.stream(HELLO) as events:
-        await anext(events)
-    async with asyncio.timeout(2):
-        while not (await ledger(box, stage="llm"))[-1]["ended"]:  # noqa: ASYNC110 - another server's state
-            await asyncio.sleep(0.01)
-    (cancelled,) = await ledger(box, stage="llm", cancelled="True")
-    assert cancelled["tokens_sent"] < 40, "the provider stopped generating"
-    await asyncio.sleep(0.1)
-    await box.control.request("PATCH", "providers/latencies", {"llm_tokens_per_s": 0})
-    await reply(llm)
-    connections = [entry["connection"] for entry in await ledger(box, provider="openai")]
-    assert len(set(connections)) == 2
-    assert connections[-1] == connections[-2] != connections[0], "the turn took the connection that warm() opened"
-
-
 @pytest.mark.parametrize(
     ("kind", "expected"),
     [
         ("refuse", ErrorKind.DROPPED),
         ("unauthorized", ErrorKind.UNAUTHORISED),
-        ("rate_limit", ErrorKind.RATE_LIMITED),
-        ("insufficient_quota", ErrorKind.OUT_OF_CREDIT),
-        ("system_busy", ErrorKind.SERVER_ERROR),
         ("server_error", ErrorKind.SERVER_ERROR),
         ("mid_stream_error", ErrorKind.SERVER_ERROR),
         ("quota_runs_out", ErrorKind.OUT_OF_CREDIT),
@@ -134,11 +109,6 @@ async def test_nonsense_in_a_reply_is_an_error_and_never_spoken(box: Sandbox, po
             seen.extend([event async for event in events])
     assert error.value.kind in (ErrorKind.GARBAGE, ErrorKind.DROPPED)
     assert "html" not in text_of(seen)
-
-
-async def test_messages_of_tomorrow_are_ignored(box: Sandbox, pools: Pools) -> None:
-    await fault(box, "unknown_messages", "llm")
-    assert (await reply(luna(box, pools)))[-1] == LlmDone("stop")
 
 
 async def test_a_structured_reply_fills_the_schema(box: Sandbox, pools: Pools) -> None:
@@ -218,9 +188,6 @@ async def test_a_final_that_comes_twice_counts_once(provider: str, box: Sandbox,
     ("kind", "more", "expected"),
     [
         ("unauthorized", {}, ErrorKind.UNAUTHORISED),
-        ("insufficient_quota", {}, ErrorKind.OUT_OF_CREDIT),
-        ("rate_limit", {}, ErrorKind.RATE_LIMITED),
-        ("system_busy", {}, ErrorKind.SERVER_ERROR),
         ("server_error", {}, ErrorKind.SERVER_ERROR),
         ("refuse", {}, ErrorKind.DROPPED),
         ("quota_runs_out", {}, ErrorKind.OUT_OF_CREDIT),
@@ -294,24 +261,6 @@ async def test_openais_voice_speaks_at_24_khz(box: Sandbox, pools: Pools) -> Non
     assert "2027-01-06" in await tts.check()
 
 
-async def test_fast_interruptions_keep_every_rule_of_the_socket(box: Sandbox, pools: Pools) -> None:
-    config = account(box, "elevenlabs", "eleven_flash_v2_5", voice_id=await voice_of(box, pools))
-    tts = registry.text_to_speech(config, pools=pools, clocks=FAST, codec=MULAW_8K)
-    await tts.connect()
-    for number in range(12):
-        utterance = tts.utterance()
-        await utterance.say(f"Reply number {number}, quite a long one.")
-        await utterance.cancel()
-    last = tts.utterance()
-    await last.say("Yes?")
-    await last.finish()
-    assert sum(len(chunk.audio) for chunk in await everything(last)) < 3 * 8000
-    await tts.close()
-    sockets = [entry for entry in await ledger(box, stage="tts") if entry["kind"] == "ws"]
-    assert len(sockets) <= 4
-    assert not any(socket.get("errors") for socket in sockets)
-
-
 async def test_a_turn_after_interruptions_waits_for_nothing_that_nobody_will_hear(box: Sandbox, pools: Pools) -> None:
     """The provider counts a closed context among the five until it has made all of its audio, here for seconds."""
     await box.control.request("PATCH", "providers/latencies", {"tts_realtime_factor": 0.5})
@@ -335,33 +284,10 @@ async def test_a_turn_after_interruptions_waits_for_nothing_that_nobody_will_hea
     assert not any(socket.get("errors") for socket in sockets)
 
 
-async def test_late_audio_of_an_interrupted_reply_is_not_heard_in_the_next(box: Sandbox, pools: Pools) -> None:
-    config = account(box, "elevenlabs", "eleven_flash_v2_5", voice_id=await voice_of(box, pools))
-    tts = registry.text_to_speech(config, pools=pools, clocks=FAST, codec=MULAW_8K)
-
-    async def spoken() -> bytes:
-        utterance = tts.utterance()
-        await utterance.say("Yes?")
-        await utterance.finish()
-        return b"".join([chunk.audio for chunk in await everything(utterance)])
-
-    alone = await spoken()
-    await fault(box, "late_audio", "tts")
-    interrupted = tts.utterance()
-    await interrupted.say("A long story that nobody will hear to its end.")
-    await interrupted.cancel()
-    assert await spoken() == alone
-    await asyncio.sleep(0.1)
-    assert await spoken() == alone
-    assert await everything(interrupted) == []
-    await tts.close()
-
-
 @pytest.mark.parametrize(
     ("kind", "more", "expected"),
     [
         ("unauthorized", {}, ErrorKind.UNAUTHORISED),
-        ("insufficient_quota", {}, ErrorKind.OUT_OF_CREDIT),
         ("quota_runs_out", {}, ErrorKind.OUT_OF_CREDIT),
         ("quota_runs_out", {"after": 1}, ErrorKind.OUT_OF_CREDIT),
         ("close", {"code": 1011, "count": 2}, ErrorKind.SERVER_ERROR),
@@ -383,17 +309,4 @@ async def test_every_fault_of_a_voice_is_named(
     with pytest.raises(ProviderError) as error:
         await everything(utterance)
     assert error.value.kind is expected
-    await tts.close()
-
-
-async def test_one_broken_socket_before_any_audio_is_not_noticed(box: Sandbox, pools: Pools) -> None:
-    config = account(box, "elevenlabs", "eleven_flash_v2_5", voice_id=await voice_of(box, pools))
-    await fault(box, "drop", "tts")
-    tts = registry.text_to_speech(config, pools=pools, clocks=FAST, codec=MULAW_8K)
-    await tts.connect()
-    utterance = tts.utterance()
-    await utterance.say("Good morning.")
-    await utterance.finish()
-    words = [word.text for chunk in await everything(utterance) for word in chunk.words]
-    assert words == ["Good", "morning."]
     await tts.close()

@@ -96,24 +96,6 @@ async def test_the_lines_own_format_and_the_options_are_asked_for(vendor: Vendor
     }
 
 
-async def test_a_commit_of_next_to_nothing_is_answered_without_the_provider(
-    vendor: Vendor, pools: Pools, clocks: Clocks
-) -> None:
-    async def talk(talk: Talk) -> None:
-        await talk.hear()
-        await talk.hear()
-
-    vendor.socket(PATH, started(talk))
-    stt = scribe(vendor, pools, clocks)
-    await stt.connect()
-    await stt.send(bytes(700))
-    assert await stt.commit() == 1
-    assert await gather_events(stt, 1) == [Final("", 1)]
-    assert stt.unconfirmed() == bytes(700), "the audio waits for the next commit"
-    await stt.close()
-    assert [message["commit"] for message in vendor.heard] == [False]
-
-
 async def test_a_short_word_is_made_long_enough_to_be_committed(vendor: Vendor, pools: Pools, clocks: Clocks) -> None:
     async def talk(talk: Talk) -> None:
         await until_commit(talk)

@@ -61,10 +61,6 @@ async def speak(tts: ElevenLabsTextToSpeech, *texts: str) -> list[SpeechChunk]:
     return await everything(utterance)
 
 
-def sent_texts(vendor: Vendor) -> list[str]:
-    return [message["text"] for message in vendor.heard if message.get("text", "").strip()]
-
-
 @pytest.mark.pure
 @pytest.mark.parametrize(
     ("text", "spoken"), [("Hi", True), ("7", True), ("été", True), ("", False), (" ?! ", False), ("🙂 …", False)]
@@ -140,19 +136,6 @@ async def test_usage_counts_characters_and_audio(vendor: Vendor, pools: Pools, c
 
 
 @pytest.mark.sandbox
-async def test_nothing_is_opened_for_an_utterance_without_words(vendor: Vendor, pools: Pools, clocks: Clocks) -> None:
-    vendor.socket(PATH, obedient)
-    tts = session(vendor, pools, clocks)
-    await tts.connect()
-    assert await speak(tts, "...") == []
-    empty = tts.utterance()
-    await empty.cancel()
-    assert await everything(empty) == []
-    await tts.close()
-    assert vendor.heard == [{"close_socket": True}]
-
-
-@pytest.mark.sandbox
 async def test_word_times_count_from_the_beginning_of_the_utterance(
     vendor: Vendor, pools: Pools, clocks: Clocks
 ) -> None:
@@ -169,33 +152,6 @@ async def test_word_times_count_from_the_beginning_of_the_utterance(
     chunks = await speak(tts, "$5 now")
     words = [word for chunk in chunks for word in chunk.words]
     assert words == [WordTiming("$5", 0, 60), WordTiming("now", 100, 200)]
-    await tts.close()
-
-
-@pytest.mark.sandbox
-async def test_late_audio_of_a_cancelled_utterance_never_reaches_the_next(
-    vendor: Vendor, pools: Pools, clocks: Clocks
-) -> None:
-    async def talk(talk: Talk) -> None:
-        await talk.hear_until(lambda message: message.get("context_id") == "u2" and bool(message.get("close_context")))
-        await audio(talk, "u1", b"\x01" * 80)
-        await talk.say(audio=base64.b64encode(TONE).decode(), context_id="u2")  # the other spelling
-        await audio(talk, "u1", b"\x01" * 80)
-        await audio(talk, "never opened", b"\x02" * 80)
-        await talk.say(type="flush_done")
-        await talk.say(isFinal=True, contextId="u1")
-        await talk.say(is_final=True, context_id="u2")
-        await talk.hear()
-
-    vendor.socket(PATH, talk)
-    tts = session(vendor, pools, clocks)
-    first = tts.utterance()
-    await first.say("Long story.")
-    await first.cancel()
-    await first.say("More of it.")
-    assert [chunk.audio for chunk in await speak(tts, "Yes?")] == [TONE]
-    assert await everything(first) == []
-    assert sent_texts(vendor) == ["Long story. ", "Yes? "]
     await tts.close()
 
 
@@ -249,24 +205,6 @@ class Capped:
 
 
 @pytest.mark.sandbox
-async def test_fast_interruptions_never_open_a_sixth_context(vendor: Vendor, pools: Pools, clocks: Clocks) -> None:
-    server = Capped(late_s=0.05)
-    vendor.socket(PATH, server)
-    tts = session(vendor, pools, clocks)
-
-    async def interrupted(number: int) -> None:
-        utterance = tts.utterance()
-        await utterance.say(f"Number {number}.")
-        await utterance.cancel()
-
-    await asyncio.gather(*(interrupted(number) for number in range(12)))
-    assert [chunk.audio for chunk in await speak(tts, "Last.")] == [TONE]
-    assert server.most <= 5
-    assert len(vendor.connections) <= 4, "a crowded socket is replaced, not each one"
-    await tts.close()
-
-
-@pytest.mark.sandbox
 async def test_contexts_that_the_provider_never_ends_cost_a_socket_and_not_the_call(
     vendor: Vendor, pools: Pools
 ) -> None:
@@ -303,117 +241,7 @@ async def test_a_call_that_ends_while_a_crowded_socket_is_being_left_leaves_none
     await until(lambda: vendor.open_sockets == 0)
 
 
-@pytest.mark.sandbox
-async def test_an_open_context_is_kept_alive_and_a_closed_or_unopened_one_is_not(
-    vendor: Vendor, pools: Pools, clocks: Clocks
-) -> None:
-    vendor.socket(PATH, obedient)
-    tts = session(vendor, pools, clocks, options={"inactivity_timeout": 0.1})
-    await speak(tts, "Done.")
-    unopened, waiting = tts.utterance(), tts.utterance()
-    await waiting.say("One moment.")
-    await asyncio.sleep(0.25)
-    kept = [message["context_id"] for message in vendor.heard if message.get("text") == ""]
-    assert len(kept) >= 2
-    assert set(kept) == {"u3"}
-    assert all("voice_settings" not in message for message in vendor.heard if message.get("text") != " ")
-    await unopened.cancel()
-    await tts.close()
-
-
 # --- broken sockets ---
-
-
-def failing_first(fail: Callable[[Talk], Awaitable[None]]) -> Callable[[Talk], Awaitable[None]]:
-    """The first connection goes through ``fail``, later ones are obedient."""
-    seen: list[Talk] = []
-
-    async def talk(talk: Talk) -> None:
-        seen.append(talk)
-        await (fail(talk) if len(seen) == 1 else obedient(talk))
-
-    return talk
-
-
-@pytest.mark.sandbox
-@pytest.mark.parametrize("finished_before", [True, False])
-async def test_a_socket_that_dies_before_any_audio_is_replaced_and_all_text_said_again(
-    finished_before: bool, vendor: Vendor, pools: Pools, clocks: Clocks
-) -> None:
-    async def fail(talk: Talk) -> None:
-        await talk.hear_until(lambda message: message.get("text") == "Two. ")
-        talk.reset()
-
-    vendor.socket(PATH, failing_first(fail))
-    tts = session(vendor, pools, clocks)
-    utterance = tts.utterance()
-    await utterance.say("One.")
-    await utterance.say("Two.")
-    if not finished_before:
-        await until(lambda: len(vendor.connections) == 2)
-        await utterance.say("Three.")
-    await utterance.finish()
-    chunks = await everything(utterance)
-    assert len(chunks) == (2 if finished_before else 3)
-    again = ["One. ", "Two. ", "One. ", "Two. "]
-    assert sent_texts(vendor) == again + ([] if finished_before else ["Three. "])
-    assert vendor.heard[-1] == {"context_id": "u1-again", "close_context": True}
-    await tts.close()
-
-
-@pytest.mark.sandbox
-async def test_a_socket_that_died_unnoticed_is_replaced_for_the_next_utterance(
-    vendor: Vendor, pools: Pools, clocks: Clocks
-) -> None:
-    async def fail(talk: Talk) -> None:
-        await talk.say(message="idle", error="input_timeout_exceeded", code=1008)
-        await talk.socket.close(code=1008)
-
-    vendor.socket(PATH, failing_first(fail))
-    tts = session(vendor, pools, clocks)
-    await tts.connect()
-    await asyncio.sleep(0.05)
-    assert len(await speak(tts, "Hello.")) == 1
-    await tts.close()
-
-
-@pytest.mark.sandbox
-async def test_after_audio_a_break_is_reported_and_nothing_is_said_twice(
-    vendor: Vendor, pools: Pools, clocks: Clocks
-) -> None:
-    async def fail(talk: Talk) -> None:
-        await talk.hear_until(lambda message: message.get("text", "").strip() != "")
-        await audio(talk, "u1")
-        talk.reset()
-
-    vendor.socket(PATH, failing_first(fail))
-    tts = session(vendor, pools, clocks)
-    utterance = tts.utterance()
-    await utterance.say("One.")
-    chunks = utterance.chunks()
-    assert (await anext(chunks)).audio == TONE
-    with pytest.raises(ProviderError) as error:
-        await anext(chunks)
-    assert error.value.kind is ErrorKind.DROPPED
-    assert utterance.usage().error == "dropped"
-    assert sent_texts(vendor) == ["One. "]
-    assert len(await speak(tts, "Two.")) == 1, "the next utterance gets a fresh socket"
-    await tts.close()
-
-
-@pytest.mark.sandbox
-async def test_a_second_break_is_reported(vendor: Vendor, pools: Pools, clocks: Clocks) -> None:
-    async def fail(talk: Talk) -> None:
-        await talk.hear_until(lambda message: message.get("text", "").strip() != "")
-        talk.reset()
-
-    vendor.socket(PATH, fail)
-    tts = session(vendor, pools, clocks)
-    with pytest.raises(ProviderError) as error:
-        await speak(tts, "One.")
-    assert error.value.kind is ErrorKind.DROPPED
-    assert len(vendor.connections) == 2
-    await tts.close()
 
 
 @pytest.mark.sandbox

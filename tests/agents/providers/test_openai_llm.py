@@ -24,7 +24,7 @@ from agents.providers.openai_llm import OpenAiLanguageModel
 from agents.providers.openai_messages import chat_body
 from agents.providers.pools import Pools
 from agents.providers.structured import complete_json
-from tests.agents.providers.vendor import KEY, Vendor, chunk, sse, streaming, until
+from tests.agents.providers.vendor import KEY, Vendor, chunk, sse, streaming
 
 PATH = "/v1/chat/completions"
 HELLO = LlmRequest(messages=(Message(role="system", content="Be brief."), Message(role="user", content="Hello?")))
@@ -344,33 +344,6 @@ def endless(vendor: Vendor) -> None:
 
     vendor.on("POST", PATH, handler)
     vendor.on("GET", "/v1/models/gpt-6-luna", one_model)
-
-
-@pytest.mark.sandbox
-async def test_a_cancelled_reply_stops_the_provider_at_once_and_a_spare_connection_is_opened(
-    vendor: Vendor, pools: Pools, clocks: Clocks
-) -> None:
-    endless(vendor)
-    llm = model(vendor, pools, clocks)
-
-    async def read(started: asyncio.Event) -> None:
-        async with llm.stream(HELLO) as events:
-            async for _ in events:
-                started.set()
-
-    started = asyncio.Event()
-    task = asyncio.create_task(read(started))
-    await asyncio.wait_for(started.wait(), 2)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    await asyncio.wait_for(vendor.cancelled.wait(), 1)
-    await until(lambda: "GET /v1/models/gpt-6-luna" in vendor.requests)
-    await asyncio.sleep(0.05)
-    assert len(vendor.connections) == 2
-    vendor.on("POST", PATH, streaming(GOOD))
-    await reply(llm)
-    assert len(vendor.connections) == 2, "the next turn takes the warmed connection"
 
 
 @pytest.mark.sandbox

@@ -181,21 +181,6 @@ async def test_commits_are_answered_in_spoken_order_with_partials_on_the_way(
 
 
 @pytest.mark.sandbox
-async def test_less_than_100_ms_is_never_committed(vendor: Vendor, pools: Pools, clocks: Clocks) -> None:
-    vendor.socket(PATH, started(listen_only))
-    stt = transcriber(vendor, pools, clocks)
-    await stt.connect()
-    await stt.send(bytes(799))
-    assert await stt.commit() == 1
-    assert await finals(stt, 1) == [Final("", 1)]
-    await stt.send(bytes(1))
-    assert await stt.commit() == 2
-    await until(lambda: vendor.heard[-1]["type"] == "input_audio_buffer.commit")
-    await stt.close()
-    assert [message["type"] for message in vendor.heard].count("input_audio_buffer.commit") == 1
-
-
-@pytest.mark.sandbox
 async def test_a_commit_refused_as_empty_is_answered_with_nothing(vendor: Vendor, pools: Pools, clocks: Clocks) -> None:
     async def talk(talk: Talk) -> None:
         await commits(talk, 2)
