@@ -7,7 +7,7 @@ does the same at the same moment. It writes down when everything began and ended
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,8 @@ class ScriptedCaller:
         self._clips: dict[str, Samples] = {}
         self._speech: deque[Samples] = deque()
         self._noise: Samples | None = None
+        self._echo: deque[Samples | None] = deque()  # what is on its way from the loudspeaker to the microphone
+        self._echo_gain = 0.0
         self._position = 0  # samples said so far
         self._frame = 0
         self._mark_ms = 0.0  # what the agent said until here has been waited for
@@ -55,7 +57,7 @@ class ScriptedCaller:
         """More to do, after what is left of the script. Raises UnknownClipError."""
         for step in steps:
             for name in (step.options.get("clip"), step.options.get("say")):
-                if name is not None and name not in self._clips:
+                if name and name not in self._clips:
                     scenario, _, line = name.rpartition("/")
                     self._clips[name] = load_clip(scenario or self.script.scenario, self.script.voice, line)
         self._steps.extend(steps)
@@ -77,11 +79,9 @@ class ScriptedCaller:
         frame = self._next_speech()
         if self._noise is not None:
             start = self._position % (self._noise.size - PHONE_FRAME)
-            background = self._noise[start : start + PHONE_FRAME]
-            if frame is None:
-                frame = background
-            else:
-                frame = np.clip(frame.astype(np.int32) + background, -32768, 32767).astype(np.int16)
+            frame = _together(frame, self._noise[start : start + PHONE_FRAME])
+        if self._echo and (heard := self._echo.popleft()) is not None:
+            frame = _together(frame, (heard * self._echo_gain).astype(np.int16))
         self._position += PHONE_FRAME
         return frame
 
@@ -100,6 +100,8 @@ class ScriptedCaller:
     def hear(self, samples: Samples | None) -> None:
         """The 20 ms that were heard while the frame from say() was said; then the script moves on."""
         self.hearing.feed(self._frame, samples)
+        if self._echo_gain:
+            self._echo.append(samples)
         self._frame += 1
         next(self._running, None)
 
@@ -148,7 +150,7 @@ class ScriptedCaller:
         self._mark_ms = self.now_ms
 
     def _do_say(self, options: Any, entry: dict[str, Any]) -> Iterator[None]:
-        yield from self._speak(options["clip"], entry, gain=options["gain"])
+        yield from self._speak(options["clip"], entry, options)
 
     def _do_interrupt(self, options: Any, entry: dict[str, Any]) -> Iterator[None]:
         mark = self._mark_ms
@@ -164,20 +166,21 @@ class ScriptedCaller:
         entry["agent_was_speaking"] = self.hearing.speaking_at(self.now_ms)
         line = {"action": "say", "start_ms": self.now_ms}
         self.log.append(line)
-        yield from self._speak(options["say"], line, gain=1.0)
+        yield from self._speak(options["say"], line, {})
 
     def _quiet_for(self, ms: float) -> bool:
         return self.now_ms - self.hearing.stretches[-1].end_ms >= ms
 
-    def _speak(self, clip: str, entry: dict[str, Any], *, gain: float) -> Iterator[None]:
-        samples = self._clips[clip]
+    def _speak(self, clip: str, entry: dict[str, Any], options: Mapping[str, Any]) -> Iterator[None]:
+        samples = self._clips[clip] if clip else options["samples"]
+        gain = options.get("gain", 1.0)
         if gain != 1.0:
             samples = np.clip(samples * gain, -32768, 32767).astype(np.int16)
         onset, end = speech_bounds(samples)
         start = self._position
         entry.update(
             clip=clip,
-            text=self.script.lines.get(clip, clip),
+            text=options.get("text") or self.script.lines.get(clip, clip),
             start_ms=start * 1000 / PHONE_RATE,
             onset_ms=(start + onset) * 1000 / PHONE_RATE,
             speech_end_ms=(start + end) * 1000 / PHONE_RATE,
@@ -201,6 +204,12 @@ class ScriptedCaller:
     def _do_background_noise(self, options: Any, entry: dict[str, Any]) -> Iterator[None]:
         del entry
         self._noise = noise(_NOISE_MS, PHONE_RATE, level_dbfs=options["level_dbfs"]) if options["active"] else None
+        yield
+
+    def _do_echo(self, options: Any, entry: dict[str, Any]) -> Iterator[None]:
+        del entry
+        self._echo_gain = 10 ** (options["level_db"] / 20) if options["active"] else 0.0
+        self._echo = deque([None] * (int(options["delay_ms"] // FRAME_MS) if options["active"] else 0))
         yield
 
     def _do_beep(self, options: Any, entry: dict[str, Any]) -> Iterator[None]:
@@ -276,3 +285,10 @@ class ScriptedCaller:
             "clears_ms": self.clears,
             "measures": self.measures(),
         }
+
+
+def _together(frame: Samples | None, other: Samples) -> Samples:
+    """Two sounds at once."""
+    if frame is None:
+        return other
+    return np.clip(frame.astype(np.int32) + other, -32768, 32767).astype(np.int16)

@@ -63,6 +63,7 @@ class Faults:
     media_stall_ms: int = 0  # nothing for so long, then all of it at once
     media_gap_at_ms: int = 0
     media_gap_frames: int = 0  # so many frames never come
+    checkpoints_unanswered: int = 0  # the first n checkpoints are never acknowledged
     cleared_markers: Literal["drop", "late_ack"] = "drop"
     clear_delay_ms: int = 0
     mismatch: Literal["ignore", "garble"] = "ignore"

@@ -6,12 +6,17 @@ A step is one word (`hangup`) or a mapping with one key (`say: book`, `silence: 
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import wave
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from sandbox.audio import Samples, read_wav
+from sandbox.plivo.media_format import PHONE_RATE
 
 SCENARIOS = Path(__file__).parent.parent / "scenarios"
 DTMF_DIGITS = frozenset("0123456789*#ABCDwW")
@@ -21,11 +26,12 @@ _NUMBER = (int, float)
 STEPS: dict[str, dict[str, tuple[Any, Any]]] = {
     "wait_agent_starts": {"timeout_ms": (_NUMBER, 10000)},
     "wait_agent_finishes": {"timeout_ms": (_NUMBER, 20000), "silence_ms": (_NUMBER, 600)},
-    "say": {"clip": (str, None), "gain": (_NUMBER, 1.0)},
+    "say": {"clip": (str, ""), "wav": (str, ""), "text": (str, ""), "gain": (_NUMBER, 1.0)},
     "interrupt": {"after_ms": (_NUMBER, 500), "say": (str, None), "timeout_ms": (_NUMBER, 10000)},
     "silence": {"ms": (_NUMBER, None)},
     "comfort_noise": {"ms": (_NUMBER, None), "level_dbfs": (_NUMBER, -50)},
     "background_noise": {"level_dbfs": (_NUMBER, -50), "active": (bool, True)},
+    "echo": {"level_db": (_NUMBER, -20), "delay_ms": (_NUMBER, 120), "active": (bool, True)},
     "beep": {"hz": (_NUMBER, 1000), "ms": (_NUMBER, 500)},
     "press": {"digits": (str, None), "gap_ms": (_NUMBER, 200)},
     "wait_clear": {"timeout_ms": (_NUMBER, 5000)},
@@ -143,7 +149,24 @@ def _options(index: int, action: str, given: Mapping[str, Any]) -> dict[str, Any
             message = f"step {index}: {action}.{name} is negative"
             raise BadScenarioError(message)
         options[name] = value
+    if action == "say" and bool(options["clip"]) == bool(options["wav"]):
+        message = f"step {index}: say needs clip or wav"
+        raise BadScenarioError(message)
+    if options.get("wav"):
+        options["samples"] = _speech(index, options.pop("wav"))
     if action == "press" and not set(options["digits"]) <= DTMF_DIGITS:
         message = f"step {index}: press can only send 0-9, *, #, A-D"
         raise BadScenarioError(message)
     return options
+
+
+def _speech(index: int, encoded: str) -> Samples:
+    try:
+        samples, rate = read_wav(base64.b64decode(encoded, validate=True))
+    except (ValueError, EOFError, wave.Error) as error:
+        message = f"step {index}: say.wav is no WAV file in base64: {error}"
+        raise BadScenarioError(message) from error
+    if rate != PHONE_RATE or samples.ndim != 1:
+        message = f"step {index}: say.wav must be mono at {PHONE_RATE} Hz"
+        raise BadScenarioError(message)
+    return samples

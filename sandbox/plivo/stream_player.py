@@ -106,8 +106,10 @@ class StreamPlayer:
         self._timers.add(timer)
 
     def _reach(self, marker: Marker) -> None:
-        for reached in self.playout.reached(marker.position):
-            self._played(reached.name)
+        before = len(self.playout.reached_markers)
+        for number, reached in enumerate(self.playout.reached(marker.position), before + 1):
+            if number > self._faults.checkpoints_unanswered:
+                self._played(reached.name)
 
     def _played(self, name: str) -> None:
         self._say(self._faults.played_name, name=name)

@@ -6,7 +6,7 @@ import base64
 import numpy as np
 import pytest
 
-from sandbox.audio import mulaw_decode, mulaw_encode, rms, tone
+from sandbox.audio import mulaw_decode, mulaw_encode, rms, tone, wav_bytes
 from sandbox.clips import load_clip
 from sandbox.plivo.caller import ScriptedCaller
 from sandbox.plivo.media_format import PHONE_FRAME
@@ -124,6 +124,29 @@ def test_noise_beeps_keys_and_ends():
     assert rms(said[2400:3200]) > 5000
     assert rms(said[-800:]) == 0
     assert ear.caller.finished
+
+
+@pytest.mark.pure
+def test_a_line_can_be_handed_in_as_audio():
+    said = load_clip("front_desk", "en-us+f2", "day")
+    wav = base64.b64encode(wav_bytes(said, 8000)).decode()
+    ear = Ear({"say": {"wav": wav, "text": "tuesday", "gain": 0.5}})
+    ear.run(3000)
+    entry = ear.caller.log[0]
+    assert (entry["text"], entry["over_agent"]) == ("tuesday", False)
+    assert rms(np.concatenate(ear.said)[: said.size]) == pytest.approx(rms(said) / 2, rel=0.01)
+
+
+@pytest.mark.pure
+def test_the_agent_comes_back_from_the_loudspeaker_softer_and_later_until_it_is_switched_off():
+    ear = Ear(
+        {"echo": {"level_db": -20, "delay_ms": 100}}, {"silence": 1000}, {"echo": {"active": False}}, agent=[(0, 2000)]
+    )
+    ear.run(2000)
+    loud = [rms(frame) for frame in ear.said]
+    assert loud[:5] == [0] * 5
+    assert loud[20] == pytest.approx(rms(tone(500, 20, 8000)) / 10, rel=0.01)
+    assert loud[-1] == 0
 
 
 @pytest.mark.pure

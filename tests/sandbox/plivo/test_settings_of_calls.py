@@ -23,7 +23,8 @@ def test_every_scenario_can_be_played_in_each_of_its_voices(name):
     ("steps", "said"),
     [
         ([{"dance": {}}], "unknown action"),
-        ([{"say": {}}], "needs clip"),
+        ([{"say": {}}], "needs clip or wav"),
+        ([{"say": {"wav": "UklGRg=="}}], "no WAV file"),
         ([{"silence": -1}], "negative"),
         ([{"silence": {"ms": "long"}}], "cannot be"),
         ([{"press": "12x"}], "press can only"),

@@ -117,6 +117,14 @@ async def test_a_late_acknowledgement_can_follow_a_clear(line, peer):
     await ended(line, uuid)
 
 
+async def test_the_first_checkpoints_can_stay_without_an_answer(line, peer):
+    uuid, stream = await streaming(line, peer, faults={"checkpoints_unanswered": 2})
+    for name in ("one", "two", "three"):
+        await stream.send("checkpoint", streamId=stream.stream_id, name=name)
+    assert [event["name"] for event in await stream.wait_for("playedStream")] == ["three"]
+    await ended(line, uuid)
+
+
 async def test_more_than_the_queue_holds_is_dropped_and_said(line, peer):
     await line.control.settings(playback_queue_s=1)
     uuid, stream = await streaming(line, peer)
