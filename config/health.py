@@ -7,16 +7,18 @@ HTTP, which the checks of Host and scheme rightly refuse to everything else.
 import ipaddress
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import redis
 from django.conf import settings
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
-from calls.sweeper import last_sweep
+from calls.sweeper import last_sweep, repaired_totals
 from streaming import live
 
 BEAT_LATE_AFTER = 60.0  # s; the sweep runs every 10 s
@@ -43,6 +45,27 @@ def metrics(request: HttpRequest) -> HttpResponse:
     if not (_from_loopback(request) or _has_token(request)):
         return HttpResponse("Send METRICS_TOKEN as a bearer token.\n", status=403, content_type="text/plain")
     return HttpResponse(generate_latest(), content_type=CONTENT_TYPE_LATEST)
+
+
+class _Repairs(Collector):
+    """The sweep's repairs; every process shows the same, since they are counted in Redis."""
+
+    def describe(self) -> Iterable[CounterMetricFamily]:
+        """Without this Redis would be asked on import."""
+        return [self._family()]
+
+    def collect(self) -> Iterable[CounterMetricFamily]:
+        """Asked for by each scrape."""
+        family = self._family()
+        for kind, count in repaired_totals().items():
+            family.add_metric([kind], count)
+        return [family]
+
+    def _family(self) -> CounterMetricFamily:
+        return CounterMetricFamily("parley_sweep_repairs", "What the sweep has found and put right", labels=["kind"])
+
+
+REGISTRY.register(_Repairs())
 
 
 def _database() -> str:

@@ -61,6 +61,8 @@ class Process:
     async def open(self) -> None:
         """Opens the resources and begins to measure and publish the load."""
         await self.resources.open()
+        loop = asyncio.get_running_loop()
+        metrics.TASKS.set_function(lambda: len(asyncio.all_tasks(loop)))
         self._tasks = [
             asyncio.create_task(self._measure(), name="loop-lag"),
             asyncio.create_task(self._publish(), name="publish-load"),

@@ -1,6 +1,7 @@
 """What a stream process shows at /metrics: how fast turns are answered, how busy it is, what it has lost or refused.
 
-Filled by ``live`` and ``records``; labels are fixed words, never anything of a caller.
+Filled by ``live`` and ``records``; tasks are counted when somebody asks. Labels are fixed words, never anything of a
+caller.
 """
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -10,6 +11,7 @@ from streaming.conversation.events import WriteTurn
 _SECONDS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0, 1.2, 1.5, 2.0, 3.0, 5.0)
 
 LIVE_CALLS = Gauge("parley_live_calls", "Calls whose stream this process carries")
+TASKS = Gauge("parley_tasks", "Tasks of the event loop that carries the calls")
 LOOP_LAG = Gauge("parley_loop_lag_seconds", "How late the event loop runs, 95th percentile of the last seconds")
 TURN = Histogram(
     "parley_turn_seconds",

@@ -53,3 +53,8 @@ def test_a_process_that_opens_or_drains_asks_for_no_work(monkeypatch, state):
     response = Client().get("/readyz")
     assert response.status_code == 503
     assert (response.json()["ready"], response.json()[state]) == (False, True)
+
+
+def test_metrics_show_what_the_sweep_has_repaired(monkeypatch):
+    monkeypatch.setattr("config.health.repaired_totals", lambda: {"ended_unseen": 3})
+    assert 'parley_sweep_repairs_total{kind="ended_unseen"} 3.0' in Client().get("/metrics").content.decode()
