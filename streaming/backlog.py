@@ -1,7 +1,8 @@
 """What the database has not taken yet, in the order in which it came, in files that outlive the process.
 
-Owned by ``streaming.journal``, which writes it once the database is well. What the database refuses for good lies
-beside it in ``*.refused``, for a person to look at.
+Owned by ``streaming.journal``, which writes it once the database is well. What the disk does not take either, since
+both may be full at once, is held in memory and lost only with the process. What the database refuses for good lies
+beside the files in ``*.refused``, for a person to look at.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,6 +19,7 @@ log = structlog.get_logger(__name__)
 
 # Each try reads a file as a whole, and each file keeps a descriptor open.
 FILE_ENTRIES = 5000
+MAX_HELD = 20_000  # entries in memory: hours of calls, some ten megabytes
 
 Kind = Literal["turn", "event", "usage", "ended"]
 Key = tuple[int, Kind]
@@ -50,11 +52,37 @@ def must_wait(key: Key, waiting: set[Key]) -> bool:
     return key in waiting or (kind == "ended" and any(other == call_id for other, _ in waiting))
 
 
+class Held:
+    """Entries in memory, in the manner of a ``SpillFile``."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+
+    def append(self, entries: Sequence[Entry]) -> None:
+        """Adds entries."""
+        self.entries += entries
+
+    def read(self, _entry: type[Entry]) -> list[Entry]:
+        """The entries."""
+        return list(self.entries)
+
+    def replace(self, entries: Sequence[Entry]) -> None:
+        """Puts these entries in their place."""
+        self.entries = list(entries)
+
+    def delete(self) -> None:
+        """The database has everything."""
+        self.entries = []
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
 @dataclass(slots=True)
 class Part:
     """A file of the backlog, the keys that it holds, and how many entries it still has room for."""
 
-    file: SpillFile
+    file: SpillFile | Held
     keys: set[Key]
     room: int
 
@@ -92,13 +120,29 @@ class Backlog:
                 self._parts.append(Part(file, {entry.key for entry in file.read(Entry)}, room=0))
 
     def append(self, entries: Sequence[Entry]) -> None:
-        """Keeps entries behind all others; they are on the disk when it returns. Raises OSError."""
-        if not self._parts or self._parts[-1].room <= 0:
-            self._parts.append(Part(SpillFile.create(self._folder), set(), FILE_ENTRIES))
-        part = self._parts[-1]
-        part.file.append(entries)
+        """Keeps entries behind all others; they are on the disk when it returns, or in memory where that refuses.
+
+        Raises:
+            OSError: the disk refuses them, and memory has no room for more.
+        """
+        try:
+            if not self._parts or self._parts[-1].room <= 0:
+                self._parts.append(Part(SpillFile.create(self._folder), set(), FILE_ENTRIES))
+            part = self._parts[-1]
+            part.file.append(entries)
+        except OSError as error:
+            if len(self._held()) + len(entries) > MAX_HELD:
+                raise
+            if not self._parts or not isinstance(self._parts[-1].file, Held):
+                self._parts.append(Part(Held(), set(), room=0))
+            part = self._parts[-1]
+            part.file.append(entries)
+            log.error("journal_rows_in_memory_only", rows=len(entries), error=error.strerror)
         part.keys.update(entry.key for entry in entries)
         part.room -= len(entries)
+
+    def _held(self) -> list[Entry]:
+        return [entry for part in self._parts if isinstance(part.file, Held) for entry in part.file.entries]
 
     def take_over(self, other: "Backlog") -> None:
         """Puts all of another backlog behind this one's; the other is empty then."""
@@ -124,7 +168,13 @@ class Backlog:
             file.close()
 
     def close(self) -> None:
-        """Leaves the files to the next process."""
+        """Leaves the files to the next process, and in one more what was only in memory."""
+        if held := self._held():
+            try:
+                self._parts.append(Part(SpillFile.create(self._folder), set(), room=0))
+                self._parts[-1].file.append(held)
+            except OSError:
+                log.exception("journal_rows_lost", rows=len(held))
         for part in self._parts:
             part.file.close()
         self._parts = []

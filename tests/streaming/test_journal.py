@@ -440,5 +440,42 @@ def test_a_disk_that_fills_up_leaves_no_half_line(tmp_path: Path, monkeypatch: p
     file.close()
 
 
+@pytest.mark.usefixtures("hasty")
+async def test_when_database_and_disk_are_full_at_once_everything_is_written_once_there_is_room(
+    journal: Journal, store: FakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outage = Outage(store)
+    journal.turn(1, {"index": 0})
+    await until(lambda: journal.spilled == 1)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", lambda descriptor, data: full())
+        for number in (1, 2):
+            journal.turn(1, {"index": number})
+            await until(lambda number=number: journal.spilled == number + 1)
+    journal.turn(1, {"index": 3})
+    await until(lambda: journal.spilled == 4)
+    outage.over = True
+    await until(lambda: len(store.turns) == 4)
+    assert indexes(store) == [0, 1, 2, 3]
+
+
+def test_what_was_only_in_memory_is_left_to_the_next_process_when_there_is_room_by_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backlog = Backlog(tmp_path)
+    monkeypatch.setattr(backlog_module, "MAX_HELD", 2)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", lambda descriptor, data: full())
+        backlog.append([Entry("turn", 1, {"index": 0})])
+        backlog.append([Entry("turn", 1, {"index": 1})])
+        with pytest.raises(OSError, match="No space"):
+            backlog.append([Entry("turn", 1, {"index": 2})])
+    backlog.close()
+    backlog.recover()
+    kept = [entry.row["index"] for part in backlog.parts for entry in part.file.read(Entry)]
+    assert kept == [0, 1]
+    backlog.close()
+
+
 def full() -> int:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
