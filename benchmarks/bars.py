@@ -17,6 +17,7 @@ CODECS = ("audio/x-mulaw;rate=8000", "audio/x-l16;rate=8000", "audio/x-l16;rate=
 SERVERS = ("uvicorn", "daphne")
 JOURNEYS = "tests/integration/stream"
 QUICK = ("-m", "not slow", "-n", "2", "--dist", "loadgroup")
+KILLED = "again within 5 s, no turn lost, at most 1 s of audio, ends by itself"
 LIFE_OF_A_CALL = ("tests/calls", "tests/streaming", *QUICK)
 
 KEEPERS_OF_KEYS = (
@@ -46,9 +47,9 @@ def demo(*arguments: str) -> tuple[str, bool]:
     return " ".join([*arguments[1:], clones.demo_figure(status, output)]), status == 0
 
 
-def kill() -> tuple[str, bool]:
+def kill(*arguments: str) -> tuple[str, bool]:
     """The stream process killed with SIGKILL in the middle of calls; the worst of each figure."""
-    status, output = run([PYTHON, "-m", "benchmarks.kill"])
+    status, output = run([PYTHON, "-m", "benchmarks.kill", *arguments])
     found = re.search(r"^.* calls killed .*$", output, re.MULTILINE)
     return found[0] if found else f"exit {status}: {output[-300:]}", status == 0
 
@@ -104,7 +105,20 @@ BARS = (
         ),
         long=True,
     ),
-    Bar("kill", "again within 5 s, no turn lost, at most 1 s of audio, ends by itself", kill, long=True),
+    Bar("kill", KILLED, kill, long=True),
+    Bar("kill50", f"50 times: {KILLED}", lambda: kill("--times", "50"), long=True),
+    Bar(
+        "drain",
+        "SIGTERM with 10 live calls: 0 dropped, new streams refused meanwhile",
+        suite(f"{JOURNEYS}/test_drains.py"),
+        long=True,
+    ),
+    Bar(
+        "abuse",
+        "1,000 malformed messages, 200 hostile handshakes, stalls: 0 crashes, 0 leaks, other calls' lateness unchanged",
+        suite(f"{JOURNEYS}/test_abuse.py", "-m", "slow"),
+        long=True,
+    ),
     *(Bar(*each, long=True) for each in stream_bars.BARS),
 )
 

@@ -1,21 +1,24 @@
 """Kills the stream process with SIGKILL in the middle of calls and looks what is left: ``python -m benchmarks.kill``.
 
-One call for each moment at which a process may die; the moment is found by what is going on on the line. Prints a line
+One call for each moment at which a process may die; the moment is found by what is going on on the line. With
+``--times`` more than there are moments they come again and again, each time a little earlier or later. Prints a line
 of JSON for each: how long the caller waited for the agent, which turns and how much audio are missing, whether they
 went on to talk and the call came to its end by itself; then the worst of each in a line, for ``benchmarks.bars``.
 
 The truth is the simulated phone's: what its caller said and heard, against the rows and the recording in the call log.
 """
 
+import argparse
 import asyncio
 import json
 import os
+import random
 import signal
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -47,6 +50,7 @@ class Moment:
         line: the number of the caller's line that must have begun.
         speaks: whose voice is waited for, "caller" or "agent"; "nobody": for the end of the agent's answer.
         for_ms: how long that must have lasted.
+        spread_ms: by how much longer or shorter it may be when the moment comes again.
     """
 
     name: str
@@ -54,14 +58,27 @@ class Moment:
     line: int
     speaks: str
     for_ms: int
+    spread_ms: tuple[int, int]
 
 
 MOMENTS = (
-    Moment("the caller is speaking", TWO_TURNS, 2, "caller", 600),
-    Moment("the agent has begun to answer", TWO_TURNS, 2, "agent", SETTLED_MS + 50),
-    Moment("the agent is speaking", TWO_TURNS, 2, "agent", 3000),
-    Moment("the agent has just finished", ONE_TURN, 1, "nobody", SETTLED_MS + 50),
+    Moment("the caller is speaking", TWO_TURNS, 2, "caller", 600, (-500, 500)),
+    Moment("the agent has begun to answer", TWO_TURNS, 2, "agent", SETTLED_MS + 50, (0, 900)),
+    Moment("the agent is speaking", TWO_TURNS, 2, "agent", 3000, (-1500, 0)),
+    Moment("the agent has just finished", ONE_TURN, 1, "nobody", SETTLED_MS + 50, (0, 1200)),
 )
+SEED = 1
+
+
+def moments(times: int) -> list[Moment]:
+    """So many, in turn; those of the first round as they stand, later ones shifted, by the same dice every time."""
+    dice = random.Random(SEED)
+    found = []
+    for number in range(times):
+        moment = MOMENTS[number % len(MOMENTS)]
+        shift = dice.randint(*moment.spread_ms) if number >= len(MOMENTS) else 0
+        found.append(replace(moment, for_ms=moment.for_ms + shift))
+    return found
 
 
 class Line:
@@ -182,7 +199,7 @@ def holds(found: Mapping[str, Any]) -> bool:
     )
 
 
-def worst(calls: Sequence[Mapping[str, Any]]) -> str:
+def worst(calls: Sequence[Mapping[str, Any]], times: int) -> str:
     """All calls in a line."""
     again = [found["agent_again_s"] for found in calls if found["agent_again_s"] is not None]
     voice_s = sum(sum(found["voice_s"]) for found in calls)
@@ -194,7 +211,7 @@ def worst(calls: Sequence[Mapping[str, Any]]) -> str:
         return sum(found[key] for found in calls)
 
     parts = [
-        f"{len(calls)} of {len(MOMENTS)} calls killed came to their end",
+        f"{len(calls)} of {times} calls killed came to their end",
         f"the agent was back {len(again)} times, after {max(again, default=0.0)} s at most",
         f"{kept('caller_turns')} caller and {kept('agent_turns')} agent turns that had ended are there",
         f"{kept('later_lines')} caller turns after it",
@@ -211,18 +228,21 @@ def _aftermath() -> ModuleType:
     return aftermath
 
 
-async def measure(tell: Callable[[dict[str, Any]], None]) -> None:
+async def measure(times: int, tell: Callable[[dict[str, Any]], None]) -> None:
     """A call for each moment, one after the other; tells the figures of each."""
     async with (
-        demo.stack(codec="audio/x-mulaw;rate=8000", server="uvicorn") as running,
+        demo.stack(codec="audio/x-mulaw;rate=8000", server="uvicorn", ports=(0, 0, 0)) as running,
         httpx.AsyncClient(base_url=running.box_url, trust_env=False, timeout=90) as box,
     ):
-        for moment in MOMENTS:
+        for moment in moments(times):
             tell(await kill_once(running, box, moment))
 
 
 def main() -> int:
     """Prints the figures; 0 when every one holds."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--times", type=int, default=len(MOMENTS), help="how often the process is killed")
+    times = parser.parse_args().times
     calls: list[dict[str, Any]] = []
 
     def tell(found: dict[str, Any]) -> None:
@@ -232,11 +252,11 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="parley-kill-") as folder:
         demo.isolate(Path(folder))
         try:
-            asyncio.run(measure(tell))
+            asyncio.run(measure(times, tell))
         except demo.DemoError as error:
             print(error, flush=True)
-    print(worst(calls))
-    return 0 if len(calls) == len(MOMENTS) and all(found["holds"] for found in calls) else 1
+    print(worst(calls, times))
+    return 0 if len(calls) == times and all(found["holds"] for found in calls) else 1
 
 
 if __name__ == "__main__":

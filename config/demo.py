@@ -80,10 +80,13 @@ class Stack:
 
 
 @contextlib.asynccontextmanager
-async def stack(*, codec: str, server: str) -> AsyncIterator[Stack]:
+async def stack(*, codec: str, server: str, ports: tuple[int, int, int] = (8000, 8001, 9000)) -> AsyncIterator[Stack]:
     """Starts every role and the sandbox, furnished for the demo's call; stops them at the end.
 
     ``isolate`` comes first.
+
+    Args:
+        ports: of web, stream and sandbox, where they are free; 0: any.
 
     Raises:
         DemoError: something did not come up in time.
@@ -92,7 +95,7 @@ async def stack(*, codec: str, server: str) -> AsyncIterator[Stack]:
     from config import supervisor
     from config.env import env, var_dir
 
-    web_port, stream_port, box_port = (supervisor.free_port(port) for port in (8000, 8001, 9000))
+    web_port, stream_port, box_port = (supervisor.free_port(port) for port in ports)
     box_url = f"http://127.0.0.1:{box_port}"
     os.environ.update(PUBLIC_URL=f"http://127.0.0.1:{web_port}", PLIVO_API_URL=box_url, DRAIN_SECONDS="5")
     environment = supervisor.child_environment(web_port=web_port, stream_port=stream_port, combined=False)
