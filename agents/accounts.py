@@ -13,12 +13,12 @@ from django.utils import timezone
 
 from agents.crypto import UndecryptableError
 from agents.fields import Secret, can_be_a_key
-from agents.models import Agent, ProviderAccount, Voice
+from agents.models import Agent, FurtherChoice, ProviderAccount, Voice
 from agents.providers import registry
 from agents.providers.base import MULAW_8K, CatalogueVoice, Clocks, ProviderConfig
 from agents.providers.errors import ProviderError, Stage
 from agents.providers.pools import Pools
-from agents.spec import AgentSpec, StageSpec
+from agents.spec import AgentSpec, FurtherSpec, StageSpec
 
 TEST_DEADLINE_S = 10
 STAGE_NAMES: dict[Stage, str] = {"stt": "Speech-to-text", "llm": "Language model", "tts": "Text-to-speech"}
@@ -47,8 +47,8 @@ class Finding(NamedTuple):
 
 
 def sandboxed(spec: AgentSpec) -> bool:
-    """Whether some stage is scripted or synthetic."""
-    ids = {stage.account_id for stage in (spec.stt, spec.llm, spec.tts) if stage.account_id}
+    """Whether some choice of a stage is scripted or synthetic."""
+    ids = {choice.account_id for stage in STAGE_NAMES for choice in spec.choices(stage) if choice.account_id}
     return ProviderAccount.objects.filter(pk__in=ids, is_sandbox=True).exists()
 
 
@@ -126,6 +126,36 @@ def stage_config(
         options=stage.options,
         account_id=str(account.pk),
     )
+
+
+def choice_config(choice: FurtherSpec, *, language: str) -> ProviderConfig:
+    """``stage_config`` of one of ``AgentSpec.choices``."""
+    return stage_config(choice, language=language, voice_id=choice.voice_id, voice_settings=choice.voice_settings)
+
+
+class StageConfigs(NamedTuple):
+    """The choices of a stage that can be used, in order, and for an operator what is wrong with the others."""
+
+    usable: tuple[ProviderConfig, ...]
+    problems: tuple[str, ...]
+
+
+def stage_configs(spec: AgentSpec, stage: Stage) -> StageConfigs:
+    """Everything that adapters need for a stage of a published agent.
+
+    Raises:
+        AccountError: not one choice can be used; the error is the first one's.
+    """
+    usable: list[ProviderConfig] = []
+    errors: list[AccountError] = []
+    for choice in spec.choices(stage):
+        try:
+            usable.append(choice_config(choice, language=spec.language))
+        except AccountError as error:
+            errors.append(error)
+    if not usable:
+        raise errors[0]
+    return StageConfigs(tuple(usable), tuple(map(str, errors)))
 
 
 def test_account(account: ProviderAccount) -> Finding:
@@ -217,8 +247,11 @@ def _stage_of(part: str) -> Stage:
 def _asked_for(account: ProviderAccount, stage: Stage) -> dict[str, str]:
     """Model (and voice) to test a stage with: an agent's that uses this account, else a usual one."""
     using = Agent.objects.filter(**{f"{stage}_account": account}).order_by("-updated_at")
-    fields = [f"{stage}_model", "voice__external_id"]
-    found = using.values_list(*fields).first()
+    behind = FurtherChoice.objects.filter(stage=stage, account=account).order_by("-agent__updated_at")
+    found = (
+        using.values_list(f"{stage}_model", "voice__external_id").first()
+        or behind.values_list("model", "voice__external_id").first()
+    )
     model = found[0] if found else TEST_MODELS.get((account.provider, stage), "")
     if stage != "tts":
         return {"model": model}

@@ -14,7 +14,7 @@ from agents import extraction, transfers
 from agents.drafts import build_spec
 from agents.models import Agent
 from agents.services import published_spec
-from agents.spec import AgentSpec
+from agents.spec import AgentSpec, FurtherSpec
 from agents.turn_presets import NUMBERS
 
 LABELS: dict[str, str] = {
@@ -25,6 +25,8 @@ LABELS: dict[str, str] = {
     "turn_taking": "Turn-taking", "reprompt": "Reprompt", "max_call_ms": "Longest call", "after_ms": "after",
     "wrap_up": "Said at the longest call", "extraction": "Fields to extract", "fallback_number": "Fallback number",
     "transfers": "May put callers through to", "filler": "Said while something takes long",
+    "stt_further": "Speech-to-text, if that fails", "llm_further": "Language model, if that fails",
+    "tts_further": "Voice, if that fails",
     "backchannels": "Words that only show listening", "stop_words": "Words that stop the agent",
 }  # fmt: skip
 
@@ -82,6 +84,8 @@ def _flat(spec: AgentSpec, account_names: Mapping[str, str]) -> dict[str, str]:
             result[label] = extraction.format_lines(value)
         elif name == "transfers":
             result[label] = transfers.format_lines(value)
+        elif name.endswith("_further"):
+            result[label] = "\n".join(_choice(choice, account_names) for choice in value)
         elif name == "variables":
             result[label] = "\n".join(f"{key} = {text}" for key, text in sorted(value.items()))
         elif isinstance(value, msgspec.Struct):
@@ -91,6 +95,14 @@ def _flat(spec: AgentSpec, account_names: Mapping[str, str]) -> dict[str, str]:
         else:
             result[label] = _seconds(name, value)
     return result
+
+
+def _choice(choice: FurtherSpec, account_names: Mapping[str, str]) -> str:
+    """One line: account, model, and voice and options where there are any."""
+    voice = f"voice {choice.voice_id}" if choice.voice_id else ""
+    settings = (choice.voice_settings, choice.options)
+    parts = [account_names.get(choice.account_id, choice.account_id), choice.model, voice, *map(_text, settings)]
+    return ", ".join(filter(None, parts))
 
 
 def _seconds(name: str, value: Any) -> str:

@@ -5,13 +5,14 @@ is talked to in the browser.
 """
 
 import re
-from typing import Any, cast
+from collections.abc import Iterator
+from typing import Any, NamedTuple, cast
 
 from django.core.exceptions import ValidationError
 
 from agents import extraction, prompts, transfers, turn_presets
 from agents.accounts import has_key
-from agents.models import Agent, ProviderAccount
+from agents.models import Agent, FurtherChoice, ProviderAccount, Voice
 from agents.providers import registry
 from agents.providers.errors import Stage
 from agents.providers.notices import notice
@@ -19,6 +20,7 @@ from agents.spec import (
     AgentSpec,
     Codec,
     ExtractionField,
+    FurtherSpec,
     Mode,
     Reprompt,
     SpeaksFirst,
@@ -31,8 +33,11 @@ MAX_REPROMPTS = 5
 STAGES: dict[Stage, str] = {"stt": "speech-to-text", "llm": "language model", "tts": "text-to-speech"}
 _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 MAX_PHRASES = 100
+MAX_FURTHER = 4  # of one stage: a caller does not wait for more
 
 
+UNFINISHED = "unfinished"
+FURTHER = "further_choices"
 WRONG = "wrong"  # code of a problem that not even a draft may have; all others only stand in the way of publishing
 
 
@@ -42,8 +47,8 @@ class Problems:
     def __init__(self) -> None:
         self.by_field: dict[str, list[ValidationError]] = {}
 
-    def add(self, field: str, message: str, *, code: str = "unfinished") -> None:
-        """Notes one sentence about a field of ``Agent``."""
+    def add(self, field: str, message: str, *, code: str = UNFINISHED) -> None:
+        """Notes one sentence about a field of ``Agent``, or about its further choices."""
         self.by_field.setdefault(field, []).append(ValidationError(message, code=code))
 
     def raise_if_any(self) -> None:
@@ -76,14 +81,19 @@ def warnings(agent: Agent) -> list[str]:
         if problem.level == "warning"
     ]
     accounts: dict[str, ProviderAccount] = {}
+    first: set[str] = set()
     for stage in _stages_used(agent):
-        account, model = getattr(agent, f"{stage}_account"), getattr(agent, f"{stage}_model")
-        accounts[account.name] = account
-        if text := notice(account.provider, stage, model):
-            found.append(text)
+        begins = getattr(agent, f"{stage}_account"), getattr(agent, f"{stage}_model")
+        first.add(begins[0].name)
+        further = [(choice.account, choice.model) for choice in further_choices(agent, stage)]
+        for account, model in [begins, *further]:
+            accounts[account.name] = account
+            if text := notice(account.provider, stage, model):
+                found.append(text)
     for account in accounts.values():
         if not has_key(account) and account.provider != ProviderAccount.Provider.OPENAI_COMPATIBLE:
-            found.append(f"{account.name} has no API key yet: calls to this agent would fail.")
+            what = "calls to this agent would fail" if account.name in first else "no call could move on to it"
+            found.append(f"{account.name} has no API key yet: {what}.")
         elif account.test_ok is False:
             found.append(f"{account.name} did not work when it was last tested: {account.test_message}")
     if not agent.disclosure and agent.mode == Agent.Mode.CONVERSATION:
@@ -103,6 +113,7 @@ def build_spec(agent: Agent) -> AgentSpec:
     variables = _variables(agent)
     _check_texts(agent, variables, problems)
     _check_stages(agent, problems)
+    _check_further(agent, problems)
     if not _LANGUAGE.fullmatch(agent.language):
         problems.add("language", "Write a language tag such as en-US, en-IN or de-DE.", code=WRONG)
     if agent.fallback_number and not transfers.E164.fullmatch(agent.fallback_number):
@@ -145,6 +156,9 @@ def build_spec(agent: Agent) -> AgentSpec:
         tts=_stage_spec(agent, "tts"),
         voice_id=agent.voice.external_id if agent.voice else "",
         voice_settings=agent.voice.settings if agent.voice else {},
+        tts_further=_further_specs(agent, "tts"),
+        stt_further=_further_specs(agent, "stt"),
+        llm_further=_further_specs(agent, "llm"),
         turn_taking=turn_taking,
         reprompt=Reprompt(texts=reprompts, after_ms=agent.reprompt_after_s * 1000),
         max_call_ms=agent.max_call_s * 1000,
@@ -186,6 +200,27 @@ def _stage_spec(agent: Agent, stage: Stage) -> StageSpec:
     )
 
 
+def further_choices(agent: Agent, stage: Stage) -> list[FurtherChoice]:
+    """The choices behind the first of a stage, in order; an agent that is not saved yet has none."""
+    if agent._state.adding:
+        return []
+    return [choice for choice in agent.further_choices.all() if choice.stage == stage]
+
+
+def _further_specs(agent: Agent, stage: Stage) -> tuple[FurtherSpec, ...]:
+    return tuple(
+        FurtherSpec(
+            account_id=str(choice.account_id),
+            provider=choice.account.provider,
+            model=choice.model,
+            options=choice.options,
+            voice_id=choice.voice.external_id if choice.voice else "",
+            voice_settings=choice.voice.settings if choice.voice else {},
+        )
+        for choice in further_choices(agent, stage)
+    )
+
+
 def _check_texts(agent: Agent, variables: dict[str, str], problems: Problems) -> None:
     fields = {
         "Instructions": "system_prompt", "AI disclosure": "disclosure", "Recording notice": "recording_notice",
@@ -206,25 +241,63 @@ def _check_texts(agent: Agent, variables: dict[str, str], problems: Problems) ->
         problems.add("greeting", "Write the first words, or let the agent wait for the caller.")
 
 
+class Wrong(NamedTuple):
+    """What is wrong with one choice of a stage: in which of account, options and voice, in a sentence."""
+
+    field: str
+    message: str
+    code: str
+
+
+def wrong_with(
+    stage: Stage, *, account: ProviderAccount, options: Any, voice: Voice | None, needs_voice: bool
+) -> Iterator[Wrong]:
+    """What stands against an account, options and a voice as a choice for a stage."""
+    if stage not in registry.stages(account.provider):
+        kind = account.get_provider_display()
+        yield Wrong("account", f"{account.name} is an {kind} account, which offers no {STAGES[stage]}.", WRONG)
+    if account.provider == ProviderAccount.Provider.OPENAI_COMPATIBLE and not account.base_url:
+        yield Wrong("account", f"{account.name} has no base URL: enter the server's address there.", UNFINISHED)
+    if not isinstance(options, dict) or not all(
+        isinstance(value, str | int | float | bool) for value in options.values()
+    ):
+        yield Wrong("options", "Options have a name and a text, number or true/false each.", WRONG)
+    if needs_voice and voice is None:
+        yield Wrong("voice", "Choose a voice.", UNFINISHED)
+    if voice and voice.account_id != account.pk:
+        yield Wrong("voice", f"{voice.name} is no voice of {account.name}.", WRONG)
+
+
 def _check_stages(agent: Agent, problems: Problems) -> None:
+    talks = agent.mode == Agent.Mode.CONVERSATION
+    for stage in STAGES:
+        found = wrong_with(
+            stage,
+            account=getattr(agent, f"{stage}_account"),
+            options=getattr(agent, f"{stage}_options"),
+            voice=agent.voice if stage == "tts" else None,
+            needs_voice=talks and stage == "tts",
+        )
+        for field, message, code in found:
+            problems.add(field if field == "voice" else f"{stage}_{field}", message, code=code)
+
+
+def _check_further(agent: Agent, problems: Problems) -> None:
+    """What the form of a further choice refuses may still come to be: its account changes, or its voice."""
     for stage, label in STAGES.items():
-        account: ProviderAccount = getattr(agent, f"{stage}_account")
-        if stage not in registry.stages(account.provider):
-            kind = account.get_provider_display()
-            problems.add(
-                f"{stage}_account", f"{account.name} is an {kind} account, which offers no {label}.", code=WRONG
+        choices = further_choices(agent, stage)
+        if len(choices) > MAX_FURTHER:
+            problems.add(FURTHER, f"At most {MAX_FURTHER} for the {label}.")
+        for number, choice in enumerate(choices, start=2):
+            found = wrong_with(
+                stage,
+                account=choice.account,
+                options=choice.options,
+                voice=choice.voice,
+                needs_voice=stage == "tts",
             )
-        if account.provider == ProviderAccount.Provider.OPENAI_COMPATIBLE and not account.base_url:
-            problems.add(f"{stage}_account", f"{account.name} has no base URL: enter the server's address there.")
-        options = getattr(agent, f"{stage}_options")
-        if not isinstance(options, dict) or not all(
-            isinstance(value, str | int | float | bool) for value in options.values()
-        ):
-            problems.add(f"{stage}_options", "Options have a name and a text, number or true/false each.", code=WRONG)
-    if agent.mode == Agent.Mode.CONVERSATION and agent.voice is None:
-        problems.add("voice", "Choose a voice.")
-    if agent.voice and agent.voice.account_id != agent.tts_account_id:
-        problems.add("voice", f"{agent.voice.name} is no voice of {agent.tts_account.name}.", code=WRONG)
+            for wrong in found:
+                problems.add(FURTHER, f"Choice {number} for the {label}: {wrong.message}")
 
 
 def _reprompts(agent: Agent, problems: Problems) -> tuple[str, ...]:

@@ -11,21 +11,30 @@ from django.db import transaction
 from django.db.models import Max, QuerySet
 
 from agents import turn_presets
-from agents.accounts import AccountError, sandboxed, stage_config, sync_voices, test_account
+from agents.accounts import (
+    AccountError,
+    choice_config,
+    sandboxed,
+    stage_config,
+    stage_configs,
+    sync_voices,
+    test_account,
+)
 from agents.drafts import STAGES, Problems, build_spec
-from agents.models import Agent, AgentVersion, ProviderAccount, Voice
-from agents.spec import AgentSpec, StageSpec
+from agents.models import Agent, AgentVersion, FurtherChoice, ProviderAccount, Voice
+from agents.spec import AgentSpec, FurtherSpec, StageSpec
 
 __all__ = [
-    "AccountError", "build_spec", "publish", "published_spec", "restore", "sandboxed", "stage_config",
-    "sync_voices", "test_account", "with_accounts",
+    "AccountError", "build_spec", "choice_config", "publish", "published_spec", "restore", "sandboxed", "stage_config",
+    "stage_configs", "sync_voices", "test_account", "with_accounts",
 ]  # fmt: skip
 
 
 def with_accounts(agents: QuerySet[Agent]) -> QuerySet[Agent]:
-    """The agents with all that ``build_spec`` reads, in one query, without decrypting a key."""
+    """The agents with all that ``build_spec`` reads, in two queries, without decrypting a key."""
     related = ("stt_account", "llm_account", "tts_account", "voice", "published_version")
-    return agents.select_related(*related).defer(*(f"{name}__api_key" for name in related[:3]))
+    joined = agents.select_related(*related).defer(*(f"{name}__api_key" for name in related[:3]))
+    return joined.prefetch_related("further_choices")
 
 
 def published_spec(agent: Agent) -> AgentSpec | None:
@@ -57,6 +66,7 @@ def restore(*, version: AgentVersion, user: AbstractBaseUser | AnonymousUser | N
     with transaction.atomic():
         agent = Agent.objects.select_for_update(of=("self",)).get(pk=version.agent_id)
         _fill_draft(agent, spec)
+        _fill_further(agent, spec)
         agent._change_reason = f"Back to version {version.number}"  # type: ignore[attr-defined]  # simple_history's
         agent.save()
         return _new_version(agent, spec, user=user, note=f"Back to version {version.number}")
@@ -89,24 +99,17 @@ def _fill_draft(agent: Agent, spec: AgentSpec) -> None:
     for field in same:
         setattr(agent, field, getattr(spec, field))
     problems = Problems()
-    accounts = ProviderAccount.objects.in_bulk([spec.stt.account_id, spec.llm.account_id,
-                                                                spec.tts.account_id])  # fmt: skip
-    by_id = {str(key): account for key, account in accounts.items()}
     for stage, label in STAGES.items():
         frozen: StageSpec = getattr(spec, stage)
-        if frozen.account_id not in by_id:
+        account = ProviderAccount.objects.filter(pk=frozen.account_id).first()
+        if account is None:
             problems.add(f"{stage}_account", f"The {label} account of that version was deleted.")
             continue
-        setattr(agent, f"{stage}_account", by_id[frozen.account_id])
+        setattr(agent, f"{stage}_account", account)
         setattr(agent, f"{stage}_model", frozen.model)
         setattr(agent, f"{stage}_options", dict(frozen.options))
     problems.raise_if_any()
-    agent.voice = None
-    if spec.voice_id:
-        defaults = {"name": spec.voice_id, "settings": dict(spec.voice_settings)}
-        agent.voice, _ = Voice.objects.get_or_create(
-            account=agent.tts_account, external_id=spec.voice_id, defaults=defaults
-        )
+    agent.voice = _voice(spec.choices("tts")[0])
     agent.turn_preset, agent.turn_overrides = turn_presets.nearest(spec.turn_taking)
     agent.reprompts = list(spec.reprompt.texts)
     agent.reprompt_after_s = spec.reprompt.after_ms // 1000
@@ -116,3 +119,30 @@ def _fill_draft(agent: Agent, spec: AgentSpec) -> None:
     agent.transfers = msgspec.to_builtins(spec.transfers)
     agent.backchannels, agent.stop_words = list(spec.backchannels), list(spec.stop_words)
     agent.extraction = msgspec.to_builtins(spec.extraction)
+
+
+def _fill_further(agent: Agent, spec: AgentSpec) -> None:
+    """Puts the draft's further choices back to a version's; those whose account was deleted are left out."""
+    for choice in agent.further_choices.all():
+        choice.delete()
+    for stage in STAGES:
+        for position, frozen in enumerate(spec.choices(stage)[1:]):
+            if ProviderAccount.objects.filter(pk=frozen.account_id).exists():
+                FurtherChoice.objects.create(
+                    agent=agent,
+                    position=position,
+                    stage=stage,
+                    account_id=frozen.account_id,
+                    model=frozen.model,
+                    voice=_voice(frozen),
+                    options=dict(frozen.options),
+                )
+
+
+def _voice(frozen: FurtherSpec) -> Voice | None:
+    """The voice of a choice; one that was deleted comes back by its id."""
+    if not frozen.voice_id:
+        return None
+    account = ProviderAccount.objects.get(pk=frozen.account_id)
+    defaults = {"name": frozen.voice_id, "settings": dict(frozen.voice_settings)}
+    return Voice.objects.get_or_create(account=account, external_id=frozen.voice_id, defaults=defaults)[0]

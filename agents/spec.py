@@ -8,6 +8,8 @@ from typing import Literal
 
 import msgspec
 
+from agents.providers.errors import Stage
+
 Codec = Literal["audio/x-mulaw;rate=8000", "audio/x-l16;rate=8000", "audio/x-l16;rate=16000"]
 Mode = Literal["conversation", "listen_only"]
 SpeaksFirst = Literal["agent", "caller"]
@@ -28,6 +30,17 @@ class StageSpec(msgspec.Struct, frozen=True, kw_only=True):
     provider: str
     model: str
     options: dict[str, str | int | float | bool] = {}
+
+
+class FurtherSpec(StageSpec, frozen=True, kw_only=True):
+    """A choice that a stage moves on to when the ones before it fail.
+
+    Attributes:
+        voice_id, voice_settings: text-to-speech only.
+    """
+
+    voice_id: str = ""
+    voice_settings: dict[str, str | int | float | bool] = {}
 
 
 class TurnTaking(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,6 +120,7 @@ class AgentSpec(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         language: BCP 47 tag such as "en-US".
         codec: content type of the Plivo stream.
+        stt_further, llm_further, tts_further: what is asked next, in order, where ``stt``, ``llm`` or ``tts`` fails.
         greeting: first words; empty means that none are spoken.
         disclosure: says that an AI speaks; spoken before the greeting, empty when switched off.
         recording_notice: spoken before the greeting when ``record`` is on; may be empty.
@@ -140,6 +154,9 @@ class AgentSpec(msgspec.Struct, frozen=True, kw_only=True):
     tts: StageSpec
     voice_id: str = ""
     voice_settings: dict[str, str | int | float | bool] = {}
+    tts_further: tuple[FurtherSpec, ...] = ()
+    stt_further: tuple[FurtherSpec, ...] = ()
+    llm_further: tuple[FurtherSpec, ...] = ()
     turn_taking: TurnTaking = TurnTaking()
     reprompt: Reprompt = Reprompt()
     max_call_ms: int = 600_000
@@ -154,3 +171,15 @@ class AgentSpec(msgspec.Struct, frozen=True, kw_only=True):
     extraction: tuple[ExtractionField, ...] = ()
     fallback_number: str = ""
     variables: dict[str, str] = {}
+
+    def choices(self, stage: Stage) -> tuple[FurtherSpec, ...]:
+        """All choices of a stage, the first one first."""
+        first: StageSpec = getattr(self, stage)
+        further: tuple[FurtherSpec, ...] = getattr(self, f"{stage}_further")
+        speaks = stage == "tts"
+        choice = FurtherSpec(
+            **msgspec.structs.asdict(first),
+            voice_id=self.voice_id if speaks else "",
+            voice_settings=self.voice_settings if speaks else {},
+        )
+        return (choice, *further)

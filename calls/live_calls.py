@@ -22,6 +22,7 @@ from agents import services
 from agents.models import Agent
 from agents.prompts import built_ins
 from agents.providers.base import Message, ProviderConfig
+from agents.providers.errors import Stage
 from agents.spec import AgentSpec, StageSpec
 from calls import lifecycle
 from calls.context import CallContext
@@ -239,24 +240,17 @@ def variables(call: Call, spec: AgentSpec, *, now: datetime.datetime) -> dict[st
     return {**values, **spec.variables, **own, **{name: value for name, value in values.items() if value}}
 
 
-def voice_config(spec: AgentSpec) -> ProviderConfig:
-    """The account, model and voice with which an agent speaks.
-
-    Raises:
-        agents.services.AccountError: the account cannot be used.
-    """
-    return services.stage_config(
-        spec.tts, language=spec.language, voice_id=spec.voice_id, voice_settings=spec.voice_settings
-    )
-
-
 def _context(call: Call, spec: AgentSpec, *, session: str, resumed: bool, now: datetime.datetime) -> CallContext:
     assert call.live_at is not None  # noqa: S101  (the only caller has looked)
     turns = list(call.turns.all())
     is_sandbox = call.is_sandbox or services.sandboxed(spec)
     if is_sandbox != call.is_sandbox:
         Call.objects.filter(pk=call.pk).update(is_sandbox=is_sandbox)
-    listens = spec.mode == "listen_only"
+    used: tuple[Stage, ...] = ("stt",) if spec.mode == "listen_only" else ("stt", "llm", "tts")
+    configs = {stage: services.stage_configs(spec, stage) for stage in used}
+    for stage, (_, problems) in configs.items():
+        for problem in problems:
+            lifecycle.note(call=call, kind="choice_left_out", now=now, data={"stage": stage, "problem": problem})
     if call.transfers >= MAX_TRANSFERS:
         tools = tuple(name for name in spec.tools if name != "transfer_call")
         spec = msgspec.structs.replace(spec, transfers=(), tools=tools)
@@ -266,9 +260,12 @@ def _context(call: Call, spec: AgentSpec, *, session: str, resumed: bool, now: d
         plivo_call_uuid=call.plivo_call_uuid or "",
         spec=spec,
         version_id=str(call.agent_version_id or call.agent_id),
-        stt=services.stage_config(spec.stt, language=spec.language),
-        llm=_unused(spec.llm) if listens else services.stage_config(spec.llm, language=spec.language),
-        tts=_unused(spec.tts) if listens else voice_config(spec),
+        stt=configs["stt"].usable[0],
+        llm=configs["llm"].usable[0] if "llm" in configs else _unused(spec.llm),
+        tts=configs["tts"].usable[0] if "tts" in configs else _unused(spec.tts),
+        stt_further=configs["stt"].usable[1:],
+        llm_further=configs["llm"].usable[1:] if "llm" in configs else (),
+        tts_further=configs["tts"].usable[1:] if "tts" in configs else (),
         variables=variables(call, spec, now=now),
         session=session,
         live_at=call.live_at,

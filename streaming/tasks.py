@@ -32,28 +32,31 @@ log = structlog.get_logger(__name__)
 
 @shared_task(name="streaming.tasks.prepare_phrases", ignore_result=True)
 def prepare_phrases(version_id: str) -> None:
-    """Speaks and keeps the phrases of one version."""
+    """Speaks and keeps the phrases of one version, in each of its voices."""
     version = AgentVersion.objects.filter(pk=version_id).first()
     if version is not None:
-        _speak(version.spec, constant_phrases(version.spec), version=version_id)
+        for voice in range(len(version.spec.choices("tts"))):
+            _speak(version.spec, constant_phrases(version.spec), voice, version=version_id)
 
 
 @shared_task(name="streaming.tasks.prepare_opening", ignore_result=True)
 def prepare_opening(call_id: int) -> None:
-    """Speaks and keeps what a ringing call begins with, its variables filled in."""
+    """Speaks and keeps what a ringing call begins with, its variables filled in, in the agent's first voice."""
     call = Call.objects.select_related("agent_version").filter(pk=call_id).first()
     if call is None or call.spec is None or is_over(call.status):
         return
     texts = opening(call.spec, live_calls.variables(call, call.spec, now=timezone.now()))
-    _speak(call.spec, texts, call=str(call.public_id))
+    _speak(call.spec, texts, 0, call=str(call.public_id))
 
 
-def _speak(spec: AgentSpec, texts: Sequence[str], **about: str) -> None:
+def _speak(spec: AgentSpec, texts: Sequence[str], voice: int, **about: str) -> None:
     """A failing voice is logged: the calls meet it themselves, and have their own ways to deal with it."""
     if spec.mode != "conversation":
         return
+    choice = spec.choices("tts")[voice]
     try:
-        made = asyncio.run(_prepare(texts, fmt=CODECS[spec.codec], config=live_calls.voice_config(spec)))
+        config = services.choice_config(choice, language=spec.language)
+        made = asyncio.run(_prepare(texts, fmt=CODECS[spec.codec], config=config))
     except (services.AccountError, ProviderError) as error:
         log.warning("phrases_not_prepared", error=str(error), **about)
         return

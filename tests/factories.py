@@ -8,7 +8,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.utils import timezone
 
-from agents.models import Agent, AgentVersion, ProviderAccount, Voice
+from agents.models import Agent, AgentVersion, FurtherChoice, ProviderAccount, Voice
 from agents.providers.base import ProviderConfig
 from calls.models import Call, PhoneNumber, PlivoAccount
 
@@ -77,6 +77,18 @@ class AgentFactory(factory.django.DjangoModelFactory):
     tts_account = factory.SelfAttribute("voice.account")
     stt_account = factory.SelfAttribute("voice.account")
     llm_account = factory.SubFactory(ProviderAccountFactory)
+
+
+class FurtherChoiceFactory(factory.django.DjangoModelFactory):
+    """A second language model of an agent."""
+
+    class Meta:
+        model = FurtherChoice
+
+    agent = factory.SubFactory(AgentFactory)
+    stage = "llm"
+    account = factory.SubFactory(ProviderAccountFactory)
+    model = "gpt-5.4-mini"
 
 
 class AgentVersionFactory(factory.django.DjangoModelFactory):

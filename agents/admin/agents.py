@@ -17,6 +17,7 @@ from unfold.decorators import action, display
 
 from agents import changes, drafts, services
 from agents.admin.agent_form import AgentForm, number_fields
+from agents.admin.further import FurtherChoiceInline
 from agents.history import ReadOnlyHistoryAdmin
 from agents.models import Agent, ProviderAccount, Voice
 from agents.spec import AgentSpec
@@ -41,6 +42,7 @@ class AgentAdmin(ReadOnlyHistoryAdmin, ModelAdmin):
     actions_submit_line = ("publish",)
     change_form_before_template = "admin/agents/agent_status.html"
     warn_unsaved_form = True
+    inlines = (FurtherChoiceInline,)
     fieldsets = (
         (
             "Who it is",
@@ -111,11 +113,22 @@ class AgentAdmin(ReadOnlyHistoryAdmin, ModelAdmin):
             kwargs["queryset"] = Voice.objects.select_related("account").defer("account__api_key")
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
-    def save_model(self, request: HttpRequest, obj: Agent, form: Any, change: bool) -> None:
-        """Saves, and says what stands in the way of publishing where the page that follows does not."""
-        super().save_model(request, obj, form, change)
-        if not {PUBLISH, "_continue"} & request.POST.keys():
-            for text in _obstacles(obj):
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        """Saves the further choices, publishes if that was asked for, and says what stands in the way.
+
+        Of what stands in the way only where the page that follows does not show it.
+        """
+        super().save_related(request, form, formsets, change)
+        agent = form.instance
+        if any(formset.has_changed() for formset in formsets):
+            state = agent.history.latest()
+            state.history_change_reason = "What takes over when a provider fails was changed"
+            state.save()
+        if PUBLISH in request.POST:
+            if self.has_publish_permission(request):
+                self._publish(request, agent)
+        elif "_continue" not in request.POST:
+            for text in _obstacles(agent):
                 messages.warning(request, f"Not ready to be published. {text}")
 
     def response_change(self, request: HttpRequest, obj: Agent) -> HttpResponse:
@@ -140,8 +153,11 @@ class AgentAdmin(ReadOnlyHistoryAdmin, ModelAdmin):
         return request.user.has_perm("agents.publish_agent")
 
     @action(description="Save and publish", permissions=["publish"], icon="publish")
-    def publish(self, request: HttpRequest, obj: Agent) -> None:
-        """Button beside Save. The draft stays saved when it cannot be published."""
+    def publish(self, _request: HttpRequest, _obj: Agent) -> None:
+        """Button beside Save. The theme calls this before the further choices are saved: see ``save_related``."""
+
+    def _publish(self, request: HttpRequest, obj: Agent) -> None:
+        """The draft stays saved when it cannot be published."""
         agent = services.with_accounts(Agent.objects.all()).get(pk=obj.pk)
         if agent.published_version and not changes.has_unpublished_changes(agent):
             messages.info(request, f"Version {agent.published_version.number} is live already; nothing has changed.")

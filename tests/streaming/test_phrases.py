@@ -7,10 +7,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from agents import services
 from agents.providers.base import L16_8K, MULAW_8K, ProviderConfig, WordTiming
 from agents.providers.errors import ErrorKind, ProviderError
 from agents.spec import Reprompt
-from calls import live_calls
 from streaming import phrases, tasks
 from streaming.phrases import Phrase, PhraseCache, phrase_key, prepare
 from streaming.planning import constant_phrases
@@ -172,7 +172,7 @@ def test_the_task_speaks_what_a_ringing_call_begins_with(voice_at_work: FakeProv
     tasks.prepare_opening(call.pk)
     assert "Hello Anna, this is Rowan Dental." in voice_at_work.spoken
     assert voice_at_work.spoken.count("Recorded.") == 1
-    config = live_calls.voice_config(version.spec)
+    config = services.choice_config(version.spec.choices("tts")[0], language=version.spec.language)
     key = phrase_key("Hello Anna, this is Rowan Dental.", config=config, fmt=MULAW_8K)
     assert (tmp_path / "phrases" / f"{key}.phrase").exists()
 
