@@ -128,7 +128,7 @@ class AgentSpec(msgspec.Struct, frozen=True, kw_only=True):
         max_call_ms: longest call; at its end ``wrap_up`` and ``goodbye`` are spoken and the call ends.
         tools: names from ``agents.tools`` that the model may call.
         transfers: whom the model may put callers through to, in the operator's order.
-        filler: said while a tool takes long; empty: what is usual in the language.
+        filler: said while a tool or an answer takes long; empty: what is usual in the language.
         backchannels: phrases that only show listening, beside the usual ones of the language.
         stop_words: phrases that stop the agent at once, beside the usual ones.
         fallback_number: E.164 number dialled when the agent cannot go on; empty: apology and hang-up.

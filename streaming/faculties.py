@@ -18,6 +18,7 @@ from streaming.conversation.events import (
     Commit,
     Event,
     FinishVoice,
+    HoldVoice,
     JudgeTurn,
     PauseVoice,
     ReleaseVoice,
@@ -47,6 +48,7 @@ Act = (
     | Speak
     | FinishVoice
     | ReleaseVoice
+    | HoldVoice
     | PauseVoice
     | ResumeVoice
     | RunTool
@@ -247,12 +249,14 @@ class Faculties:
                     self._thinker.cancel(generation)
                 if self._speaker is not None:
                     self._speaker.cancel(generation, now_ms)
-            case Speak() | FinishVoice() | ReleaseVoice() | PauseVoice() | ResumeVoice():
+            case Speak() | FinishVoice() | ReleaseVoice() | HoldVoice() | PauseVoice() | ResumeVoice():
                 self._voice(action, now_ms)
             case _:
                 assert_never(action)
 
-    def _voice(self, action: Speak | FinishVoice | ReleaseVoice | PauseVoice | ResumeVoice, now_ms: int) -> None:
+    def _voice(
+        self, action: Speak | FinishVoice | ReleaseVoice | HoldVoice | PauseVoice | ResumeVoice, now_ms: int
+    ) -> None:
         speaker = self._speaker
         if speaker is None:
             if isinstance(action, PauseVoice):
@@ -265,6 +269,8 @@ class Faculties:
                 speaker.finish(generation)
             case ReleaseVoice(generation):
                 speaker.release(generation)
+            case HoldVoice(generation):
+                speaker.hold(generation)
             case PauseVoice():
                 self._feed(speaker.pause(now_ms))
             case ResumeVoice():

@@ -23,7 +23,7 @@ from streaming.usage import UsageBook, UsageEntry
 log = structlog.get_logger(__name__)
 
 PIECE_MS = 80
-QUEUE_MS = 12_000  # more than a replacement takes: a send that stalls (4 s), then a connection (8 s)
+QUEUE_MS = 12_000  # more than a replacement takes: a send that stalls (2.5 s), then a connection (8 s)
 ROUNDS = 2  # that each recogniser is asked in (twice in a row where that helps) before there is none to be had
 RETRY_AFTER_S = 0.25
 USAGE_EVERY_S = 15.0

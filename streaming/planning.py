@@ -48,8 +48,9 @@ def opening(spec: AgentSpec, variables: dict[str, str]) -> tuple[str, ...]:
 def constant_phrases(spec: AgentSpec) -> tuple[str, ...]:
     """The fixed texts that are the same in every call: those without a variable that only a call can fill."""
     texts = (spec.disclosure, spec.recording_notice, spec.greeting, spec.apology, *spec.reprompt.texts)
-    connecting = language(spec.language).connecting if spec.transfers else ""
-    texts = (*texts, spec.goodbye, spec.wrap_up, connecting)
+    rules = language(spec.language)
+    usual = (spec.filler or rules.filler, rules.say_again, rules.lost, rules.connecting if spec.transfers else "")
+    texts = (*texts, spec.goodbye, spec.wrap_up, *usual)
     constant = [text for text in texts if names(text) <= set(spec.variables)]
     spoken = (render(text, spec.variables).strip() for text in constant)
     return tuple(dict.fromkeys(text for text in spoken if text))

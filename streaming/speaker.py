@@ -131,6 +131,10 @@ class Speaker:
         self._generations.setdefault(generation, _Generation()).released = True
         self.pacer.release(generation)
 
+    def hold(self, generation: int) -> None:
+        """The generation, of which nothing was sent, is not to be heard yet."""
+        self.pacer.hold(generation)
+
     def cancel(self, generation: int, now_ms: int) -> None:
         """Forgets a generation, and silences the line if it was playing."""
         self._dropped.add(generation)

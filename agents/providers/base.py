@@ -75,7 +75,7 @@ class Clocks(msgspec.Struct, frozen=True, kw_only=True):
 
     connect: float = 3.0
     first: float = 5.0
-    stall: float = 4.0
+    stall: float = 2.5
     total: float = 60.0
     switch: float = 2.0
 
@@ -274,7 +274,7 @@ class SpeechToText(Protocol):
         """The audio (``input_format``, at most the last 12 s) that no Final has answered yet.
 
         After a break the driver sends it to the session that replaces this one, so that no words are lost: those of a
-        clause of 6 s even if the session had fallen silent in it, which takes the stall clock (4 s) to notice.
+        clause of 6 s even if the session had fallen silent in it, which takes the stall clock (2.5 s) to notice.
         """
         ...
 

@@ -74,7 +74,7 @@ FACTS: dict[ErrorKind, ErrorFacts] = {
         True, "provider", "The provider has a fault: look at its status page.", "back_off"
     ),
     ErrorKind.GARBAGE: ErrorFacts(
-        False, "provider", "The answer was not the expected protocol: check that the base URL is the API's."
+        True, "provider", "The answer was not the expected protocol: check that the base URL is the API's."
     ),
     ErrorKind.CONTENT_FILTER: ErrorFacts(
         False, "provider", "The provider's content filter declined to answer: reword the prompt.", "stop"

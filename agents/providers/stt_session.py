@@ -12,7 +12,7 @@ from agents.providers.classify import make_error
 from agents.providers.errors import ErrorKind, ProviderError
 from agents.providers.feed import Feed, FeedOverflow
 
-# A clause of 6 s, the 4 s of silence after which a session counts as stalled, and the time to see to it: 96 KB a call
+# A clause of 6 s, the 2.5 s of silence after which a session counts as stalled, and the time to see to it: 96 KB a call
 # in mu-law, 576 KB at 24 kHz.
 RING_MS = 12_000
 

@@ -142,6 +142,13 @@ class Pacer:
                 state.released = True
                 self._order.append(state)
 
+    def hold(self, generation: int) -> None:
+        """Takes a release back, for a generation of which nothing was sent."""
+        state = self._generations.get(generation)
+        if state is not None and state.released:
+            state.released = False
+            self._order.remove(state)
+
     def finish(self, generation: int) -> None:
         """No segment will follow those already known; the next generation need not wait any longer."""
         if generation not in self._dropped:

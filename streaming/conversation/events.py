@@ -263,6 +263,12 @@ class ReleaseVoice(msgspec.Struct, frozen=True, gc=False):
     generation: int
 
 
+class HoldVoice(msgspec.Struct, frozen=True, gc=False):
+    """The audio of this generation, of which nothing was sent, is held again until its next ReleaseVoice."""
+
+    generation: int
+
+
 class PauseVoice(msgspec.Struct, frozen=True, gc=False):
     """Silence the agent at once (clearAudio and the local queue, which is kept); answered by VoicePaused."""
 
@@ -336,6 +342,7 @@ Action = (
     | Speak
     | FinishVoice
     | ReleaseVoice
+    | HoldVoice
     | PauseVoice
     | ResumeVoice
     | RunTool

@@ -30,9 +30,9 @@ class Language(msgspec.Struct, frozen=True, kw_only=True):
         digits: spoken digits and the words around them ("double", "oh").
         negations: in a whole sentence, they refuse what was asked for ("I don't have one").
         asks: patterns, by what the agent asks for, that call for patience.
-        say_again: said when the model had nothing to say.
+        say_again: said when the model had nothing to say, or broke off.
         lost: said when a lost stream was resumed.
-        filler: said while a tool takes long.
+        filler: said while a tool or an answer takes long.
         connecting: said before a caller is put through to somebody.
     """
 

@@ -96,7 +96,7 @@ class Conversation:
             Timer.RESUME: self._bargein.resume_due,
             Timer.KEYPAD: self._caller.keypad_done,
             Timer.REPROMPT: self._caller_silent,
-            Timer.FILLER: self._replies.say_filler,
+            Timer.FILLER: self._replies.fillers.say,
             Timer.TOOL: self._replies.tools_overdue,
             Timer.WATCH: self._stalled,
             Timer.MAX_CALL: self._longest_call,
@@ -231,18 +231,19 @@ class Conversation:
 
     def _set_watches(self) -> None:
         hearing, voice = self._hearing, self._voice
-        silent = (
+        free = (
             self._started
             and self._speaks
-            and voice.floor is None
-            and voice.next is None
             and self._closing.reason is None
             and self._closing.leaving is None
             and not self._keypad.digits
             and not hearing.text
             and not hearing.awaits_words
         )
-        self._replies.watch(quiet=silent and not hearing.speech.active, since_ms=self._silence.since_ms)
+        silent = free and voice.floor is None and voice.next is None
+        mute = silent or (free and voice.waits is not None)
+        since_ms = max(self._silence.since_ms, hearing.silent_from_ms, voice.last_heard_ms)
+        self._replies.watch(quiet=mute and not hearing.speech.active, since_ms=since_ms)
         idle = silent and not self._replies.owed and not self._replies.tools_running
         self._silence.watch(idle=idle, noise_since_ms=hearing.speech.onset_ms if hearing.speech.active else None)
         due = min((at for at in map(self._watch_of, (voice.floor, voice.next)) if at is not None), default=None)
@@ -312,7 +313,7 @@ class Conversation:
             return
         if not self._replies.broke_off(reply):
             self._failed(reply, event.kind)
-        elif event.kind is not ErrorKind.CONTENT_FILTER:
+        elif not self._replies.goes_on(reply, event.kind):
             self._give_up()
 
     def _on_voice_failed(self, event: events.VoiceFailed) -> None:
@@ -330,8 +331,8 @@ class Conversation:
             self._voice.stop("failed")
         else:
             self._voice.cancel_next("failed")
-        if not reply.decided:
-            return  # it was begun on trust: the turn's decision will ask again
+        if not reply.decided or reply.kind == "filler":
+            return  # it was begun on trust: the turn's decision will ask again; what a filler bridges goes on
         if reply.ends_call is not None:
             self._end(self._closing.reason or reply.ends_call)
         elif kind is ErrorKind.CONTENT_FILTER and reply.by_model:

@@ -17,7 +17,7 @@ class ConversationPlan(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         opening: texts spoken first, in order (disclosure, recording notice, greeting); empty texts left out.
         reprompts: said one after the other while the caller is silent; then ``goodbye`` and the end.
-        filler: said while a tool takes long; empty: what is usual in the language.
+        filler: said while a tool or an answer takes long; empty: what is usual in the language.
         transfers: names of those whom callers may be put through to.
         backchannels, stop_words: phrases beside the usual ones of the language.
         history: messages of an earlier stream of the same call, when it was lost and resumed.

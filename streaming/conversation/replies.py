@@ -20,6 +20,7 @@ from streaming.conversation.events import (
     ToolResult,
     WriteTurn,
 )
+from streaming.conversation.fillers import Fillers
 from streaming.conversation.hearing import HeardTurn
 from streaming.conversation.languages import normalise
 from streaming.conversation.plan import ConversationPlan
@@ -33,14 +34,12 @@ TRANSFER_CALL = "transfer_call"
 # The vendors' frameworks stop at three as well.
 MAX_TOOL_ROUNDS = 3
 MAX_SPECULATIONS = 3
+# Answers in a row that broke off when part of them was heard, and the model is given up.
+MAX_BROKEN_OFF = 2
 # The tool's own time limit is the driver's; this one only keeps a call from hanging on a lost answer.
 TOOL_LIMIT_MS = 20_000
 NO_ANSWER = "The tool did not answer in time."
 REFUSED = "This tool is not available."
-# Nobody says a word for so long before the caller is told to wait, and again; then silence is the lesser evil.
-FILLER_MS = 1500
-FILLER_AGAIN_MS = 4000
-MAX_FILLERS = 4
 
 
 class Replies:
@@ -48,6 +47,7 @@ class Replies:
 
     Attributes:
         owed: the caller waits for an answer that has not been started.
+        fillers: what the caller is told while something takes long.
     """
 
     def __init__(self, desk: Desk, voice: Voice) -> None:
@@ -60,7 +60,8 @@ class Replies:
         self._speculations = 0
         self._empty_answers = 0
         self._broken_answers = 0
-        self._fillers = 0
+        self._broken_off = 0
+        self.fillers = Fillers(desk, voice)
 
     @property
     def tools_running(self) -> bool:
@@ -88,6 +89,7 @@ class Replies:
             speech_end_ms=turn.speech_end_ms, decided_ms=turn.decided_ms, stt_final_ms=turn.stt_final_ms
         )
         self._rounds = self._speculations = self._empty_answers = self._broken_answers = 0
+        self.fillers.over()
         self.owed = True
         guess = self._voice.next
         if guess is None or guess.decided:
@@ -154,6 +156,7 @@ class Replies:
         if reply is None:
             return
         reply.model_done = True
+        self._broken_off = 0
         if event.reason == "length":
             self._desk.note("reply_cut_by_length", generation=reply.generation)
             if reply.segmenter.spoken:
@@ -185,6 +188,19 @@ class Replies:
         reply.segmenter.discard()
         self._voice.add(reply, [], last=True)
         self._next_round(reply)
+        return True
+
+    def goes_on(self, reply: Reply, kind: ErrorKind) -> bool:
+        """The call goes on after an answer that broke off: by itself, or the caller is asked to say it again.
+
+        False where that would not help: the model has failed for good, or broken off its last answer as well.
+        """
+        self._broken_off += 1
+        if kind is ErrorKind.CONTENT_FILTER or reply.tool_calls:
+            return True
+        if not FACTS[kind].retryable or self._broken_off >= MAX_BROKEN_OFF:
+            return False
+        self.say_again()
         return True
 
     def _ends(self, reply: Reply) -> bool:
@@ -305,30 +321,17 @@ class Replies:
             self._next_round(reply)
 
     def watch(self, *, quiet: bool, since_ms: int) -> None:
-        """Sets when the caller is told to wait for a tool.
-
-        Args:
-            quiet: neither side says anything, ``since_ms``.
-        """
-        if not quiet or not self.tools_running or self._fillers >= MAX_FILLERS:
-            self._desk.timers.clear(Timer.FILLER)
-            return
-        started = (at for reply in self._with_tools for at in reply.tool_started_ms.values())
-        after = FILLER_AGAIN_MS if self._fillers else FILLER_MS
-        self._desk.timers.set(Timer.FILLER, max(self._desk.now, max(since_ms, *started) + after))
-
-    def say_filler(self) -> None:
-        """Tells the caller that a tool takes its time; no part of the context, and never cut off by the answer."""
-        self._fillers += 1
-        words = self._desk.plan.filler or self._desk.rules.filler
-        self._voice.say_phrases("filler", [words], interruptible=True)
+        """Sets when the caller is told to wait; ``quiet``: neither side is heard, ``since_ms``."""
+        started = [at for reply in self._with_tools for at in reply.tool_started_ms.values()]
+        tools_since_ms = max(started) if self.tools_running else None
+        self.fillers.watch(quiet=quiet, since_ms=since_ms, tools_since_ms=tools_since_ms)
 
     def _answered(self, reply: Reply, call: ToolCall, content: str) -> None:
         reply.results[call.id] = content
         self._write_tool(reply, call, content)
         if not self.tools_running:
             self._desk.timers.clear(Timer.TOOL)
-            self._fillers = 0
+            self.fillers.over()
 
     def _write_tool(self, reply: Reply, call: ToolCall, content: str | None) -> None:
         started = reply.tool_started_ms[call.id]

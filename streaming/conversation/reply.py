@@ -114,6 +114,7 @@ class Reply:
         progress_ms: when model or voice last moved on.
         false_alarms: pauses so far that proved no interruption.
         finish_told: the driver knows that no further segment will follow.
+        bridged: the caller was told to wait for it; what it is waited for goes on counting.
         over_ms: when it was over (heard, interrupted or given up), None before.
     """
 
@@ -144,6 +145,7 @@ class Reply:
         self.over_ms: int | None = None
         self.interrupted = False
         self.finish_told = False
+        self.bridged = False
         self.goodbye = ""
         self.transfer_to = ""
 

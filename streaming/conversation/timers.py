@@ -17,7 +17,7 @@ class Timer(Enum):
     RESUME = auto()  # the paused voice goes on unless words have come
     KEYPAD = auto()  # no further key is expected
     REPROMPT = auto()  # the caller has been silent for long
-    FILLER = auto()  # somebody should say that the caller is to wait for a tool
+    FILLER = auto()  # somebody should say that the caller is to wait
     TOOL = auto()  # a tool should have answered
     WATCH = auto()  # the agent's model or voice should have moved on
     MAX_CALL = auto()  # the longest call is reached

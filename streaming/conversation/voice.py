@@ -11,6 +11,7 @@ from streaming.conversation.events import (
     CancelGeneration,
     EndReason,
     FinishVoice,
+    HoldVoice,
     PauseVoice,
     ReleaseVoice,
     ResumeVoice,
@@ -122,8 +123,26 @@ class Voice:
         reply = self.next
         assert self.floor is None and reply is not None and reply.decided  # noqa: S101, PT018 - the machine's invariant
         self.floor, self.next = reply, None
-        reply.progress_ms = self._desk.now
+        if not reply.bridged:
+            reply.progress_ms = self._desk.now
         self._desk.do(ReleaseVoice(reply.generation))
+
+    @property
+    def waits(self) -> Reply | None:
+        """The answer of the model that has the floor and no sound yet; None when there is none."""
+        reply = self.floor
+        if reply is None or not reply.by_model or reply.times.tts_first_ms is not None or reply.paused_ms is not None:
+            return None
+        return reply if self.next is None else None
+
+    def say_before(self, reply: Reply, kind: TurnKind, texts: Iterable[str]) -> None:
+        """Fixed texts ahead of what ``waits``, which has the floor again after them."""
+        self._desk.do(HoldVoice(reply.generation))
+        reply.bridged = True
+        self.floor = None
+        if self.say_phrases(kind, texts, interruptible=True) is not None:
+            self.give_floor()
+        self.next = reply
 
     def cancel_next(self, why: str) -> None:
         """Whatever waits for the floor is forgotten."""

@@ -413,6 +413,8 @@ class Simulation:
                 self._synthesise(action)
             case events.FinishVoice(generation=generation):
                 self.pacer.finish(generation)
+            case events.HoldVoice(generation=generation):
+                self.pacer.hold(generation)
             case events.ReleaseVoice(generation=generation):
                 self._released.add(generation)
                 self.pacer.release(generation)

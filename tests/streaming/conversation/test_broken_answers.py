@@ -181,10 +181,27 @@ def test_a_broken_answer_is_not_asked_for_again(broken):
     assert call.ended in {"provider_failure", "agent_ended"}
 
 
-def test_an_answer_that_was_already_heard_in_part_is_not_asked_for_again():
-    broken = Answer(f"{FIRST} One of them is by the", fails=ErrorKind.DROPPED, chars_per_s=60)
-    call = Simulation(QUIET, script=[TABLE], model=answers(broken)).run()
-    assert len(call.requests) == 1
+AGAIN = "Sorry, could you say that again?"
+ONCE_MORE = Say("I would like to book a table.")
+CUT = Answer(f"{FIRST} One of them is by the", fails=ErrorKind.DROPPED, chars_per_s=60)
+
+
+def test_an_answer_that_was_heard_in_part_is_not_asked_for_again_but_the_caller_is():
+    call = Simulation(QUIET, script=[TABLE, ONCE_MORE], model=answers(CUT, then="Gladly.")).run(18_000)
+    assert call.said_by("agent") == [FIRST, AGAIN, "Gladly."]
+    assert len(call.requests) == 2
+    assert call.ended is None
+
+
+def test_a_model_that_breaks_off_two_answers_in_a_row_is_given_up():
+    call = Simulation(QUIET, script=[TABLE, ONCE_MORE], model=answers(CUT, CUT)).run()
+    assert call.said_by("agent") == [FIRST, AGAIN, FIRST, APOLOGY]
+    assert call.ended == "provider_failure"
+
+
+def test_a_model_that_breaks_off_for_good_is_given_up_at_once():
+    unpaid = Answer(CUT.text, fails=ErrorKind.OUT_OF_CREDIT, chars_per_s=60)
+    call = Simulation(QUIET, script=[TABLE], model=answers(unpaid)).run()
     assert call.said_by("agent") == [FIRST, APOLOGY]
 
 

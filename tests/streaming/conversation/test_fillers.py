@@ -4,9 +4,10 @@ import itertools
 
 import pytest
 
+from agents.providers.errors import ErrorKind
 from streaming.conversation import events
 from tests.streaming.conversation.scenario import plan, tool
-from tests.streaming.simulator import Say, Simulation, brain
+from tests.streaming.simulator import Answer, Mouth, Say, Simulation, brain
 
 pytestmark = pytest.mark.pure
 
@@ -80,3 +81,55 @@ def test_an_agents_own_filler_and_its_languages_are_said():
     assert fillers(book(4000, the_plan=plan(opening=(), filler="Bear with me.")))[0].heard == "Bear with me."
     assert fillers(book(4000, the_plan=plan(opening=(), language="de-DE")))[0].heard == "Einen Moment, bitte."
     assert fillers(book(4000, the_plan=plan(opening=(), language="xx"))) == []
+
+
+# --- an answer that takes long ---
+
+
+def slow(first_ms=350, *script, mouth=None, the_plan=QUIET, model=None, until_ms=15_000):
+    model = model or brain(default=Answer("There is one at seven.", first_ms=first_ms))
+    return Simulation(the_plan, script=[Say(BOOK, at=1000), *script], model=model, mouth=mouth).run(until_ms)
+
+
+def silences(call, until_ms):
+    """How long the caller heard nothing each time, up to a moment."""
+    heard = [(turn.first_heard_ms, turn.ended_ms) for turn in call.turns if turn.role == "agent" and turn.heard]
+    edges = [(0, call.spoke_at(BOOK)), *heard, (until_ms, until_ms)]
+    return [start - end for (_, end), (start, _) in itertools.pairwise(edges)]
+
+
+def test_an_answer_that_takes_its_usual_time_needs_no_filler():
+    assert fillers(slow(1200)) == []
+
+
+@pytest.mark.parametrize(
+    "what", [{"first_ms": 5000}, {"mouth": Mouth(first_ms=5000)}], ids=["the model is slow", "the voice is slow"]
+)
+def test_an_answer_that_takes_five_seconds_is_bridged_and_then_heard(what):
+    call = slow(**what)
+
+    assert call.said_by("agent")[0] == "One moment, please."
+    assert call.said_by("agent")[-1] == "There is one at seven."
+    assert max(silences(call, call.turns[-1].first_heard_ms)) < 3000
+    assert [message.role for message in call.requests[-1].messages] == ["system", "user"]
+
+
+def test_a_caller_who_goes_on_over_the_filler_is_answered_as_a_whole():
+    call = slow(5000, Say("For five people, by the way.", into=200), until_ms=20_000)
+
+    assert call.requests[-1].messages[-1].content.endswith("For five people, by the way.")
+    assert [text for text in call.said_by("agent") if "seven" in text] == ["There is one at seven."]
+
+
+def test_a_filler_without_sound_does_not_end_the_call():
+    call = slow(5000, mouth=Mouth(fails=lambda text: "moment" in text))
+
+    assert call.said_by("agent")[-1] == "There is one at seven."
+    assert call.ended is None
+
+
+def test_an_answer_that_fails_after_all_ends_with_the_apology_and_no_long_silence():
+    call = slow(model=brain(default=Answer(first_ms=9000, fails=ErrorKind.TIMEOUT)))
+
+    assert call.ended == "provider_failure"
+    assert max(silences(call, call.ended_ms)) < 3000

@@ -136,6 +136,9 @@ class Watcher:
                 assert segment == self.spoken.get(generation, -1) + 1, "segments count up from 0"
                 self.spoken[generation] = segment
                 assert any(char.isalnum() for char in text)
+            case events.HoldVoice(generation=generation):
+                assert generation == self.released
+                self.released = None
             case events.ReleaseVoice(generation=generation):
                 assert generation in self.live
                 assert self.released not in self.live, "one released generation at a time"
