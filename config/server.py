@@ -48,6 +48,8 @@ def serve_uvicorn(application: Any, *, host: str, port: int, streams: bool) -> N
     import uvicorn
     from django.conf import settings
 
+    from config.http_limits import LimitedHttp
+
     class Server(uvicorn.Server):
         @contextlib.contextmanager
         def capture_signals(self) -> Iterator[None]:
@@ -58,7 +60,7 @@ def serve_uvicorn(application: Any, *, host: str, port: int, streams: bool) -> N
         host=host,
         port=port,
         loop="uvloop",
-        http="httptools",
+        http=LimitedHttp,
         ws="websockets-sansio",
         ws_max_size=WS_MAX_BYTES,
         ws_per_message_deflate=False,
