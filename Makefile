@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 LIFECYCLE := $(addprefix tests/calls/test_,lifecycle.py live_calls.py sweeper.py recording_parts.py) tests/streaming/test_journal.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo run test test-slow lint types bars bench migrate clean
+.PHONY: help setup setup-test demo run test test-slow chaos soak lint types bars bench migrate clean
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,12 @@ test: setup-test lint ## lint and every test but the slow ones; the life of a ca
 
 test-slow: setup-test ## the tests that take minutes: real processes killed, unscaled clocks
 	@$(BIN)/pytest -q -m slow --timeout 900
+
+chaos: setup-test ## Redis, database, disk, worker and beat broken under live calls (minutes; in test-slow too)
+	@$(BIN)/pytest -q --timeout 900 tests/chaos
+
+soak: setup-test ## calls in rotation for an hour: memory, files, sockets, threads and tasks stay flat (SOAK_MINUTES=60 SOAK_CALLS=10)
+	@$(BIN)/python -m benchmarks.soak
 
 lint: setup-test ## ruff, types, templates, imports, migrations
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check -q .

@@ -54,6 +54,13 @@ def kill(*arguments: str) -> tuple[str, bool]:
     return found[0] if found else f"exit {status}: {output[-300:]}", status == 0
 
 
+def soak() -> tuple[str, bool]:
+    """Calls in rotation for SOAK_MINUTES."""
+    status, output = run([PYTHON, "-m", "benchmarks.soak"])
+    found = re.search(r"^soaked: (.*)$", output, re.MULTILINE)
+    return found[1] if found else f"exit {status}: {output[-300:]}", status == 0
+
+
 BARS = (
     Bar(
         "strangers",
@@ -113,6 +120,13 @@ BARS = (
         suite(f"{JOURNEYS}/test_drains.py"),
         long=True,
     ),
+    Bar(
+        "chaos",
+        "Redis, database, disk, worker, beat broken: calls go on, nothing finished is lost",
+        suite("tests/chaos"),
+        long=True,
+    ),
+    Bar("soak", "an hour of calls in rotation: memory, files, sockets, threads and tasks stay flat", soak, long=True),
     Bar(
         "abuse",
         "1,000 malformed messages, 200 hostile handshakes, stalls: 0 crashes, 0 leaks, other calls' lateness unchanged",

@@ -13,7 +13,7 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -80,13 +80,16 @@ class Stack:
 
 
 @contextlib.asynccontextmanager
-async def stack(*, codec: str, server: str, ports: tuple[int, int, int] = (8000, 8001, 9000)) -> AsyncIterator[Stack]:
+async def stack(
+    *, codec: str, server: str, ports: tuple[int, int, int] = (8000, 8001, 9000), sandbox: Sequence[str] = ()
+) -> AsyncIterator[Stack]:
     """Starts every role and the sandbox, furnished for the demo's call; stops them at the end.
 
     ``isolate`` comes first.
 
     Args:
         ports: of web, stream and sandbox, where they are free; 0: any.
+        sandbox: further options of the sandbox.
 
     Raises:
         DemoError: something did not come up in time.
@@ -102,7 +105,7 @@ async def stack(*, codec: str, server: str, ports: tuple[int, int, int] = (8000,
     (var_dir() / "logs").mkdir(exist_ok=True)
     auth_token = secrets.token_hex(20)
     sandbox_command = [sys.executable, "-m", "sandbox", "--port", str(box_port)]
-    sandbox_command += ["--account", f"{AUTH_ID}:{auth_token}={CALLED.lstrip('+')}"]
+    sandbox_command += ["--account", f"{AUTH_ID}:{auth_token}={CALLED.lstrip('+')}", *sandbox]
     processes = [supervisor.Process("sandbox", sandbox_command, environment)]
     if not env("REDIS_URL"):
         processes.insert(0, supervisor.Process("redis", supervisor.redis_command(var_dir()), environment))

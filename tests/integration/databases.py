@@ -1,8 +1,9 @@
-"""A house's database read from outside, and empty PostgreSQL databases for houses that want one."""
+"""A house's database read and held up from outside, and empty PostgreSQL databases for houses that want one."""
 
 import contextlib
 import secrets
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,22 @@ def read(url: str, var_dir: Path, query: str, values: tuple[Any, ...]) -> list[t
         for kind in AS_SQLITE_HAS_THEM:
             server.adapters.register_loader(kind, TextLoader)
         return server.execute(query.replace("?", "%s"), values).fetchall()
+
+
+@contextlib.contextmanager
+def stalled(url: str, var_dir: Path) -> Iterator[None]:
+    """Nobody else can write, and on PostgreSQL not even read; arguments as for ``read``."""
+    if not url:
+        with contextlib.closing(sqlite3.connect(var_dir / "parley.sqlite3", timeout=20, isolation_level=None)) as file:
+            file.execute("BEGIN IMMEDIATE")
+            yield
+            file.execute("ROLLBACK")
+        return
+    with _connect(url) as server, server.transaction(force_rollback=True):
+        tables = server.execute("SELECT tablename FROM pg_tables WHERE tablename LIKE 'calls\\_%'").fetchall()
+        for (table,) in tables:
+            server.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+        yield
 
 
 def create(server_url: str) -> str:

@@ -229,9 +229,15 @@ class House:
 
     @contextlib.asynccontextmanager
     async def knock(
-        self, token: str, *, signed: bool = True, port: int = 0, headers: Mapping[str, str] | None = None
+        self,
+        token: str,
+        *,
+        signed: bool = True,
+        port: int = 0,
+        headers: Mapping[str, str] | None = None,
+        **options: Any,
     ) -> AsyncIterator[ClientConnection]:
-        """A socket at the stream server (or at another ``port``), signed as Plivo signs it."""
+        """A socket at the stream server (or at another ``port``), signed as Plivo signs it; ``options`` of connect."""
         url = f"{self.environment['STREAM_URL']}/stream/{token}{'/' if token else ''}"
         signature = self._signed("GET", handshake_url(url, "http"), {}) if signed else {}
         async with connect(
@@ -239,6 +245,7 @@ class House:
             additional_headers={**(headers or {}), **signature},
             compression=None,
             proxy=None,
+            **options,
         ) as socket:
             yield socket
 
@@ -252,6 +259,15 @@ class House:
             'ON c.id = t.call_id WHERE c.plivo_call_uuid = ? ORDER BY t.started_ms, t."index"',
             call_uuid,
         )
+
+    def speakers(self, call_uuid: str) -> list[str]:
+        """Who has said something, in order."""
+        return [role for role, text, heard, *_ in self.turns(call_uuid) if text or heard]
+
+    def recorded_ms(self, call_uuid: str) -> int:
+        """Length of the call's recording; 0 while it is not ready."""
+        query = "SELECT duration_ms FROM calls_recording WHERE call_id = ? AND status = 'ready'"
+        return next((length for (length,) in self.rows(query, self.call(call_uuid)["id"])), 0)
 
     def call(self, call_uuid: str) -> dict[str, Any]:
         """The call's row."""
