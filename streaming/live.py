@@ -23,6 +23,7 @@ from calls.admission import StreamLoad
 from calls.context import CallContext
 from streaming import doorkeeper, metrics
 from streaming.doorkeeper import Refusal
+from streaming.health import Health
 from streaming.line import Line
 from streaming.resources import RegistryProviders, Resources
 from streaming.session import SERVICE_RESTART, CallSession, Ending
@@ -57,6 +58,7 @@ class Process:
         self._tasks: list[asyncio.Task[None]] = []
         self._publisher = Worker("stream-load", limit=2)
         self._id = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self._health = Health(resources, process_id=self._id)
 
     async def open(self) -> None:
         """Opens the resources and begins to measure and publish the load."""
@@ -66,6 +68,7 @@ class Process:
         self._tasks = [
             asyncio.create_task(self._measure(), name="loop-lag"),
             asyncio.create_task(self._publish(), name="publish-load"),
+            asyncio.create_task(self._health.run(), name="provider-health"),
         ]
 
     async def close(self) -> None:
@@ -78,6 +81,7 @@ class Process:
         with contextlib.suppress(redis.RedisError, TimeoutError, Overloaded):
             await self._publisher.run(1.0, admission.withdraw, self._id)
         await self._publisher.close()
+        await self._health.close()
         await self.resources.close()
 
     # --- admission ---------------------------------------------------------------------------------------------------

@@ -24,6 +24,11 @@ INTERRUPTED = Counter("parley_interrupted_turns", "Turns of the agent that the c
 DROPPED_AUDIO = Counter("parley_stt_dropped_seconds", "Caller audio that speech-to-text was too slow for")
 REFUSED = Counter("parley_refused_streams", "Sockets that were not taken", ["reason"])
 FAILED = Counter("parley_provider_failures", "Provider calls that failed during live calls", ["stage", "kind"])
+OUT_OF_SERVICE = Gauge(
+    "parley_provider_out_of_service",
+    "1 while calls leave a model of an account alone, 0.5 while it is tried again, 0 while it serves",
+    ["stage", "provider", "account", "model"],
+)
 MOVED = Counter("parley_provider_changes", "Stages of live calls that went on with a further choice", ["stage"])
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 from urllib.parse import urlsplit
 
+import redis
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
@@ -16,7 +17,7 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldBooleanSwitchWidget
 
-from agents import accounts, services
+from agents import accounts, health, services
 from agents.fields import can_be_a_key
 from agents.history import ReadOnlyHistoryAdmin
 from agents.models import ProviderAccount
@@ -98,6 +99,7 @@ class ProviderAccountAdmin(ReadOnlyHistoryAdmin, ModelAdmin):
     actions_submit_line = (TEST, FETCH)
     readonly_fields = ("works", "last_tested", "finding")
     warn_unsaved_form = True
+    change_form_outer_after_template = "admin/agents/account_health.html"
 
     def get_fieldsets(self, request: HttpRequest, obj: ProviderAccount | None = None) -> Any:
         """The key's fields only for those who may change it."""
@@ -125,8 +127,13 @@ class ProviderAccountAdmin(ReadOnlyHistoryAdmin, ModelAdmin):
         super().save_model(request, obj, form, change)
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """Makes room in the row of buttons for the two of our own."""
+        """Makes room in the row of buttons for the two of our own, and adds how the account does on calls."""
         context["show_save_and_add_another"] = False
+        if (account := kwargs.get("obj")) is not None:
+            try:
+                context["services"] = [(accounts.STAGE_NAMES[each.stage], each) for each in health.states(account)]
+            except redis.RedisError:
+                context["services_unknown"] = True
         return super().render_change_form(request, context, *args, **kwargs)
 
     def response_change(self, request: HttpRequest, obj: ProviderAccount) -> HttpResponse:

@@ -168,6 +168,7 @@ class FakeStt:
         self.closed = True
 
     async def check(self) -> str:
+        await self.world.meet("stt", self.config)
         return "works"
 
 
@@ -222,6 +223,7 @@ class FakeLlm:
         self.world.warmed += 1
 
     async def check(self) -> str:
+        await self.world.meet("llm", self.config)
         return "works"
 
 
@@ -287,6 +289,7 @@ class FakeTts:
         self.closed = True
 
     async def check(self) -> str:
+        await self.world.meet("tts", self.config)
         return "works"
 
 
