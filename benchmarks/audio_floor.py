@@ -48,7 +48,7 @@ def line(name: str, microseconds: float, a_second: float) -> None:
 def vad(calls: int) -> float:
     """One window of one call, when so many calls share an inference."""
     hub = VadHub()
-    lanes = [hub.attach(8000, lambda _: None) for _ in range(calls)]
+    lanes = [hub.attach(MULAW_8K, lambda _: None) for _ in range(calls)]
     window = FRAME + FRAME[:96]
 
     def tick() -> None:

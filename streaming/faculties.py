@@ -92,9 +92,7 @@ class Faculties:
             usage=records.usage,
             behind=resources.background,
         )
-        self._lane = resources.vad.attach(
-            fmt.rate, lambda probability: feed(SpeechWindow(probability)), encoding=fmt.encoding
-        )
+        self._lane = resources.vad.attach(fmt, lambda probability: feed(SpeechWindow(probability)))
         self._recording = resources.recordings.begin(call_id=context.call_id, fmt=fmt) if context.spec.record else None
         talks = context.spec.mode == "conversation"
         self._judge = self._make_judge() if talks else None

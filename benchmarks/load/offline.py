@@ -5,6 +5,7 @@
 
 import functools
 
+from agents.providers.base import MULAW_8K
 from agents.spec import TurnTaking
 from benchmarks.load.caller import WINDOW
 from benchmarks.load.clips import FRAME, Clip, line_noise
@@ -27,7 +28,7 @@ def decision_ms(clip: Clip, phase: int, numbers: TurnTaking) -> float:
     stream = line[: before * FRAME] + clip.audio + line[: AFTER_FRAMES * FRAME]
     heard: list[float] = []
     hub = VadHub()
-    lane = hub.attach(PER_MS * 1000, heard.append)
+    lane = hub.attach(MULAW_8K, heard.append)
     speech = CallerSpeech(threshold=numbers.speech_threshold, start_windows=numbers.start_windows)
     for end in range(FRAME, len(stream) + 1, FRAME):
         lane.feed(stream[end - FRAME : end])

@@ -6,11 +6,12 @@
 
 import math
 from collections.abc import Callable
-from typing import Literal
+from typing import NamedTuple
 
 import numpy as np
 import structlog
 
+from agents.providers.base import L16_8K, L16_16K, MULAW_8K, AudioFormat
 from streaming.audio import codecs
 from streaming.audio.detectors import CONTEXT, RATE, WINDOW, Detector, EnergyDetector, best_detector
 
@@ -24,7 +25,20 @@ RESET_WINDOWS = 2 * RATE // WINDOW
 CLEAR_WINDOWS = 5
 CLEAR_PROBABILITY = 0.1
 
-_BUFFER = CONTEXT + (BACKLOG_WINDOWS + 33) * WINDOW
+
+class Samples(NamedTuple):
+    """How audio is written: bytes a sample, one sample of silence, and what makes floats of it."""
+
+    size: int
+    silence: bytes
+    decode: Callable[[bytes], codecs.Floats]
+
+
+_WRITTEN = {
+    "mulaw": Samples(1, codecs.MULAW_SILENCE, codecs.mulaw_to_float),
+    "l16": Samples(2, bytes(2), codecs.l16_to_float),
+}
+_FLOATS = Samples(4, bytes(4), lambda audio: np.frombuffer(audio, np.float32))
 
 
 class Decimator:
@@ -39,76 +53,67 @@ class Decimator:
         self._tail = np.zeros(self.TAPS - 1, np.float32)
         self._odd = 0
 
-    def __call__(self, samples: codecs.Floats) -> codecs.Floats:
-        """The next samples at 16 kHz to half as many; any number of them."""
+    def __call__(self, audio: bytes) -> bytes:
+        """The next l16 samples to half as many float32; any number of them."""
+        samples = codecs.l16_to_float(audio)
+        if not samples.size:
+            return b""
         joined = np.concatenate([self._tail, samples])
         self._tail = joined[joined.size - self.TAPS + 1 :]
-        if not samples.size:
-            return samples
         filtered = np.convolve(joined, self._taps, "valid")[self._odd :: 2]
         self._odd = (self._odd + samples.size) % 2
-        return filtered.astype(np.float32, copy=False)
+        return filtered.astype(np.float32, copy=False).tobytes()
 
 
 class VadLane:
     """One call's place in the hub. Made by ``VadHub.attach``.
 
+    Keeps the call's audio as it came: decoding it costs least for all calls together, in the hub.
+
     Attributes:
+        samples: how the audio that waits is written.
         dropped_windows: windows of 32 ms given up because the process had stalled.
         senseless_windows: windows that the detector answered with no number; they count as silence.
     """
 
-    def __init__(
-        self, hub: "VadHub", slot: int, on_window: Callable[[float], None], *, rate: int, encoding: str
-    ) -> None:
+    def __init__(self, hub: "VadHub", slot: int, on_window: Callable[[float], None], *, fmt: AudioFormat) -> None:
         self.slot = slot
         self.on_window = on_window
         self.closed = False
         self.dropped_windows = 0
         self.senseless_windows = 0
         self._hub = hub
-        self._decode = codecs.mulaw_to_float if encoding == "mulaw" else codecs.l16_to_float
-        self._decimate = Decimator() if rate == 2 * RATE else None
-        self._buffer = np.zeros(_BUFFER, np.float32)
-        self._read = CONTEXT  # where the next window begins; CONTEXT samples before it are kept
-        self._write = CONTEXT
+        self._decimate = Decimator() if fmt == L16_16K else None
+        self.samples = _FLOATS if self._decimate is not None else _WRITTEN[fmt.encoding]
+        size = self.samples.size
+        self._window_bytes = WINDOW * size
+        self._context_bytes = CONTEXT * size
+        self._enough = self._context_bytes + self._window_bytes
+        self._most = self._context_bytes + (BACKLOG_WINDOWS + 1) * self._window_bytes
         self._age = 0  # windows since the last reset
         self._clear = 0  # windows of clear silence in a row
+        self._heard = bytearray(self.samples.silence * CONTEXT)  # the next window behind the context that it is seen in
 
     @property
-    def pending(self) -> int:
-        """Whole windows that wait for a tick."""
-        return (self._write - self._read) // WINDOW
+    def ready(self) -> bool:
+        """Whether a whole window waits for a tick."""
+        return len(self._heard) >= self._enough
 
-    def feed(self, audio: bytes | codecs.Floats) -> None:
-        """Takes the caller's next samples: bytes in the lane's codec, or float32 from -1 to 1 at its rate."""
+    def feed(self, audio: bytes) -> None:
+        """Takes the caller's next whole samples, in the lane's format."""
         if self.closed:
             return
-        samples = self._decode(audio) if isinstance(audio, bytes) else audio
-        if self._decimate is not None:
-            samples = self._decimate(samples)
-        for start in range(0, samples.size, 32 * WINDOW):
-            self._append(samples[start : start + 32 * WINDOW])
-
-    def _append(self, samples: codecs.Floats) -> None:
-        if self._write + samples.size > self._buffer.size:
-            kept = self._buffer[self._read - CONTEXT : self._write].copy()
-            self._buffer[: kept.size] = kept
-            self._read, self._write = CONTEXT, kept.size
-        self._buffer[self._write : self._write + samples.size] = samples
-        self._write += samples.size
-        excess = self.pending - BACKLOG_WINDOWS
-        if excess > 0:
-            self._read += excess * WINDOW
+        self._heard += audio if self._decimate is None else self._decimate(audio)
+        if len(self._heard) >= self._most:
+            excess = (len(self._heard) - self._context_bytes) // self._window_bytes - BACKLOG_WINDOWS
+            del self._heard[: excess * self._window_bytes]
             self.dropped_windows += excess
 
-    def take(self, into: codecs.Floats) -> None:
-        """Moves the next window, with its context, to ``into``."""
-        into[:] = self._buffer[self._read - CONTEXT : self._read + WINDOW]
-        self._read += WINDOW
-        if self._read == self._write:
-            self._buffer[:CONTEXT] = self._buffer[self._read - CONTEXT : self._read]
-            self._read = self._write = CONTEXT
+    def take(self) -> bytes:
+        """The next window with the context before it."""
+        window = bytes(self._heard[: self._enough])
+        del self._heard[: self._window_bytes]
+        return window
 
     def note(self, probability: float) -> bool:
         """Counts a window; True when the detector's state is due for renewal."""
@@ -135,23 +140,19 @@ class VadHub:
         self.detector = detector if detector is not None else best_detector()
         self._lanes: dict[int, VadLane] = {}
         self._free: list[int] = []
-        self._batch = np.zeros((8, CONTEXT + WINDOW), np.float32)
 
-    def attach(
-        self, rate: int, on_window: Callable[[float], None], *, encoding: Literal["mulaw", "l16"] = "mulaw"
-    ) -> VadLane:
+    def attach(self, fmt: AudioFormat, on_window: Callable[[float], None]) -> VadLane:
         """Adds a call; ``on_window`` gets the probability (0-1) of speech in each 32 ms, in order, within ``tick``.
 
         Args:
-            rate: of what will be fed, 8000 or 16000 Hz (else ValueError).
-            encoding: of bytes that will be fed.
+            fmt: of what will be fed; a stream's (else ValueError).
         """
-        if rate not in {RATE, 2 * RATE}:
-            message = f"voice activity detection takes 8000 or 16000 Hz, not {rate}"
+        if fmt not in {MULAW_8K, L16_8K, L16_16K}:
+            message = f"voice activity detection does not take {fmt.encoding} at {fmt.rate} Hz"
             raise ValueError(message)
         slot = self._free[-1] if self._free else len(self._lanes)
         self.detector.reset(slot)
-        lane = VadLane(self, slot, on_window, rate=rate, encoding=encoding)
+        lane = VadLane(self, slot, on_window, fmt=fmt)
         # Taken only now: a slot lost to a failed attempt would make the next one that of another call.
         del self._free[-1:]
         self._lanes[slot] = lane
@@ -167,7 +168,7 @@ class VadHub:
     @property
     def pending(self) -> bool:
         """Whether some lane has a whole window, so that ``tick`` has something to do."""
-        return any(lane.pending for lane in self._lanes.values())
+        return any(lane.ready for lane in self._lanes.values())
 
     def tick(self) -> int:
         """Judges all windows that wait, lane by lane in order, one inference for the next window of every lane.
@@ -180,7 +181,7 @@ class VadHub:
         """
         runs = 0
         errors: list[Exception] = []
-        while ready := [lane for lane in self._lanes.values() if lane.pending]:
+        while ready := [lane for lane in self._lanes.values() if lane.ready]:
             runs += 1
             for lane, probability in zip(ready, self._judge(ready), strict=True):
                 if lane.closed:
@@ -195,17 +196,21 @@ class VadHub:
         return runs
 
     def _judge(self, lanes: list[VadLane]) -> list[float]:
-        while len(lanes) > self._batch.shape[0]:
-            self._batch = np.concatenate([self._batch, np.zeros_like(self._batch)])
-        windows = self._batch[: len(lanes)]
-        for row, lane in zip(windows, lanes, strict=True):
-            lane.take(row)
-        answers = self._ask(windows, [lane.slot for lane in lanes])
+        answers = self._ask(self._windows(lanes), [lane.slot for lane in lanes])
         probabilities = [self._sensible(lane, answer) for lane, answer in zip(lanes, answers.tolist(), strict=True)]
         for lane, probability in zip(lanes, probabilities, strict=True):
             if lane.note(probability):
                 self.detector.reset(lane.slot)
         return probabilities
+
+    def _windows(self, lanes: list[VadLane]) -> codecs.Floats:
+        """The next window of each lane, a row each; those written alike are decoded in one go."""
+        windows = np.empty((len(lanes), CONTEXT + WINDOW), np.float32)
+        for samples in {lane.samples for lane in lanes}:
+            rows = [n for n, lane in enumerate(lanes) if lane.samples is samples]
+            heard = b"".join([lanes[n].take() for n in rows])
+            windows[rows] = samples.decode(heard).reshape(len(rows), -1)
+        return windows
 
     def _ask(self, windows: codecs.Floats, slots: list[int]) -> codecs.Floats:
         """The detector's answers, whatever it takes: one that fails even so makes way for the fallback."""

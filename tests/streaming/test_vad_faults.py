@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from agents.providers.base import MULAW_8K
 from streaming.conversation.events import SpeechWindow
 from streaming.conversation.machine import Conversation
 from streaming.live import Process
@@ -82,7 +83,7 @@ async def test_a_callback_that_fails_does_not_stop_the_rounds(
 ) -> None:
     world.heard = ["I would like to book a table."]
     world.replies = ["Certainly. For when?"]
-    lane = process.resources.vad.attach(8000, lambda _: 1 / 0)
+    lane = process.resources.vad.attach(MULAW_8K, lambda _: 1 / 0)
     lane.feed(bytes(8000))
     call = ring(context())
     await call.phone.until(lambda: call.phone.heard_ms >= 240 and not call.phone.playing)
