@@ -49,6 +49,7 @@ def serve_uvicorn(application: Any, *, host: str, port: int, streams: bool) -> N
     from django.conf import settings
 
     from config.http_limits import LimitedHttp
+    from config.websocket import StreamProtocol
 
     class Server(uvicorn.Server):
         @contextlib.contextmanager
@@ -61,7 +62,7 @@ def serve_uvicorn(application: Any, *, host: str, port: int, streams: bool) -> N
         port=port,
         loop="uvloop",
         http=LimitedHttp,
-        ws="websockets-sansio",
+        ws=StreamProtocol,
         ws_max_size=WS_MAX_BYTES,
         ws_per_message_deflate=False,
         lifespan="off",

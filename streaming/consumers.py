@@ -21,7 +21,7 @@ from calls.telephony.stream_tokens import Ticket
 from streaming import doorkeeper, live, protocol
 from streaming.conversation.events import EndReason, ShowPartial, WriteTurn
 from streaming.doorkeeper import Handshake, Refusal
-from streaming.line import AsgiMessage, Hears, LineLost, Outbox, Receive, Send
+from streaming.line import DIRECT, DIRECT_FAILED, AsgiMessage, Hears, LineLost, Outbox, Receive, Send, Socket
 from streaming.protocol import Cleared, Digit, Encoder, Malformed, Media, Meter, Played, Start, Stop, Unknown
 from streaming.session import FRESH_S
 from streaming.threads import Overloaded
@@ -55,22 +55,30 @@ class StreamConsumer(AsyncConsumer):
                 await send({"type": "websocket.close", "code": POLICY})  # before accept: HTTP 403
                 return
             await send({"type": "websocket.accept"})
-            refusal = await self._prove_and_carry(process, token, ticket, receive=receive, send=send)
+            socket = Socket(receive, send, scope.get("extensions", {}).get(DIRECT))
+            refusal = await self._prove_and_carry(process, token, ticket, socket)
             if refusal is not None:
                 process.refused(refusal)
                 await Outbox(send).close(_CLOSE_CODES.get(refusal.reason, POLICY))
 
     async def _prove_and_carry(
-        self, process: live.Process, token: str, ticket: Ticket, *, receive: Receive, send: Send
+        self, process: live.Process, token: str, ticket: Ticket, socket: Socket
     ) -> Refusal | None:
-        start = await self._start(receive)
+        start = await self._start(socket.receive)
         refusal = _unproved(ticket, start)
         if refusal is not None or start is None:
             return refusal
         async with process.claim(ticket.call_id) as ours:
             if not ours:
                 return doorkeeper.SECOND_STREAM
-            return await self._carry(process, token, ticket, start, receive=receive, send=send)
+            context = await _entered(process, token, ticket, start)
+            if isinstance(context, Refusal):
+                return context
+            fmt = protocol.stream_format(start, asked=protocol.CODECS[context.spec.codec])
+            if fmt is None:
+                return Refusal("codec", {"encoding": start.encoding, "rate": start.rate})
+            await process.carry(context, PhoneLine(socket, fmt=fmt, start=start, context=context))
+            return None
 
     async def _inspect(self, process: live.Process, scope: dict[str, Any], token: str) -> Ticket | Refusal:
         """Everything that is checked before the connection is accepted."""
@@ -93,19 +101,6 @@ class StreamConsumer(AsyncConsumer):
                         return message
                     if not isinstance(message, Unknown):
                         return None
-        return None
-
-    async def _carry(
-        self, process: live.Process, token: str, ticket: Ticket, start: Start, *, receive: Receive, send: Send
-    ) -> Refusal | None:
-        """Redeems the token for the call that ``start`` names, and carries the call to its end."""
-        context = await _entered(process, token, ticket, start)
-        if isinstance(context, Refusal):
-            return context
-        fmt = protocol.stream_format(start, asked=protocol.CODECS[context.spec.codec])
-        if fmt is None:
-            return Refusal("codec", {"encoding": start.encoding, "rate": start.rate})
-        await process.carry(context, PhoneLine(receive, send, fmt=fmt, start=start, context=context))
         return None
 
 
@@ -160,35 +155,47 @@ class PhoneLine:
 
     leaving_is_final = False
 
-    def __init__(self, receive: Receive, send: Send, *, fmt: AudioFormat, start: Start, context: CallContext) -> None:
+    def __init__(self, socket: Socket, *, fmt: AudioFormat, start: Start, context: CallContext) -> None:
         self.fmt = fmt
-        self._receive = receive
-        self._outbox = Outbox(send)
+        self._receive = socket.receive
+        self._direct = socket.direct
+        self._outbox = Outbox(socket.send)
         self._encoder = Encoder(fmt, start.stream_id)
         longest_s = context.spec.max_call_ms // 1000 + PAST_LONGEST_S
         self._meter = Meter(total=longest_s * protocol.FRAMES_PER_SECOND)
         self._strange: set[str] = set()
+        self._clock = asyncio.get_running_loop().time
 
     async def read(self, session: Hears) -> None:
         """See ``line.Line``."""
-        clock = asyncio.get_running_loop().time
+        if self._direct is None:
+            await self._read(session)
+            return
+        try:
+            self._direct(lambda text: self._take(text, session))
+            await self._read(session)
+        finally:
+            self._direct(None)
+
+    async def _read(self, session: Hears) -> None:
         while True:
             event = await self._receive()
+            if event["type"] == DIRECT_FAILED:
+                raise event["error"]
             if event["type"] == "websocket.disconnect":
                 session.left(_left(event))
                 return
-            if not self._meter.admit(clock()):
-                raise LineLost("flood")
-            text = event.get("text")
-            message = Malformed("binary") if text is None else protocol.decode(text)
-            if type(message) is Media:
-                if message.track != "outbound":
-                    session.audio(message.audio, timestamp=message.timestamp, chunk=message.chunk)
-            elif isinstance(message, Stop):
-                session.left("caller_hung_up")
-                return
-            else:
-                self._other(message, session)
+            self._take(event.get("text"), session)
+
+    def _take(self, text: str | None, session: Hears) -> None:
+        if not self._meter.admit(self._clock()):
+            raise LineLost("flood")
+        message = Malformed("binary") if text is None else protocol.decode(text)
+        if type(message) is Media:
+            if message.track != "outbound":
+                session.audio(message.audio, timestamp=message.timestamp, chunk=message.chunk)
+        else:
+            self._other(message, session)
 
     def _other(self, message: protocol.Message, session: Hears) -> None:
         match message:
@@ -200,6 +207,8 @@ class PhoneLine:
                 raise LineLost("size")
             case Malformed(why):
                 session.malformed(why)
+            case Stop():
+                session.left("caller_hung_up")
             case Start():
                 session.malformed("second_start")
             case Unknown(event):

@@ -8,16 +8,27 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from agents.providers.base import AudioFormat
 from streaming.conversation.events import EndReason, ShowPartial, WriteTurn
 
 SEND_TIMEOUT = 5.0  # s; a peer that takes nothing for so long has gone
 MAX_OUTBOX = 2000  # messages; playback is paced, so only a peer that reads nothing gets near it
+DIRECT = "parley.direct"  # an extension of the socket's scope that gives texts by a function: see config.websocket
+DIRECT_FAILED = "parley.direct.failed"  # what that function has raised, as a message
 AsgiMessage = dict[str, Any]
 Send = Callable[[AsgiMessage], Awaitable[None]]
 Receive = Callable[[], Awaitable[AsgiMessage]]
+TakeDirectly = Callable[[Callable[[str], None] | None], None]
+
+
+class Socket(NamedTuple):
+    """One WebSocket as ASGI gives it; ``direct`` where the server has that extension."""
+
+    receive: Receive
+    send: Send
+    direct: TakeDirectly | None = None
 
 
 class LineLost(Exception):  # noqa: N818  (what happened, not a fault of ours)

@@ -8,13 +8,11 @@ caller heard, which a history kept at the provider would not allow.
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, cast, final
+from typing import Any, final
 
 import httpx2
 import msgspec
 import openai
-from openai.types.chat import ChatCompletionChunk
-from openai.types.chat.chat_completion_chunk import Choice, ChoiceDeltaToolCall
 
 from agents.providers.base import (
     Clocks,
@@ -39,7 +37,46 @@ from agents.providers.trial import reply_once
 
 # The count of tokens follows the last word; a reply does not wait long for it.
 USAGE_GRACE_S = 1.0
-Create = Callable[[], Awaitable["openai.AsyncStream[ChatCompletionChunk]"]]
+Create = Callable[[], Awaitable["openai.AsyncStream[object]"]]
+
+
+class _Function(msgspec.Struct):
+    name: str | None = None
+    arguments: str | None = None
+
+
+class _Piece(msgspec.Struct):
+    index: int | None = None
+    id: str | None = None
+    function: _Function | None = None
+
+
+class _Delta(msgspec.Struct):
+    content: Any = None  # some servers send reasoning as a list of parts here, which nobody is to hear
+    refusal: Any = None
+    tool_calls: list[_Piece] | None = None
+
+
+class _Choice(msgspec.Struct):
+    delta: _Delta | None = None
+    finish_reason: str | None = None
+
+
+class _Details(msgspec.Struct):
+    cached_tokens: int | None = None
+
+
+class _Count(msgspec.Struct):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    prompt_tokens_details: _Details | None = None
+
+
+class _Chunk(msgspec.Struct):
+    """What is used of a chunk; compatible servers leave out much of what OpenAI promises."""
+
+    choices: list[_Choice] | None = None
+    usage: _Count | None = None
 
 
 @final
@@ -67,16 +104,15 @@ class OpenAiLanguageModel(LanguageModel):
                 if not complete:
                     self._pools.spawn(self.warm(), name="warm-llm")
 
-    async def _create(self, body: dict[str, Any]) -> "openai.AsyncStream[ChatCompletionChunk]":
-        return cast(
-            "openai.AsyncStream[ChatCompletionChunk]",
-            await self._client.chat.completions.create(
-                model=body.pop("model"),
-                messages=body.pop("messages"),
-                stream=body.pop("stream"),
-                extra_body=body,
-                timeout=http_timeout(self._clocks),
-            ),
+    async def _create(self, body: dict[str, Any]) -> "openai.AsyncStream[object]":
+        # Plain data: to make the SDK's own objects of every token costs more than all else that is done with it.
+        return await self._client.post(
+            "/chat/completions",
+            cast_to=object,
+            body=body,
+            options={"timeout": http_timeout(self._clocks)},
+            stream=True,
+            stream_cls=openai.AsyncStream[object],
         )
 
     async def warm(self) -> None:
@@ -105,7 +141,7 @@ class _PartialCall:
         self.name = ""
         self.arguments = ""
 
-    def add(self, delta: ChoiceDeltaToolCall) -> None:
+    def add(self, delta: _Piece) -> None:
         self.id = self.id or delta.id or ""
         if delta.function is not None:
             self.name = self.name or delta.function.name or ""
@@ -124,7 +160,7 @@ class _Reply(LlmStream):
         self._config = config
         self._request = request
         self._watch = Watch(clocks, provider=config.provider, stage="llm")
-        self._source: openai.AsyncStream[ChatCompletionChunk] | None = None
+        self._source: openai.AsyncStream[object] | None = None
         self._events: AsyncGenerator[LlmEvent, None] | None = self._read(create)
         self._counts = False  # the request may have been read, and is to be paid for
         self._calls: list[_PartialCall] = []
@@ -184,7 +220,7 @@ class _Reply(LlmStream):
         self._total_ms = self._watch.elapsed_ms
         return error
 
-    async def _open(self, create: Create) -> "openai.AsyncStream[ChatCompletionChunk]":
+    async def _open(self, create: Create) -> "openai.AsyncStream[object]":
         self._counts = True
         try:
             async with self._watch.within("first"):
@@ -216,20 +252,23 @@ class _Reply(LlmStream):
         self.complete = True
         yield LlmDone(self._reason)
 
-    async def _next_chunk(self, source: "openai.AsyncStream[ChatCompletionChunk]") -> ChatCompletionChunk | None:
+    async def _next_chunk(self, source: "openai.AsyncStream[object]") -> _Chunk | None:
         phase: Phase = "first" if self._watch.first_ms is None else "stall"
         try:
             async with self._watch.within(phase, at_most=USAGE_GRACE_S if self._reason else None):
-                return await anext(source, None)
+                data = await anext(source, None)
         except ProviderError:
             if self._reason:
                 return None
             raise
+        try:
+            return None if data is None else msgspec.convert(data, _Chunk, strict=False)
+        except msgspec.ValidationError as error:
+            raise make_error(ErrorKind.GARBAGE, self._config, "llm", str(error)) from None
 
-    def _take(self, chunk: ChatCompletionChunk) -> list[LlmEvent]:
+    def _take(self, chunk: _Chunk) -> list[LlmEvent]:
         self._watch.mark_first()
         events: list[LlmEvent] = []
-        # Compatible servers leave out fields that the SDK's types promise.
         for choice in chunk.choices or []:
             events += self._take_choice(choice)
         if chunk.usage is not None:
@@ -241,11 +280,10 @@ class _Reply(LlmStream):
             )
         return events
 
-    def _take_choice(self, choice: Choice) -> list[LlmEvent]:
+    def _take_choice(self, choice: _Choice) -> list[LlmEvent]:
         events: list[LlmEvent] = []
         delta = choice.delta
         if delta is not None:
-            # Some servers send reasoning as a list of parts here, which nobody is to hear.
             text = "".join(part for part in (delta.content, delta.refusal) if isinstance(part, str))
             if text:
                 self._written += len(text)
@@ -256,7 +294,7 @@ class _Reply(LlmStream):
         self._reason = choice.finish_reason or self._reason
         return events
 
-    def _take_call(self, piece: ChoiceDeltaToolCall) -> None:
+    def _take_call(self, piece: _Piece) -> None:
         """Adds a piece to its call, by index; servers that leave the index out or repeat it are told apart by id."""
         same = (call for call in reversed(self._calls) if piece.index is None or call.key == piece.index)
         found = next(same, None)

@@ -9,6 +9,7 @@ import pytest
 
 from calls.context import CallContext
 from streaming.consumers import PhoneLine
+from streaming.line import Socket
 from streaming.live import Process
 from streaming.protocol import Start
 from tests.streaming import fakes
@@ -55,7 +56,8 @@ class Carried:
 
     async def _carry(self) -> None:
         start = Start(self.phone.call_id, self.phone.stream_id, "", 0, {})
-        line = PhoneLine(self.phone.receive, self.phone.send, fmt=self.phone.fmt, start=start, context=self.context)
+        socket = Socket(self.phone.receive, self.phone.send)
+        line = PhoneLine(socket, fmt=self.phone.fmt, start=start, context=self.context)
         with self.process.socket():
             async with self.process.claim(self.context.call_id) as ours:
                 assert ours

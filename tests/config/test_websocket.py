@@ -1,0 +1,195 @@
+"""The short way of a phone's frames: the same as uvicorn's own for whatever a peer may send, in whatever pieces."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from uvicorn import Config
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from uvicorn.server import ServerState
+from websockets.frames import Frame, Opcode
+
+from config.server import WS_MAX_BYTES
+from config.websocket import StreamProtocol
+from streaming.line import DIRECT, DIRECT_FAILED
+
+pytestmark = pytest.mark.pure
+
+REQUEST = (
+    b"GET /stream/abc/ HTTP/1.1\r\nHost: parley\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAECAwQFBgcICQoLDA0ODw==\r\n\r\n"
+)
+MASK = b"\x11\x22\x33\x44"
+
+
+class Transport:
+    """What a socket was told."""
+
+    def __init__(self) -> None:
+        self.written = b""
+        self.closing = False
+        self.reading = True
+
+    def get_extra_info(self, _name: str) -> None:
+        return None
+
+    def write(self, data: bytes) -> None:
+        self.written += data
+
+    def close(self) -> None:
+        self.closing = True
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+
+class Peer:
+    """A protocol over a transport of its own, and an application that keeps what it is given.
+
+    Attributes:
+        heard: texts, binary messages and the close code, each kind in order.
+    """
+
+    def __init__(self, make: type[WebSocketsSansIOProtocol], *, direct: bool) -> None:
+        self.heard: dict[str, list[Any]] = {"text": [], "bytes": [], "code": []}
+        self.transport = Transport()
+        self.direct = direct
+        self.ready = asyncio.Event()
+        self.failure: BaseException | None = None
+        self.take: Callable[[str], None] = self.heard["text"].append
+        config = Config(
+            self.application,
+            interface="asgi3",
+            proxy_headers=False,
+            ws_max_size=WS_MAX_BYTES,
+            ws_per_message_deflate=False,
+            log_config=None,
+        )
+        config.load()
+        self.protocol = make(config, ServerState(), {})
+        self.protocol.connection_made(self.transport)  # type: ignore[arg-type]
+        self.protocol.data_received(REQUEST)
+
+    async def application(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        if self.direct:
+            scope["extensions"][DIRECT](self.taken)
+        self.ready.set()
+        while True:
+            event = await receive()
+            if event["type"] == DIRECT_FAILED:
+                self.failure = event["error"]
+                return
+            for name in self.heard.keys() & event.keys():
+                self.heard[name].append(event[name])
+            if event["type"] == "websocket.disconnect":
+                return
+
+    def taken(self, text: str) -> None:
+        self.take(text)
+
+    async def hear(self, pieces: list[bytes]) -> None:
+        await self.ready.wait()
+        for piece in pieces:
+            self.protocol.data_received(piece)
+            await asyncio.sleep(0)
+        self.protocol.connection_lost(None)
+        await asyncio.gather(*self.protocol.tasks)
+
+
+def frame(opcode: Opcode, data: bytes, *, fin: bool = True, mask: bool = True, rsv1: bool = False) -> bytes:
+    """A client's frame, with nothing of it checked."""
+    head = bytes([fin << 7 | rsv1 << 6 | opcode])
+    size = len(data)
+    length = (
+        bytes([mask << 7 | size])
+        if size < 126
+        else bytes([mask << 7 | 126, *size.to_bytes(2)])
+        if size < 1 << 16
+        else bytes([mask << 7 | 127, *size.to_bytes(8)])
+    )
+    if not mask:
+        return head + length + data
+    return head + length + MASK + bytes(byte ^ MASK[n % 4] for n, byte in enumerate(data))
+
+
+texts = st.text(max_size=300).map(lambda text: frame(Opcode.TEXT, text.encode()))
+frames = st.one_of(
+    texts,
+    texts,
+    st.sampled_from([125, 126, 127, 1000, WS_MAX_BYTES, WS_MAX_BYTES + 1]).map(
+        lambda size: frame(Opcode.TEXT, b"x" * size)
+    ),
+    st.binary(max_size=10).map(lambda data: frame(Opcode.BINARY, data)),
+    st.binary(max_size=10).map(lambda data: frame(Opcode.TEXT, data + b"\xff")),
+    st.binary(max_size=10).map(lambda data: frame(Opcode.PING, data)),
+    st.binary(max_size=10).map(lambda data: frame(Opcode.PONG, data)),
+    st.tuples(st.sampled_from([Opcode.TEXT, Opcode.CONT]), st.binary(max_size=10), st.booleans()).map(
+        lambda parts: frame(parts[0], parts[1], fin=parts[2])
+    ),
+    st.binary(max_size=10).map(lambda data: frame(Opcode.TEXT, data, mask=False)),
+    st.binary(max_size=10).map(lambda data: frame(Opcode.TEXT, data, rsv1=True)),
+    st.just(Frame(Opcode.CLOSE, b"\x03\xe8bye").serialize(mask=True)),
+)
+
+
+@given(
+    frames=st.lists(frames, max_size=12),
+    junk=st.binary(max_size=30),
+    cuts=st.lists(st.integers(0, 4000), max_size=12),
+)
+@settings(max_examples=300, deadline=None)
+def test_the_short_way_hears_answers_and_refuses_what_the_stock_way_does(
+    frames: list[bytes], junk: bytes, cuts: list[int]
+) -> None:
+    sent = b"".join([*frames, junk])
+    ends = sorted({cut for cut in cuts if cut < len(sent)} | {len(sent)})
+    pieces = [sent[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
+    async def both() -> list[Peer]:
+        stock, ours = Peer(WebSocketsSansIOProtocol, direct=False), Peer(StreamProtocol, direct=True)
+        await stock.hear([*frames, junk])
+        await ours.hear(pieces)
+        return [stock, ours]
+
+    stock, ours = asyncio.run(both())
+    assert ours.heard == stock.heard
+    assert ours.transport.written == stock.transport.written
+    assert ours.transport.closing == stock.transport.closing
+
+
+async def test_a_text_is_taken_as_it_comes_and_reading_never_pauses() -> None:
+    peer = Peer(StreamProtocol, direct=True)
+    await peer.ready.wait()
+    peer.protocol.data_received(frame(Opcode.TEXT, b"one") + frame(Opcode.TEXT, b"two"))
+    assert peer.heard["text"] == ["one", "two"]
+    assert peer.transport.reading
+
+
+async def test_what_came_before_the_short_way_was_taken_comes_first() -> None:
+    peer = Peer(StreamProtocol, direct=True)
+    peer.protocol.data_received(frame(Opcode.TEXT, b"early"))
+    await peer.ready.wait()
+    peer.protocol.data_received(frame(Opcode.TEXT, b"late"))
+    assert peer.heard["text"] == ["early", "late"]
+    assert peer.transport.reading
+
+
+async def test_a_fault_of_who_takes_ends_its_own_socket_alone() -> None:
+    peer = Peer(StreamProtocol, direct=True)
+    await peer.ready.wait()
+    peer.take = lambda _: 1 / 0  # type: ignore[assignment, return-value]
+    peer.protocol.data_received(frame(Opcode.TEXT, b"one") + frame(Opcode.TEXT, b"two"))
+    await asyncio.gather(*peer.protocol.tasks)
+    assert isinstance(peer.failure, ZeroDivisionError)
+    assert peer.transport.closing
