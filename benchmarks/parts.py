@@ -20,7 +20,7 @@ PARTS: tuple[tuple[str, float | None, tuple[str, ...]], ...] = (
     ("TTS", None, ("Speaker._segment", "elevenlabs_tts.py", "elevenlabs_socket.py")),
     ("journal", None, ("journal.py",)),
     ("pacing and timers", None, ("CallSession._on_timer",)),
-    ("framing", 2.2, ("PhoneLine.", "StreamConsumer", "WebSocketsSansIOProtocol")),
+    ("framing", 2.2, ("PhoneLine.", "StreamConsumer", "StreamProtocol", "WebSocketsSansIOProtocol")),
     ("provider sockets", None, ("websockets/asyncio/connection.py", "httpx", "httpcore", "anyio")),
     ("event loop and system calls", None, ("Runner.run",)),
 )

@@ -82,10 +82,21 @@ class StreamProtocol(WebSocketsSansIOProtocol):
         """Whether a whole text could be taken, and was."""
         conn = self.conn
         in_a_message = conn.cur_size is not None  # of several frames
-        if self._take is None or in_a_message or conn.state is not State.OPEN:
+        if in_a_message or conn.state is not State.OPEN:
+            return False
+        return self._give(apply_mask(payload, mask))
+
+    def send_receive_event_to_app(self) -> None:
+        """A text of several frames keeps its place among those that go the short way."""
+        if self.curr_msg_data_type == "bytes" or self.close_sent or not self._give(b"".join(self.frames)):
+            super().send_receive_event_to_app()
+
+    def _give(self, data: bytes) -> bool:
+        """Whether somebody takes texts, and this is one."""
+        if self._take is None:
             return False
         try:
-            text = apply_mask(payload, mask).decode()
+            text = data.decode()
         except UnicodeDecodeError:
             return False
         try:

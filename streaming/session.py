@@ -239,11 +239,12 @@ class CallSession:
         self._pumping = True
         try:
             self._drain()
-            now, due = self.now_ms(), self._faculties.next_poll_ms
-            if due is not None and due <= now:
+            now, poll = self.now_ms(), self._faculties.next_poll_ms
+            if poll is not None and poll <= now:
                 self._faculties.poll(now)
                 self._drain()
-            self._arm()
+                poll = self._faculties.next_poll_ms
+            self._arm(poll)
         except Exception:
             # One call's fault stays its own: the event may have come from a callback that serves them all.
             log.exception("session_failed", call=self.context.public_id)
@@ -257,12 +258,12 @@ class CallSession:
             for action in self._conversation.handle(event, self.now_ms()):
                 self._carry_out(action)
 
-    def _arm(self) -> None:
-        """Sets the one timer to whichever comes first: the core's next moment or the pacer's next piece."""
+    def _arm(self, poll: int | None) -> None:
+        """Sets the one timer to whichever comes first: the core's next moment or the pacer's next piece (``poll``)."""
         due = None
         if self._group is not None and not self._ending.done():
             due = self._conversation.wake_at_ms
-            if (poll := self._faculties.next_poll_ms) is not None:
+            if poll is not None:
                 due = poll if due is None else min(due, poll)
         if self._timer is not None:
             if due == self._timer_ms:
