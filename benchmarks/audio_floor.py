@@ -14,10 +14,12 @@ import numpy as np
 
 from agents.providers.base import L16_8K, L16_24K, MULAW_8K
 from streaming.audio import codecs
-from streaming.audio.detectors import WINDOW
+from streaming.audio.detectors import CONTEXT, SILERO_FILES, WINDOW
+from streaming.audio.models import Model, model_file
 from streaming.audio.pacer import Pacer
 from streaming.audio.recorder import Recorder
 from streaming.audio.resample import Converter
+from streaming.audio.silero import STATE
 from streaming.audio.vad import VadHub
 
 ROUNDS = 7
@@ -57,6 +59,20 @@ def vad(calls: int) -> float:
         hub.tick()
 
     return measured(tick, times=max(20, 400 // calls), each=calls)
+
+
+def by_runtime(calls: int) -> float:
+    """The network of one window as onnxruntime computes it."""
+    path = model_file(*SILERO_FILES)
+    if path is None:
+        raise RuntimeError("no Silero model: install requirements-models.txt")
+    model = Model(path)
+    inputs = {
+        "input": np.zeros((calls, CONTEXT + WINDOW), np.float32),
+        "state": np.zeros((2, calls, STATE), np.float32),
+        "sr": np.array(8000, np.int64),
+    }
+    return measured(lambda: model.run(inputs), times=max(20, 400 // calls), each=calls)
 
 
 def pacer() -> float:
@@ -101,8 +117,9 @@ def main() -> None:
     speech = codecs.samples_to_l16(np.zeros(4800, np.int16))
     line("decode mu-law to float, 20 ms", measured(lambda: codecs.mulaw_to_float(FRAME), times=5000), FRAMES_A_SECOND)
     line("decode mu-law to l16, 20 ms", measured(lambda: codecs.mulaw_to_l16(FRAME), times=5000), FRAMES_A_SECOND)
-    for calls in (1, 8, 32):
+    for calls in (1, 8, 16, 32, 64):
         line(f"voice activity, a window, {calls} calls at once", vad(calls), WINDOWS_A_SECOND)
+        line("    its network by onnxruntime", by_runtime(calls), WINDOWS_A_SECOND)
     line("encode l16 to mu-law, 200 ms", measured(lambda: codecs.l16_to_mulaw(PIECE), times=2000), PIECES_A_SECOND)
     line("convert l16 24 kHz to mu-law, 200 ms", measured(lambda: voice.convert(speech), times=500), PIECES_A_SECOND)
     same = Converter(L16_8K, L16_8K)

@@ -175,6 +175,8 @@ def main() -> None:
     parser.add_argument("--server", choices=["uvicorn", "daphne"], default="uvicorn")
     options = parser.parse_args()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    # Read when numpy is first imported: products as small as ours only get slower when threads share them.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from config.asgi import application_for
 
     application = application_for(options.role)
