@@ -72,8 +72,16 @@ def outbound(call: Call, *, replay: bool, now: datetime.datetime) -> Document:
 
 
 def after_stream(call: Call, *, replay: bool, now: datetime.datetime) -> Document:
-    """The document after a stream: the end, a transfer, or another stream for a conversation that was cut off."""
-    if is_over(call.status) or call.stream_ended_at is not None or call.end_reason == Call.EndReason.REFUSED:
+    """The document after a stream: the end, a transfer, or another stream for a conversation that was cut off.
+
+    A call whose providers failed ends here with whatever needs none: an apology in Plivo's voice unless the caller has
+    heard it in the agent's, then the agent's fallback number.
+    """
+    if is_over(call.status) or call.end_reason == Call.EndReason.REFUSED:
+        return Document().hang_up()
+    if call.end_reason == Call.EndReason.PROVIDER_FAILURE:
+        return _give_up(call)
+    if call.stream_ended_at is not None:
         return Document().hang_up()
     document = transfers.dial(call, replay=replay, now=now) if call.transfer_to else None
     return document or _cut_off(call, replay=replay, now=now)
@@ -151,7 +159,9 @@ def _give_up(call: Call) -> Document:
     apology, language = (spec.apology or APOLOGY, spec.language) if spec else (APOLOGY, "en-US")
     if spec:
         apology = _filled(apology, call, spec, timezone.now()) or APOLOGY
-    document = Document().speak(apology, language=language)
+    document = Document()
+    if not call.turns.filter(kind="apology", text=apology).exclude(heard="").exists():
+        document.speak(apology, language=language)
     if spec and spec.fallback_number:
         ours = call.from_number if call.direction == Call.Direction.OUTBOUND else call.to_number
         return document.dial(spec.fallback_number, action_url=call_url(call.public_id, "dial"), caller_id=ours)

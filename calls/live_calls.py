@@ -102,7 +102,8 @@ def stream_started(*, call_id: int, stream_id: str, session: str, now: datetime.
         None when the call is over already, was ended on purpose, or has no agent to run on.
 
     Raises:
-        agents.services.AccountError: a provider account cannot be used; the call stays LIVE.
+        agents.services.AccountError: of a stage no account can be used. No further stream could do better: the
+            after-stream document apologises.
     """
     call = Call.objects.select_related("agent", "agent_version").filter(pk=call_id).first()
     spec = call.spec if call else None
@@ -118,7 +119,13 @@ def stream_started(*, call_id: int, stream_id: str, session: str, now: datetime.
         return None  # its end came in between
     call.live_at = state.live_at
     lifecycle.note(call=call, kind="stream_resumed" if resumed else "stream_started", now=now, data={"id": stream_id})
-    return _context(call, spec, session=session, resumed=resumed, now=now)
+    try:
+        return _context(call, spec, session=session, resumed=resumed, now=now)
+    except services.AccountError as error:
+        facts = Facts(end_reason=Call.EndReason.PROVIDER_FAILURE)
+        lifecycle.apply(call_id=call_id, facts=facts, deadline_at=now + lifecycle.AFTER_STREAM_GRACE)
+        lifecycle.note(call=call, kind="no_provider", now=now, data={"problem": str(error)})
+        raise
 
 
 def stream_ended(

@@ -5,6 +5,8 @@ import datetime
 import pytest
 from django.utils import timezone
 
+from agents import services
+from agents.models import ProviderAccount
 from calls import answers, live_calls
 from calls.models import Call, CallEvent, StreamToken
 from tests import factories
@@ -152,3 +154,62 @@ def test_a_listening_call_is_kept_while_its_stream_lives(call, ask, seen_before,
         stream_ended_at=now if ended else None,
     )
     assert tags(ask()) == document
+
+
+def live(call, *turns):
+    """A stream of the call that has written these turns: (kind, text, heard)."""
+    now = timezone.now()
+    live_calls.claim(call_id=call.pk, session="s")
+    live_calls.stream_started(call_id=call.pk, stream_id="1", session="s", now=now)
+    rows = [
+        {"index": index, "role": "agent", "kind": kind, "text": text, "heard": heard, "started_ms": 1, "ended_ms": 2}
+        for index, (kind, text, heard) in enumerate(turns)
+    ]
+    if rows:
+        live_calls.write_turns(call.pk, rows)
+    return now
+
+
+def failed(call, *turns):
+    now = live(call, *turns)
+    live_calls.stream_ended(call_id=call.pk, session="s", reason="provider_failure", normal=True, now=now)
+
+
+APOLOGY = "I am sorry, I am having technical trouble. Please call again later."
+
+
+def test_after_providers_failed_and_the_apology_was_heard_the_call_is_hung_up(call, ask):
+    failed(call, ("greeting", "Hello.", "Hello."), ("apology", APOLOGY, APOLOGY))
+    assert tags(ask()) == ["Hangup"]
+    assert tags(ask.again()) == ["Hangup"]
+
+
+@pytest.mark.parametrize(
+    "heard", [(), (("apology", APOLOGY, ""),), (("apology", "Could you say that again?", "Could"),)]
+)
+def test_an_apology_that_no_voice_could_say_is_said_by_plivo(call, ask, heard):
+    failed(call, *heard)
+    document = ask()
+    assert tags(document) == ["Speak", "Hangup"]
+    assert xml(document).find("Speak").text == APOLOGY
+    assert tags(ask.again()) == ["Speak", "Hangup"]
+
+
+@pytest.mark.parametrize(("heard", "expected"), [(APOLOGY, ["Dial"]), ("", ["Speak", "Dial"])])
+def test_whose_providers_failed_is_put_through_to_the_fallback_number(call, ask, heard, expected):
+    call.agent_version = publish(call.agent, fallback_number="+15551239999")
+    call.save()
+    failed(call, ("apology", APOLOGY, heard))
+    document = ask()
+    assert tags(document) == expected
+    assert xml(document).find("Dial/Number").text == "15551239999"
+
+
+def test_a_call_of_which_no_account_can_be_used_is_apologised_for_at_once(call, ask):
+    ProviderAccount.objects.update(api_key="", key_hint="")
+    with pytest.raises(services.AccountError):
+        live(call)
+    live_calls.release(call_id=call.pk, session="s")
+    assert tags(ask()) == ["Speak", "Hangup"]
+    event = CallEvent.objects.get(call=call, kind="no_provider")
+    assert "has no API key" in event.data["problem"]
