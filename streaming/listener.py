@@ -26,6 +26,7 @@ PIECE_MS = 80
 QUEUE_MS = 12_000  # more than a replacement takes: a send that stalls (2.5 s), then a connection (8 s)
 ROUNDS = 2  # that each recogniser is asked in (twice in a row where that helps) before there is none to be had
 RETRY_AFTER_S = 0.25
+WATCHES = 8  # looks at a session in the time that it has to answer
 USAGE_EVERY_S = 15.0
 CLOSE_S = 2.0
 T = TypeVar("T")
@@ -78,6 +79,7 @@ class Listener:
         self._queued = 0  # bytes of audio in the queue
         self._filled = asyncio.Event()
         self._asked: dict[int, _Asked] = {}  # by the session's number of the commit, oldest first
+        self._sending_since: float | None = None  # s, of a piece that the recogniser has yet to take
         self._owed = 0  # the newest commit taken from the queue, until its final comes; 0: none
         self._carry = b""  # audio that broken sessions left without a final
         self._carry_fmt = fmt
@@ -150,6 +152,7 @@ class Listener:
         finally:
             self._carry = stt.unconfirmed() + self._carry  # the rest of what it was to be sent again
             self._asked.clear()
+            self._sending_since = None
             self._usage.write(entry, stt.usage())
             self._behind(close_within(stt.close()), "stt-close")
 
@@ -182,7 +185,9 @@ class Listener:
                 item = self._queue.popleft()
                 if isinstance(item, bytes):
                     self._queued -= len(item)
-                    await self._within(self._clocks.stall, stt, stt.send(converter.convert(item)))
+                    self._sending_since = self._loop.time()  # a timeout for each of 12 pieces a second costs too much
+                    await stt.send(converter.convert(item))
+                    self._sending_since = None
                 else:
                     await self._commit(stt, item)
             self._filled.clear()
@@ -201,18 +206,18 @@ class Listener:
         self._asked[asked] = _Asked(number, self._loop.time())
 
     async def _watch(self, stt: SpeechToText, patience_s: float) -> None:
-        """Gives up a session that stays connected and does not answer; without a commit it may be silent for ever."""
+        """Gives up a session that stays connected and takes or answers nothing; unasked it may be silent for ever."""
         while True:
+            await asyncio.sleep(patience_s / WATCHES)
+            now = self._loop.time()
             oldest = next(iter(self._asked.values()), None)
-            left = patience_s if oldest is None else oldest.at + patience_s - self._loop.time()
-            if left <= 0:
-                raise ProviderError(
-                    ErrorKind.STALLED,
-                    provider=stt.config.provider,
-                    stage="stt",
-                    detail=f"a commit was not answered within {patience_s:g} s",
-                )
-            await asyncio.sleep(left)
+            if oldest is not None and now - oldest.at >= patience_s:
+                raise self._stalled(stt, f"a commit was not answered within {patience_s:g} s")
+            if self._sending_since is not None and now - self._sending_since >= patience_s:
+                raise self._stalled(stt, f"no audio was taken for {patience_s:g} s")
+
+    def _stalled(self, stt: SpeechToText, detail: str) -> ProviderError:
+        return ProviderError(ErrorKind.STALLED, provider=stt.config.provider, stage="stt", detail=detail)
 
     async def _receive(self, stt: SpeechToText, attempts: Attempts) -> None:
         async for event in stt.events():
