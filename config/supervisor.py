@@ -25,6 +25,8 @@ from config.output import Output, tell
 
 RESTART_DELAYS = (0.1, 0.5, 1.0, 2.0, 5.0)  # s; a call waits for a restarted stream process, so the first are short
 STABLE_AFTER = 30.0  # s without a crash, after which the delays begin anew
+# A live call needs all others until it ends: web answers what Plivo asks after the stream.
+STOP_ORDER = ("stream", "web", "others", "redis")
 PR_SET_PDEATHSIG = 1
 
 
@@ -119,7 +121,7 @@ def role_processes(
 
 
 class Supervisor:
-    """Starts processes in order, restarts what dies, stops them in reverse order."""
+    """Starts processes in order, restarts what dies, stops them so that live calls can end."""
 
     def __init__(self, processes: list[Process], *, quiet: bool = False) -> None:
         self.processes = processes
@@ -134,13 +136,11 @@ class Supervisor:
             self._keepers.append(asyncio.create_task(self._keep(process), name=f"keep {process.name}"))
 
     async def stop(self) -> None:
-        """SIGTERM to all but Redis, last started first; Redis after them; SIGKILL to what does not end in time."""
+        """SIGTERM in ``STOP_ORDER``, each time once the last have ended; SIGKILL to what does not end in time."""
         self.stopping.set()
-        ordinary = [process for process in reversed(self.processes) if process.name != "redis"]
-        await asyncio.gather(*(self._terminate(process) for process in ordinary))
-        for process in self.processes:
-            if process.name == "redis":
-                await self._terminate(process)
+        for name in STOP_ORDER:
+            group = [each for each in self.processes if (each.name if each.name in STOP_ORDER else "others") == name]
+            await asyncio.gather(*(self._terminate(process) for process in group))
         await asyncio.gather(*self._keepers)
 
     async def _spawn(self, process: Process) -> None:

@@ -83,3 +83,33 @@ async def test_a_terminal_that_is_gone_stops_nothing(folder, monkeypatch):
         monkeypatch.undo()
         with pytest.raises(BrokenPipeError):
             gone.close()
+
+
+async def test_calls_may_end_before_web_stops_and_redis_stops_last(folder):
+    """Each process notes its name when it ends, a while after it was told to."""
+    names = ("redis", "worker", "web", "stream")
+    program = folder / "ends.py"
+    program.write_text(
+        "import pathlib, signal, sys, time\n"
+        "notes, name = pathlib.Path(sys.argv[1]), sys.argv[2]\n"
+        "def end(*_):\n"
+        "    time.sleep(0.3)\n"
+        "    notes.open('a').write(name + ' ')\n"
+        "    sys.exit()\n"
+        "signal.signal(signal.SIGTERM, end)\n"
+        "(notes.parent / name).touch()\n"
+        "time.sleep(60)\n"
+    )
+    supervisor = Supervisor(
+        [
+            Process(name, [sys.executable, str(program), str(folder / "notes"), name], dict(os.environ))
+            for name in names
+        ],
+        quiet=True,
+    )
+    await supervisor.start()
+    async with asyncio.timeout(20):
+        while not all((folder / name).exists() for name in names):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    await supervisor.stop()
+    assert (folder / "notes").read_text() == "stream web worker redis "

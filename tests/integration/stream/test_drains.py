@@ -9,7 +9,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from config.supervisor import free_port
-from tests.integration.house import House, house, start, until
+from tests.integration.house import SUPERVISOR, House, house, installation, start, until
 from tests.integration.stream.conftest import PLACES
 
 pytestmark = [
@@ -17,7 +17,6 @@ pytestmark = [
     pytest.mark.journey,
     pytest.mark.timeout(300),
     pytest.mark.xdist_group("journeys"),
-    pytest.mark.parametrize("place", PLACES[:2], indirect=True),
 ]
 
 CALLS = 10
@@ -29,6 +28,7 @@ DRAIN_S = 150
 RECEPTION = "15551230008"
 
 
+@pytest.mark.parametrize("place", PLACES[:2], indirect=True)
 async def test_ten_calls_outlive_the_sigterm_and_new_streams_go_elsewhere(
     place: dict[str, str], tmp_path: Path, record_property
 ) -> None:
@@ -62,6 +62,24 @@ async def test_ten_calls_outlive_the_sigterm_and_new_streams_go_elsewhere(
         record_property("calls live at SIGTERM", CALLS)
         record_property("dropped", sum(len(report["streams"]) != 1 for report in reports))
         record_property("streams refused meanwhile", 1 + len(turned_away["streams"]))
+
+
+@pytest.mark.parametrize("place", PLACES[:1], indirect=True)
+async def test_stopping_all_processes_lets_a_call_end_and_plivo_report_it(
+    place: dict[str, str], tmp_path: Path
+) -> None:
+    async with installation(tmp_path, **place, DRAIN_SECONDS=str(DRAIN_S)) as built:
+        await asyncio.to_thread(built.furnish)
+        await built.scripted("what are your opening hours")
+        call_uuid = await built.ring(*TALK)
+        await built.control.report(call_uuid, wait="streaming", timeout_s=60)
+        stopping = asyncio.create_task(built.stop(SUPERVISOR, DRAIN_S + 30))
+        report = await built.control.report(call_uuid, wait="ended", timeout_s=DRAIN_S)
+        assert await stopping == 0
+        assert (len(report["streams"]), report["violations"]) == (1, [])
+        assert built.speakers(call_uuid) == SPEAKERS
+        assert built.call(call_uuid)["status"] == "ended"
+        assert recorded(built, call_uuid)
 
 
 def stops(built: House) -> bool:
