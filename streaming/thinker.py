@@ -105,16 +105,16 @@ class Thinker:
                 error = failed
             else:
                 return
-            step = None
+            step, goes_on = None, False
             if gave.something:
-                attempts.broke(error)
+                goes_on = attempts.broke(error)
             else:
                 step = attempts.failed(error)
             again = step is not None
             log.warning("reply_failed", kind=error.kind.value, provider=error.provider, again=again)
             self._note(Note("llm_failed", {"kind": error.kind.value, "detail": error.detail, "again": again}))
             if step is None:
-                self._feed(ReplyFailed(action.generation, error.kind))
+                self._feed(ReplyFailed(action.generation, error.kind, fatal=not goes_on))
                 return
             await asyncio.sleep(step.wait_s)
 

@@ -85,10 +85,11 @@ class ReplyDone(msgspec.Struct, frozen=True, gc=False):
 
 
 class ReplyFailed(msgspec.Struct, frozen=True, gc=False):
-    """The language model failed, after whatever the driver tried."""
+    """The language model failed, after whatever the driver tried; ``fatal``: the next request would fare no better."""
 
     generation: int
     kind: ErrorKind
+    fatal: bool = True
 
 
 class SegmentAudio(msgspec.Struct, frozen=True):

@@ -8,6 +8,7 @@ import pytest
 
 from agents.providers.base import L16_16K, MULAW_8K, ProviderConfig, SpeechChunk
 from agents.providers.errors import ErrorKind, ProviderError
+from agents.spec import TurnTaking
 from calls.context import CallContext
 from streaming.phrases import Phrase, phrase_key
 from tests.streaming.fakes import (
@@ -123,6 +124,26 @@ async def test_a_text_that_breaks_off_is_not_asked_for_again_by_the_one_that_gav
     await hang_up(call)
     assert [row["heard"] for row in answers(store)] == ["For when?"], "nothing of the first was heard"
     assert moves(store, "llm") == [(2, "b", "stalled")]
+
+
+async def test_an_answer_that_breaks_off_while_it_is_heard_ends_no_call_that_has_another_model(
+    ring, world: FakeProviders, store: FakeStore
+) -> None:
+    world.llm_pause = 0.15
+    world.heard = ["A table.", "A table, please."]
+    world.replies = [
+        [f"{FIRST} ", "Which", ProviderError(ErrorKind.DROPPED, provider="fake", stage="llm")],
+        "For when?",
+    ]
+    call = ring(with_choices(agent=spec(turn_taking=TurnTaking(min_wait_ms=100, max_wait_ms=800, speculate_ms=0))))
+    await greeted(call)
+    call.phone.say(400)
+    await until(lambda: [row for row in store.turns if row["kind"] == "apology"])
+    await exchange(call, store, 2)
+    await hang_up(call)
+    assert [row["heard"] for row in answers(store)] == [FIRST, "For when?"]
+    assert moves(store, "llm") == [(2, "b", "dropped")]
+    assert store.ended == [(1, None, False)]
 
 
 async def test_the_next_call_begins_where_the_service_is(ring, world: FakeProviders, store: FakeStore) -> None:
