@@ -30,6 +30,7 @@ Make = Callable[[Path, str], Contender]
 SERVERS: dict[str, Make] = {
     "parley": Parley,
     "parley-unspeculative": lambda folder, url: Parley(folder, url, speculation=False),
+    "parley-without-turn-model": lambda folder, url: Parley(folder, url, turn_model=False),
     "pipecat": Pipecat,
 }
 

@@ -86,8 +86,8 @@ class Contender(Protocol):
 class Parley:
     """The real stream process over a database of its own; recorder and journal are on."""
 
-    def __init__(self, folder: Path, box_url: str, *, speculation: bool = True) -> None:
-        self.name = "parley" if speculation else "parley, no speculation"
+    def __init__(self, folder: Path, box_url: str, *, speculation: bool = True, turn_model: bool = True) -> None:
+        self.name = "parley" + ("" if speculation else ", no speculation") + ("" if turn_model else ", no turn model")
         self._box_url = box_url
         self._speculation = speculation
         self._port = free_port()
@@ -103,6 +103,7 @@ class Parley:
             "PUBLIC_URL": "http://127.0.0.1:1",
             "REDIS_URL": "redis://127.0.0.1:1/0",
             "MAX_LIVE_CALLS": "100000",
+            "TURN_MODEL": str(turn_model),
             "DRAIN_SECONDS": "1",
             "LOG_LEVEL": "WARNING",
         }

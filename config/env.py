@@ -101,6 +101,10 @@ VARIABLES = (
     Variable("ELEVENLABS_BASE_URL", str, "https://api.elevenlabs.io", "ElevenLabs' API, or the sandbox"),
     Variable("ELEVENLABS_API_KEY", str, "", "used by ElevenLabs accounts without a key of their own"),
     Variable("PROVIDER_CLOCK_SCALE", float, 1.0, "factor on every provider timeout; the quick tests use 0.1"),
+    Variable(
+        "STREAM_PROCESSES", int, 1, "stream processes of `make run`, one for each core that shall carry live calls"
+    ),
+    Variable("TURN_MODEL", boolean, True, "false: the end of a turn is judged without the smart-turn model (100 MB)"),
     Variable("MAX_LIVE_CALLS", int, 0, "live calls that one stream process takes; 0: by measured loop lag alone"),
     Variable("DRAIN_SECONDS", int, 600, "how long a stopping stream process waits for its live calls"),
     Variable("WEBHOOK_RETENTION_DAYS", int, 30, "how long received webhooks, with their numbers, can be looked up"),

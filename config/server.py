@@ -1,5 +1,8 @@
 """One serving process: ``python -m config.server --role web|stream|all --port N [--server uvicorn|daphne]``.
 
+With ``--own-port M`` several processes share port N, one for each core: the kernel hands each new connection to one of
+them; what is asked of a certain one (/metrics, /readyz) is asked at its own port.
+
 Owns what Channels has no lifespan for: opens and closes the live calls' shared resources on the server's loop, and
 drains on SIGTERM: refuses new streams, lets live calls end (at most DRAIN_SECONDS), then stops. A second signal stops
 at once.
@@ -10,6 +13,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -43,8 +47,13 @@ async def _close_live_calls() -> None:
     await live.close_process()
 
 
-def serve_uvicorn(application: Any, *, host: str, port: int, streams: bool) -> None:
-    """Serves until SIGTERM or SIGINT. ``streams``: this process carries live calls."""
+def serve_uvicorn(application: Any, *, host: str, port: int, streams: bool, own_port: int = 0) -> None:
+    """Serves until SIGTERM or SIGINT.
+
+    Args:
+        streams: this process carries live calls.
+        own_port: where it can be reached alone; ``port`` is then shared with others.
+    """
     import uvicorn
     from django.conf import settings
 
@@ -82,14 +91,18 @@ def serve_uvicorn(application: Any, *, host: str, port: int, streams: bool) -> N
 
     async def serve() -> None:
         loop = asyncio.get_running_loop()
-        stopper = _Stopper(streams=streams, stop=lambda: setattr(server, "should_exit", True))
+        stopper = _Stopper(
+            streams=streams,
+            drain=lambda: server.servers[0].close() if own_port else None,  # the others take what comes
+            stop=lambda: setattr(server, "should_exit", True),
+        )
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stopper.signalled)
         # Meanwhile it listens: after a crash callers are waiting, and one who comes early is kept until all is there.
         opening = loop.create_task(_open_live_calls() if streams else asyncio.sleep(0), name="open")
         opening.add_done_callback(stop_if_failed)
         try:
-            await server.serve()
+            await server.serve(sockets=[_listener(host, each) for each in (port, own_port)] if own_port else None)
         finally:
             await stopper.finished()
             await opening
@@ -100,6 +113,14 @@ def serve_uvicorn(application: Any, *, host: str, port: int, streams: bool) -> N
         runner.run(serve())
     if not server.started:
         sys.exit(3)  # the port was taken; uvicorn has said so
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    listener.bind((host, port))
+    return listener
 
 
 def _uvloop() -> asyncio.AbstractEventLoop:
@@ -128,7 +149,7 @@ def serve_daphne(application: Any, *, host: str, port: int, streams: bool) -> No
 
     def started() -> None:
         loop = asyncio.get_event_loop()
-        stopper = _Stopper(streams=streams, stop=lambda: loop.create_task(closed()))
+        stopper = _Stopper(streams=streams, drain=lambda: None, stop=lambda: loop.create_task(closed()))
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stopper.signalled)
 
@@ -147,8 +168,9 @@ def serve_daphne(application: Any, *, host: str, port: int, streams: bool) -> No
 class _Stopper:
     """First signal: drain, then stop. Second: stop at once."""
 
-    def __init__(self, *, streams: bool, stop: Callable[[], object]) -> None:
+    def __init__(self, *, streams: bool, drain: Callable[[], object], stop: Callable[[], object]) -> None:
         self._streams = streams
+        self._begin = drain
         self._stop = stop
         self._drain: asyncio.Task[None] | None = None
 
@@ -158,6 +180,7 @@ class _Stopper:
                 self._drain.cancel()
             self._stop()
             return
+        self._begin()
         self._drain = asyncio.get_running_loop().create_task(_drain_live_calls(), name="drain")
         self._drain.add_done_callback(lambda _: self._stop())
 
@@ -173,16 +196,22 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--server", choices=["uvicorn", "daphne"], default="uvicorn")
+    parser.add_argument("--own-port", type=int, default=0, help="share --port with others; be reached alone here")
     options = parser.parse_args()
+    if options.own_port and options.server == "daphne":
+        parser.error("Daphne shares no port: leave --own-port out")
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     # Read when numpy is first imported: products as small as ours only get slower when threads share them.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from config.asgi import application_for
 
     application = application_for(options.role)
-    serve = serve_uvicorn if options.server == "uvicorn" else serve_daphne
+    streams = options.role in {"stream", "all"}
     log.info("serving", role=options.role, server=options.server, port=options.port)
-    serve(application, host=options.host, port=options.port, streams=options.role in {"stream", "all"})
+    if options.server == "daphne":
+        serve_daphne(application, host=options.host, port=options.port, streams=streams)
+    else:
+        serve_uvicorn(application, host=options.host, port=options.port, streams=streams, own_port=options.own_port)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from pathlib import Path
 from config.env import BASE_DIR, env, redis_socket, var_dir
 from config.output import Output, tell
 
+OWN_PORTS_FROM = 100  # above the common port of several stream processes: 8102, 8103 and so on
 RESTART_DELAYS = (0.1, 0.5, 1.0, 2.0, 5.0)  # s; a call waits for a restarted stream process, so the first are short
 STABLE_AFTER = 30.0  # s without a crash, after which the delays begin anew
 # A live call needs all others until it ends: web answers what Plivo asks after the stream.
@@ -98,19 +99,31 @@ def free_port(preferred: int) -> int:
 def role_processes(
     *, web_port: int, stream_port: int, combined: bool, environment: Mapping[str, str], server_name: str = "uvicorn"
 ) -> list[Process]:
-    """Web, stream, worker and beat; web and stream share a process (and ``web_port``) when ``combined``."""
+    """Web, stream, worker and beat; web and stream share a process (and ``web_port``) when ``combined``.
+
+    Raises:
+        SupervisorError: STREAM_PROCESSES asks for several where there can be one only.
+    """
     python = [sys.executable, "-m"]
     server = [*python, "config.server", "--server", server_name]
     celery = [*python, "celery", "-A", "config"]
     drain = float(env("DRAIN_SECONDS")) + 10
     level = f"--loglevel={env('LOG_LEVEL')}"
+    streams = int(env("STREAM_PROCESSES"))
+    if streams != 1 and (streams < 1 or combined or server_name != "uvicorn"):
+        raise SupervisorError("STREAM_PROCESSES: at least 1; more than 1 only with uvicorn and without --combined")
     if combined:
         doors = [Process("web", [*server, "--role", "all", "--port", str(web_port)], environment, drain)]
     else:
         doors = [
             Process("web", [*server, "--role", "web", "--port", str(web_port)], environment),
-            Process("stream", [*server, "--role", "stream", "--port", str(stream_port)], environment, drain),
         ]
+        stream = [*server, "--role", "stream", "--port", str(stream_port)]
+        if streams == 1:
+            doors.append(Process("stream", stream, environment, drain))
+        for number in range(1, streams + 1) if streams > 1 else ():
+            own = ["--own-port", str(free_port(stream_port + OWN_PORTS_FROM + number))]
+            doors.append(Process(f"stream-{number}", [*stream, *own], environment, drain))
     worker = [*celery, "worker", level, "-Q", "dial,post_call,maintenance", "--concurrency", "2", "--without-mingle"]
     schedule = str(var_dir() / "celerybeat-schedule")
     return [
@@ -139,7 +152,7 @@ class Supervisor:
         """SIGTERM in ``STOP_ORDER``, each time once the last have ended; SIGKILL to what does not end in time."""
         self.stopping.set()
         for name in STOP_ORDER:
-            group = [each for each in self.processes if (each.name if each.name in STOP_ORDER else "others") == name]
+            group = [each for each in self.processes if _turn(each) == name]
             await asyncio.gather(*(self._terminate(process) for process in group))
         await asyncio.gather(*self._keepers)
 
@@ -257,6 +270,12 @@ async def run(*, web_port: int, stream_port: int, combined: bool, server_name: s
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, _kill_all, supervisor.processes)
     await supervisor.stop()
+
+
+def _turn(process: Process) -> str:
+    """Its place in ``STOP_ORDER``; stream processes are numbered when there are several."""
+    name = process.name.partition("-")[0]
+    return name if name in STOP_ORDER else "others"
 
 
 def _kill_all(processes: list[Process]) -> None:

@@ -22,6 +22,7 @@ from calls import admission, live_calls
 from calls.admission import StreamLoad
 from calls.context import CallContext
 from streaming import doorkeeper, metrics
+from streaming.audio.turn_model import open_turn_model
 from streaming.doorkeeper import Refusal
 from streaming.health import Health
 from streaming.line import Line
@@ -241,6 +242,7 @@ def _new_process() -> Process:
         phrases_dir=settings.PHRASES_DIR,
         clocks=clocks,
         clock=timezone.now,
+        turn_model=open_turn_model if settings.TURN_MODEL else lambda: None,
     )
     return Process(resources, max_calls=settings.MAX_LIVE_CALLS)
 

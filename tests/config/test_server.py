@@ -1,8 +1,12 @@
 """What a serving process does while it makes ready what live calls need."""
 
+import contextlib
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 
+import httpx
 import pytest
 
 from config.env import BASE_DIR
@@ -61,3 +65,52 @@ def test_a_process_that_cannot_open_ends_with_its_error(server):
     done = subprocess.run(command, cwd=BASE_DIR, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode != 0
     assert "RuntimeError: no models" in done.stderr
+
+
+SHARED = """
+import asyncio, os, sys
+from config import server
+
+async def who(scope, receive, send):
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"connection", b"close")]})
+    await send({"type": "http.response.body", "body": str(os.getpid()).encode()})
+
+async def nothing():
+    pass
+
+async def long():
+    await asyncio.sleep(60)
+
+server._open_live_calls = server._close_live_calls = nothing
+server._drain_live_calls = long
+server.serve_uvicorn(who, host="127.0.0.1", port=int(sys.argv[1]), streams=True, own_port=int(sys.argv[2]))
+"""
+
+
+def asked(port: int) -> int:
+    return int(httpx.get(f"http://127.0.0.1:{port}/", trust_env=False).text)
+
+
+def test_processes_share_a_port_and_one_that_drains_leaves_it_to_the_others():
+    shared, *own = [free_port(0) for _ in range(3)]
+    with contextlib.ExitStack() as stack:
+        processes = []
+        for port in own:
+            command = [sys.executable, "-c", SHARED, str(shared), str(port)]
+            processes.append(stack.enter_context(subprocess.Popen(command, cwd=BASE_DIR)))
+            stack.callback(processes[-1].kill)
+        until(lambda: [asked(port) for port in own] == [process.pid for process in processes])
+        until(lambda: {asked(shared) for _ in range(20)} == {process.pid for process in processes})
+        processes[0].terminate()
+        until(lambda: {asked(shared) for _ in range(20)} == {processes[1].pid})
+        assert asked(own[0]) == processes[0].pid, "what it still carries goes on"
+
+
+def until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while True:
+        with contextlib.suppress(httpx.HTTPError):
+            if holds():
+                return
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

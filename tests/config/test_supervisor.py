@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from config.supervisor import Process, Supervisor
+from config.supervisor import Process, Supervisor, SupervisorError, role_processes
 
 LONG = 1_000_000  # bytes; far beyond the 64 KiB that asyncio takes as one line
 
@@ -87,7 +87,7 @@ async def test_a_terminal_that_is_gone_stops_nothing(folder, monkeypatch):
 
 async def test_calls_may_end_before_web_stops_and_redis_stops_last(folder):
     """Each process notes its name when it ends, a while after it was told to."""
-    names = ("redis", "worker", "web", "stream")
+    names = ("redis", "worker", "web", "stream-1")
     program = folder / "ends.py"
     program.write_text(
         "import pathlib, signal, sys, time\n"
@@ -112,4 +112,23 @@ async def test_calls_may_end_before_web_stops_and_redis_stops_last(folder):
         while not all((folder / name).exists() for name in names):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     await supervisor.stop()
-    assert (folder / "notes").read_text() == "stream web worker redis "
+    assert (folder / "notes").read_text() == "stream-1 web worker redis "
+
+
+def test_several_stream_processes_share_one_port_and_each_has_one_of_its_own(monkeypatch):
+    monkeypatch.setenv("STREAM_PROCESSES", "3")
+    roles = role_processes(web_port=1, stream_port=40_000, combined=False, environment={})
+    streams = [process for process in roles if process.name.startswith("stream")]
+    assert [process.name for process in streams] == ["stream-1", "stream-2", "stream-3"]
+    ports = [dict(zip(process.command, process.command[1:], strict=False)) for process in streams]
+    assert {each["--port"] for each in ports} == {"40000"}
+    assert len({each["--own-port"] for each in ports}) == 3
+
+
+@pytest.mark.parametrize(
+    ("count", "combined", "server"), [("0", False, "uvicorn"), ("2", True, "uvicorn"), ("2", False, "daphne")]
+)
+def test_a_number_of_stream_processes_that_cannot_be_is_said_so(monkeypatch, count, combined, server):
+    monkeypatch.setenv("STREAM_PROCESSES", count)
+    with pytest.raises(SupervisorError, match="STREAM_PROCESSES"):
+        role_processes(web_port=1, stream_port=2, combined=combined, environment={}, server_name=server)
