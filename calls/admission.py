@@ -41,9 +41,14 @@ class StreamLoad(msgspec.Struct, frozen=True, kw_only=True):
     draining: bool = False
 
     @property
+    def late(self) -> bool:
+        """Its event loop is so late that callers would hear it."""
+        return self.lag_ms >= self.max_lag_ms
+
+    @property
     def room(self) -> int | None:
         """Calls that it still takes; None: no stated limit."""
-        if self.draining or self.lag_ms >= self.max_lag_ms:
+        if self.draining or self.late:
             return 0
         return max(0, self.max_calls - self.live_calls) if self.max_calls else None
 

@@ -5,8 +5,11 @@
 
 from typing import Any
 
+import redis
 from django.http import HttpRequest
 from django.urls import reverse_lazy
+
+from calls.admission import published_loads
 
 
 def _page(title: str, icon: str, model: str, description: str) -> dict[str, Any]:
@@ -53,3 +56,16 @@ NAVIGATION: list[dict[str, Any]] = [
         ],
     },
 ]
+
+
+def start_page(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+    """Adds ``streams``, the load of each stream process by its id, for those who may see calls.
+
+    None where that is not to be known: Redis, through which it is told, does not answer.
+    """
+    if request.user.has_perm("calls.view_call"):
+        try:
+            context["streams"] = published_loads()
+        except redis.RedisError:
+            context["streams"] = None
+    return context

@@ -186,6 +186,7 @@ UNFOLD = {
     ],
     "STYLES": [lambda _request: static("agents/admin.css"), lambda _request: static("calls/admin.css")],
     "SCRIPTS": [lambda _request: static("agents/keyboard.js")],
+    "DASHBOARD_CALLBACK": "config.navigation.start_page",
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
     "SIDEBAR": {
