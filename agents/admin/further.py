@@ -5,6 +5,7 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
+from django.forms.models import BaseInlineFormSet
 from django.http import HttpRequest
 from unfold.admin import StackedInline
 
@@ -41,11 +42,22 @@ class FurtherChoiceForm(forms.ModelForm):
         return data
 
 
+class FurtherChoiceFormSet(BaseInlineFormSet):
+    """The rows; the theme numbers those that are moved, and leaves a new one at the front."""
+
+    def save_new(self, form: Any, commit: bool = True) -> Any:
+        """Puts a new row behind all others."""
+        last = max((choice.position for choice in self.queryset), default=-1)
+        form.instance.position = last + 1 + self.forms.index(form)
+        return super().save_new(form, commit)
+
+
 class FurtherChoiceInline(StackedInline):
     """A tab of the agent's page; whoever may change the agent may change these."""
 
     model = FurtherChoice
     form = FurtherChoiceForm
+    formset = FurtherChoiceFormSet
     tab = True
     extra = 0
     max_num = drafts.MAX_FURTHER * len(drafts.STAGES)

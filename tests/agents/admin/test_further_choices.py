@@ -46,6 +46,20 @@ def test_a_choice_is_added_changed_and_taken_out(admin_page, agent, account):
     assert [record.history_type for record in FurtherChoice.history.all()] == ["-", "~", "+"]
 
 
+def test_a_new_choice_takes_over_after_those_that_are_there(admin_page, agent, account):
+    for position in (0, 4):
+        factories.FurtherChoiceFactory(agent=agent, position=position, model=f"old {position}")
+    rows = {"stage": "llm", "account": str(account.pk), "position": "0"}
+    typed = {
+        f"further_choices-{row}-{name}": value
+        for row, model in ((2, "new"), (3, "newer"))
+        for name, value in (rows | {"model": model}).items()
+    }
+    data = filled(admin_page, page_of(agent), **{"further_choices-TOTAL_FORMS": "4"} | typed)
+    assert admin_page.post(page_of(agent), data).status_code == 302
+    assert [choice.model for choice in agent.further_choices.all()] == ["old 0", "old 4", "new", "newer"]
+
+
 def test_saving_and_publishing_in_one_go_publishes_the_choice_that_was_just_added(admin_page, agent, account):
     data = added(admin_page, agent, account=account.pk) | {PUBLISH: ""}
     assert admin_page.post(page_of(agent), data).status_code == 302
