@@ -15,7 +15,7 @@ from config.supervisor import free_port
 pytestmark = pytest.mark.db
 
 PROGRAM = """
-import asyncio, socket, sys
+import asyncio, gc, socket, sys
 from config import server
 
 port, serve = int(sys.argv[1]), getattr(server, f"serve_{sys.argv[2]}")
@@ -38,6 +38,7 @@ async def opening():
 
 async def closing():
     print("closed", flush=True)
+    print("collector", gc.isenabled(), gc.get_freeze_count() > 10_000, flush=True)
 
 server._close_live_calls = closing
 
@@ -114,3 +115,13 @@ def until(holds: Callable[[], bool]) -> None:
                 return
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+@pytest.mark.parametrize("server", ["uvicorn", "daphne"])
+def test_the_collector_never_looks_through_what_was_loaded(server):
+    command = [sys.executable, "-c", "import gc; gc.disable()" + PROGRAM, str(free_port(0)), server]
+    with subprocess.Popen(command, cwd=BASE_DIR, stdout=subprocess.PIPE, text=True) as process:
+        said = [process.stdout.readline() for _ in range(2)]
+        process.terminate()
+        said += process.stdout.readlines()
+    assert "collector True True\n" in said
