@@ -47,7 +47,7 @@ class FurtherChoiceFormSet(BaseInlineFormSet):
 
     def save_new(self, form: Any, commit: bool = True) -> Any:
         """Puts a new row behind all others."""
-        last = max((choice.position for choice in self.queryset), default=-1)
+        last = max((choice.position for choice in self.get_queryset()), default=-1)
         form.instance.position = last + 1 + self.forms.index(form)
         return super().save_new(form, commit)
 

@@ -1,64 +1,21 @@
 """Whole calls over the real adapters and servers that fail in every way: ElevenLabs first, OpenAI behind it."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
-
 import pytest
 from msgspec.structs import replace
 
-from agents.providers.base import Clocks, ProviderConfig
+from agents.providers.base import ProviderConfig
 from agents.providers.errors import ErrorKind
 from agents.providers.pools import Pools
 from calls.context import CallContext
 from sandbox.testing import Sandbox
-from streaming.audio.vad import VadHub
-from streaming.live import Process
-from streaming.resources import RegistryProviders, Resources
-from tests.agents.providers.sandboxed import account, box, fault, script, voice_of
-from tests.streaming.conftest import Carried
-from tests.streaming.fakes import FakeStore, FakeVault, LoudnessDetector, context, now, spec, until
-from tests.streaming.phone import Phone
+from tests.agents.providers.sandboxed import account, fault, script, voice_of
+from tests.streaming.fakes import FakeStore, context, spec, until
+from tests.streaming.sandboxed import Ring, box, ring
 
-__all__ = ["box"]  # a fixture
+__all__ = ["box", "ring"]  # fixtures
 pytestmark = [pytest.mark.sandbox, pytest.mark.db]
 
-CLOCKS = Clocks().scaled(0.5)
 GREETING, ANSWER = "Good morning.", "We open at nine."
-Ring = Callable[[CallContext], Carried]
-
-
-@pytest.fixture
-async def ring(box: Sandbox, store: FakeStore, tmp_path: Path) -> AsyncIterator[Ring]:
-    """Puts calls through to a process with the real adapters."""
-    shared = Resources(
-        providers=RegistryProviders(CLOCKS),
-        store=store,
-        var_dir=tmp_path,
-        clocks=CLOCKS,
-        clock=now,
-        vad=VadHub(LoudnessDetector()),
-        vault=FakeVault(),
-        turn_model=lambda: None,
-    )
-    process = Process(shared, max_calls=0)
-    await process.open()
-    calls: list[Carried] = []
-
-    def put_through(given: CallContext) -> Carried:
-        phone = Phone(call_id=given.plivo_call_uuid)
-        phone.start()
-        phone.incoming.get_nowait()
-        calls.append(Carried(process, given, phone))
-        return calls[-1]
-
-    yield put_through
-    for call in calls:
-        if not call.task.done():
-            call.phone.hang_up()
-            await asyncio.wait([call.task], timeout=8)
-        await call.phone.stop()
-    await process.close()
 
 
 @pytest.fixture
