@@ -58,10 +58,10 @@ def test_the_start_page_shows_what_each_stream_process_carries_and_why_one_takes
     monkeypatch.setattr(navigation, "published_loads", lambda: LOADS)
     shown = text_of(staff("calls.view_call").get("/admin/").content.decode())
     for row in (
-        "host-1 3 200 ms late 0 ms Yes",
+        "host-1 3 until 200 ms late 0 ms Yes",
         "host-2 8 8 0 ms No: it is full",
-        "host-3 40 200 ms late 312 ms No: it runs too late",
-        "host-4 1 200 ms late 0 ms No: it is about to stop",
+        "host-3 40 until 200 ms late 312 ms No: it runs too late",
+        "host-4 1 until 200 ms late 0 ms No: it is about to stop",
     ):
         assert row in shown
     assert "host-1" not in text_of(staff("agents.view_agent").get("/admin/").content.decode())
