@@ -20,10 +20,12 @@ from streaming.conversation.events import (
     FinishVoice,
     HoldVoice,
     JudgeTurn,
+    OpenEars,
     PauseVoice,
     ReleaseVoice,
     ResumeVoice,
     RunTool,
+    ShutEars,
     Speak,
     SpeechWindow,
     StartReply,
@@ -42,6 +44,8 @@ LEAVE_S = 0.1  # how long the end of a call waits for its recogniser
 
 Act = (
     Commit
+    | ShutEars
+    | OpenEars
     | JudgeTurn
     | StartReply
     | CancelGeneration
@@ -92,7 +96,7 @@ class Faculties:
             usage=records.usage,
             behind=resources.background,
         )
-        self._lane = resources.vad.attach(fmt, lambda probability: feed(SpeechWindow(probability)))
+        self._lane = resources.vad.attach(fmt, lambda probability: feed(SpeechWindow(probability, self._lane.power)))
         self._recording = resources.recordings.begin(call_id=context.call_id, fmt=fmt) if context.spec.record else None
         talks = context.spec.mode == "conversation"
         self._judge = self._make_judge() if talks else None
@@ -232,8 +236,8 @@ class Faculties:
     def act(self, action: Act, now_ms: int) -> None:
         """Carries out an action of the core."""
         match action:
-            case Commit(commit):
-                self._listener.commit(commit)
+            case Commit() | ShutEars() | OpenEars():
+                self._hear(action)
             case RunTool():
                 self._feed(tools.run(action, self._context.spec, self._line))
             case JudgeTurn():
@@ -249,6 +253,17 @@ class Faculties:
                     self._speaker.cancel(generation, now_ms)
             case Speak() | FinishVoice() | ReleaseVoice() | HoldVoice() | PauseVoice() | ResumeVoice():
                 self._voice(action, now_ms)
+            case _:
+                assert_never(action)
+
+    def _hear(self, action: Commit | ShutEars | OpenEars) -> None:
+        match action:
+            case Commit(commit):
+                self._listener.commit(commit)
+            case ShutEars():
+                self._listener.shut()
+            case OpenEars(back_ms):
+                self._listener.open(back_ms)
             case _:
                 assert_never(action)
 

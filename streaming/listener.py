@@ -28,6 +28,8 @@ ROUNDS = 2  # that each recogniser is asked in (twice in a row where that helps)
 RETRY_AFTER_S = 0.25
 WATCHES = 8  # looks at a session in the time that it has to answer
 USAGE_EVERY_S = 15.0
+KEPT_MS = 1000
+SILENCE = {"mulaw": b"\xff", "l16": b"\0"}
 CLOSE_S = 2.0
 T = TypeVar("T")
 
@@ -84,15 +86,32 @@ class Listener:
         self._carry = b""  # audio that broken sessions left without a final
         self._carry_fmt = fmt
         self._heard_something = False
+        self._silence = SILENCE[fmt.encoding]
+        self._shut: bytearray | None = None  # what was last kept from the recogniser, while anything is
         self.dropped_ms = 0
 
     # --- called by the session, never waiting ------------------------------------------------------------------------
 
     def audio(self, audio: bytes) -> None:
         """The caller's next audio."""
+        if self._shut is not None:
+            self._shut += audio
+            del self._shut[: max(0, len(self._shut) - self._fmt.bytes_per_ms * KEPT_MS)]
+            audio = self._silence * len(audio)
         self._piece += audio
         if len(self._piece) >= self._piece_size:
             self._push()
+
+    def shut(self) -> None:
+        """The recogniser hears silence from now on."""
+        if self._shut is None:
+            self._shut = bytearray()
+
+    def open(self, back_ms: int) -> None:
+        """The recogniser hears the caller again, and what was kept from it in the last ``back_ms`` (1 s at most)."""
+        kept, self._shut = self._shut, None
+        if kept:
+            self.audio(bytes(kept[-self._fmt.bytes_per_ms * back_ms :]))
 
     def commit(self, number: int) -> None:
         """Everything handed in so far is to be put into words now; the final carries ``number``."""

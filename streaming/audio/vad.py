@@ -72,6 +72,7 @@ class VadLane:
 
     Attributes:
         samples: how the audio that waits is written.
+        power: of the window that is being judged (mean square; 1 is full scale), for ``on_window``.
         dropped_windows: windows of 32 ms given up because the process had stalled.
         senseless_windows: windows that the detector answered with no number; they count as silence.
     """
@@ -80,6 +81,7 @@ class VadLane:
         self.slot = slot
         self.on_window = on_window
         self.closed = False
+        self.power = 0.0
         self.dropped_windows = 0
         self.senseless_windows = 0
         self._hub = hub
@@ -196,9 +198,12 @@ class VadHub:
         return runs
 
     def _judge(self, lanes: list[VadLane]) -> list[float]:
-        answers = self._ask(self._windows(lanes), [lane.slot for lane in lanes])
+        windows = self._windows(lanes)
+        answers = self._ask(windows, [lane.slot for lane in lanes])
         probabilities = [self._sensible(lane, answer) for lane, answer in zip(lanes, answers.tolist(), strict=True)]
-        for lane, probability in zip(lanes, probabilities, strict=True):
+        powers = np.nan_to_num(np.einsum("ij,ij->i", windows, windows) / windows.shape[1], posinf=0.0).tolist()
+        for lane, probability, power in zip(lanes, probabilities, powers, strict=True):
+            lane.power = power
             if lane.note(probability):
                 self.detector.reset(lane.slot)
         return probabilities

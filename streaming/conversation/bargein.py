@@ -33,9 +33,9 @@ class BargeIn:
         return floor if floor is not None and floor.audible and floor.interruptible else None
 
     def caller_began(self) -> None:
-        """A burst of speech has begun."""
-        reply = self.contested
-        if reply is None or reply.false_alarms >= MAX_FALSE_ALARMS:
+        """A burst of speech has begun; one that is too soft to be the caller stops nothing yet."""
+        reply, speech = self.contested, self._hearing.speech
+        if reply is None or reply.false_alarms >= MAX_FALSE_ALARMS or not (speech.active and speech.loud):
             return
         self._voice.pause()
         self._allow(self._desk.now + self._numbers.resume_ms)
@@ -76,12 +76,13 @@ class BargeIn:
         reply = self.contested
         if reply is None or reply.paused_ms is None:
             return
-        if not self._hearing.speech.active:
+        speech = self._hearing.speech
+        if not speech.active or speech.loud_ms + self._numbers.resume_ms <= self._desk.now:
             self.resume()
         elif self._verdict(reply) is Verdict.INTERRUPTION:
             self._interrupt(reply)
         else:  # sound goes on: it becomes long enough, gives words, stops or proves noise (``Hearing.burst_ends``)
-            long_enough = self._hearing.speech.onset_ms + self._numbers.interrupt_min_ms
+            long_enough = speech.onset_ms + self._numbers.interrupt_min_ms
             self._allow(long_enough if long_enough > self._desk.now else self._desk.now + self._numbers.resume_ms)
 
     def is_courtesy(self, text: str) -> bool:

@@ -51,7 +51,10 @@ class Caller:
     # --- the caller speaks -------------------------------------------------------------------------------------------
 
     def speech(self, change: Change) -> None:
-        """A burst of speech has begun or stopped."""
+        """A burst of speech has begun or stopped, or the caller is loud enough to be heard over the agent."""
+        if change is Change.LOUD:
+            self._bargein.caller_began()
+            return
         if change is Change.PAUSE:
             self._hearing.caller_paused()
             self._bargein.caller_paused()

@@ -32,9 +32,10 @@ class Started(msgspec.Struct, frozen=True, gc=False):
 
 
 class SpeechWindow(msgspec.Struct, frozen=True, gc=False):
-    """The VAD's probability (0-1) of speech in the caller's last 32 ms window."""
+    """The VAD's probability (0-1) of speech in the caller's last 32 ms window, and its power (1: full scale)."""
 
     probability: float
+    power: float = 1.0
 
 
 class TranscriptPartial(msgspec.Struct, frozen=True, gc=False):
@@ -215,6 +216,16 @@ class Commit(msgspec.Struct, frozen=True, gc=False):
     commit: int
 
 
+class ShutEars(msgspec.Struct, frozen=True, gc=False):
+    """The STT is to hear silence instead of the caller's line, on which there is nothing but the agent's own voice."""
+
+
+class OpenEars(msgspec.Struct, frozen=True, gc=False):
+    """The STT hears the caller again, and what was kept from it in the last ``back_ms``."""
+
+    back_ms: int
+
+
 class JudgeTurn(msgspec.Struct, frozen=True, gc=False):
     """Ask a turn model, where there is one, if the caller sounds finished; answered by TurnProbability or never."""
 
@@ -337,6 +348,8 @@ class ShowPartial(msgspec.Struct, frozen=True, gc=False):
 
 Action = (
     Commit
+    | ShutEars
+    | OpenEars
     | JudgeTurn
     | StartReply
     | CancelGeneration

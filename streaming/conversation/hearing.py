@@ -16,8 +16,9 @@ from streaming.conversation.speakable import can_be_spoken
 from streaming.conversation.timers import Timer
 from streaming.conversation.utterance import CallerSpeech, Change
 
-# Without any audio for this long a burst of speech is taken to have ended (the line may have fallen silent in a word).
-SILENT_LINE_MS = 1000
+# Without any audio for this long a burst of speech is taken to have ended: what a network holds up comes within two
+# seconds, and is one sentence still.
+SILENT_LINE_MS = 2500
 # A burst that has given no new word for so long is noise; longer where the STT shows no words before the end.
 WORDLESS_MS = 2500
 WORDLESS_WITHOUT_PARTIALS_MS = 15_000
@@ -133,9 +134,9 @@ class Hearing:
 
     # --- speech ------------------------------------------------------------------------------------------------------
 
-    def window(self, probability: float, now_ms: int) -> Change | None:
+    def window(self, probability: float, now_ms: int, power: float) -> Change | None:
         """Takes a VAD window; cheap when nothing changes, and then touches nothing else."""
-        return self.speech.feed(probability, now_ms)
+        return self.speech.feed(probability, now_ms, power)
 
     def caller_began(self, *, same_turn: bool) -> None:
         """A burst of speech has begun; ``same_turn`` when the silence before it lay within the caller's turn."""
@@ -331,6 +332,10 @@ class Hearing:
             stt_final_ms=self._stt_final_ms,
             decided_ms=now,
         )
+        if turn.text:
+            self.speech.learn()
+        else:
+            self.speech.forget()
         self._pieces.clear()
         self.partial = self._unconfirmed = ""
         self._started_ms = self.speech.onset_ms if self.speech.active else None

@@ -14,6 +14,7 @@ from streaming.conversation.bargein import BargeIn
 from streaming.conversation.caller import Caller
 from streaming.conversation.closing import Closing
 from streaming.conversation.desk import Desk
+from streaming.conversation.ears import Ears
 from streaming.conversation.events import Action, EndCall, EndReason, Event, SpeechWindow
 from streaming.conversation.hearing import HeardTurn, Hearing
 from streaming.conversation.keypad import Keypad
@@ -47,6 +48,7 @@ class Conversation:
         self._voice = Voice(self._desk)
         self._replies = Replies(self._desk, self._voice)
         self._bargein = BargeIn(self._desk, self._hearing, self._voice)
+        self._ears = Ears(self._desk, self._hearing, self._voice)
         self._silence = Silence(self._desk)
         self._keypad = Keypad(self._desk)
         self._opening = Opening(self._desk, self._voice)
@@ -94,6 +96,7 @@ class Conversation:
             Timer.DECIDE: self._caller.turn_ends,
             Timer.BURST: self._caller.burst_due,
             Timer.RESUME: self._bargein.resume_due,
+            Timer.EARS: lambda: None,  # ``_settle`` asks them
             Timer.KEYPAD: self._caller.keypad_done,
             Timer.REPROMPT: self._caller_silent,
             Timer.FILLER: self._replies.fillers.say,
@@ -119,7 +122,7 @@ class Conversation:
         desk = self._desk
         now_ms = max(now_ms, desk.now)
         if type(event) is SpeechWindow:
-            change = self._hearing.window(event.probability, now_ms)
+            change = self._hearing.window(event.probability, now_ms, event.power)
             next_ms = self._timers.next_ms
             if change is None and (next_ms is None or next_ms > now_ms):
                 return []  # 29 of 30 windows
@@ -177,6 +180,7 @@ class Conversation:
             else:
                 break
         if not self.over:
+            self._ears.settle()
             self._set_watches()
 
     def _utterance_heard(self, reply: Reply) -> None:

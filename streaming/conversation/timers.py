@@ -15,6 +15,7 @@ class Timer(Enum):
     DECIDE = auto()  # the turn ends unless the caller goes on
     BURST = auto()  # a burst of speech is looked at: does audio still come, do words
     RESUME = auto()  # the paused voice goes on unless words have come
+    EARS = auto()  # the STT may hear the caller again, or need not any more
     KEYPAD = auto()  # no further key is expected
     REPROMPT = auto()  # the caller has been silent for long
     FILLER = auto()  # somebody should say that the caller is to wait

@@ -6,6 +6,7 @@ the delays that ``facts`` of the field report; each can be told to fail.
 """
 
 import heapq
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -20,10 +21,14 @@ from streaming.conversation.plan import ConversationPlan
 
 WINDOW_MS = 32
 SPEECH, SILENCE = 0.95, 0.02
+# Active speech at a usual level, its window's power; the agent's voice is as loud, its echo softer.
+SPEECH_DBFS, SILENCE_DBFS = -22.0, -70.0
 LINE_MS = 30  # one way to the carrier
 
 # --- the caller's script ---------------------------------------------------------------------------------------------
 TURN_MODEL_MS = 70
+ECHO_MS = 200
+BACKLOG_MS = 992
 BROKEN_MS = 600
 
 
@@ -56,6 +61,7 @@ class Say(Step):
     word_ms: int = 280
     final: str | None = None
     seen_by_vad: bool = True
+    dbfs: float = SPEECH_DBFS
 
 
 @dataclass
@@ -64,6 +70,7 @@ class Noise(Step):
 
     ms: int
     probability: float = SPEECH
+    dbfs: float = SPEECH_DBFS
 
 
 @dataclass
@@ -163,9 +170,29 @@ class Mouth:
 
 @dataclass
 class Carrier:
-    """The line. ``deaf_to`` checkpoints are never acknowledged."""
+    """The line.
+
+    Attributes:
+        acknowledges: False when no checkpoint ever is.
+        deaf_to: so many checkpoints, the first ones, are never acknowledged.
+        echo_db: how much softer the agent's voice comes back, 200 ms later; None: it does not.
+        stall: from when and for how long (ms) nothing comes from the caller; then all of it comes at once.
+    """
 
     acknowledges: bool = True
+    deaf_to: int = 0
+    echo_db: float | None = None
+    stall: tuple[int, int] = (0, 0)
+
+    def delivers_at(self, ms: int) -> int:
+        """When sound of that moment comes."""
+        start, length = self.stall
+        return start + length if start < ms <= start + length else ms
+
+    def delivered(self, ms: int) -> int:
+        """Up to when sound has come by then."""
+        start, length = self.stall
+        return start if start < ms < start + length else ms
 
 
 @dataclass
@@ -176,6 +203,10 @@ class Word:
     line_ms: int
     start_ms: int
     end_ms: int
+
+    def lies_in(self, spans: Sequence[tuple[float, float]]) -> bool:
+        """Whether any of it does."""
+        return any(start < self.end_ms and self.start_ms < end for start, end in spans)
 
 
 # --- the call --------------------------------------------------------------------------------------------------------
@@ -230,7 +261,9 @@ class Simulation:
         self._generation_now = 0
         self._generation_then = 0
         self._released: set[int] = set()
-        self._spans: list[tuple[int, int, float]] = []
+        self._spans: list[tuple[int, int, float, float]] = []
+        self._shut: list[tuple[int, float]] = []  # when the STT heard nothing of the caller
+        self._checkpoints = 0
         self._words: list[Word] = []
         self._finals_from = 0
         self._cancelled: set[int] = set()
@@ -265,13 +298,15 @@ class Simulation:
 
     def run(self, until_ms: int = 600_000) -> "Simulation":
         """Runs until the call is over, or for so long."""
+        if self.ears.partial_ms is not None and self.carrier.stall[1]:
+            self._later(sum(self.carrier.stall) + self.ears.partial_ms, self._partial)
         self._give(Started(resumed=self.resumed))
         while not self.conversation.over and self.now < until_ms:
             self._next(until_ms)
         return self
 
     def _next(self, until_ms: int) -> None:
-        due = [self._next_window, until_ms]
+        due = [self.carrier.delivers_at(self._next_window), until_ms]
         if self._queue:
             due.append(self._queue[0][0])
         if self.conversation.wake_at_ms is not None:
@@ -288,8 +323,10 @@ class Simulation:
             self._poll()
         if start is not None and start <= self.now:
             self._take_step()
-        if self._next_window <= self.now:
-            self._give(SpeechWindow(self._probability(self._next_window - WINDOW_MS)), quiet=True)
+        if self.carrier.delivers_at(self._next_window) <= self.now:
+            # The detector gives up what is older than a second.
+            self._next_window += max(0, self.now - self._next_window - BACKLOG_MS) // WINDOW_MS * WINDOW_MS
+            self._give(SpeechWindow(*self._sound(self._next_window - WINDOW_MS)), quiet=True)
             self._next_window += WINDOW_MS
         wake = self.conversation.wake_at_ms
         if wake is not None and wake <= self.now:
@@ -342,8 +379,7 @@ class Simulation:
             case Say():
                 words = step.text.split()
                 length = len(words) * step.word_ms
-                if step.seen_by_vad:
-                    self._spans.append((self.now, self.now + length, SPEECH))
+                self._spans.append((self.now, self.now + length, SPEECH if step.seen_by_vad else SILENCE, step.dbfs))
                 for index, text in enumerate(words):
                     word = Word(text, self.now, self.now + index * step.word_ms, self.now + (index + 1) * step.word_ms)
                     self._words.append(word)
@@ -355,7 +391,7 @@ class Simulation:
                     self._later(length + self.ears.final_ms, lambda: self._final(0))
             case Noise():
                 length = step.ms
-                self._spans.append((self.now, self.now + length, step.probability))
+                self._spans.append((self.now, self.now + length, step.probability, step.dbfs))
             case Press():
                 length = (len(step.keys) - 1) * step.gap_ms
                 for index, key in enumerate(step.keys):
@@ -370,22 +406,32 @@ class Simulation:
                 self._give(events.HungUp("caller_hung_up"))
         self._step_from = self.now + length
 
-    def _probability(self, at_ms: int) -> float:
-        return max((level for start, end, level in self._spans if start <= at_ms < end), default=SILENCE)
+    def _sound(self, at_ms: int) -> tuple[float, float]:
+        """Probability of speech, and power."""
+        heard = [(level, dbfs) for start, end, level, dbfs in self._spans if start <= at_ms < end]
+        level, dbfs = max(heard, default=(SILENCE, SILENCE_DBFS))
+        return level, 10 ** (dbfs / 10)
 
     # --- ears --------------------------------------------------------------------------------------------------------
 
     def _spoken(self, until_ms: int) -> str:
-        return " ".join(word.text for word in self._words if self._finals_from < word.end_ms <= until_ms)
+        callers = [(word.start_ms, word.end_ms) for word in self._words if word.text != "echo"]
+        return " ".join(
+            word.text
+            for word in self._words
+            if self._finals_from < word.end_ms <= until_ms
+            and not word.lies_in(self._shut)
+            and not (word.text == "echo" and word.lies_in(callers))
+        )
 
     def _partial(self) -> None:
         assert self.ears.partial_ms is not None
-        text = self._spoken(self.now - self.ears.partial_ms)
+        text = self._spoken(self.carrier.delivered(self.now - self.ears.partial_ms))
         if text:
             self._give(events.TranscriptPartial(text))
 
     def _final(self, commit: int, until_ms: int | None = None) -> None:
-        until_ms = self.now if until_ms is None else until_ms
+        until_ms = self.carrier.delivered(self.now if until_ms is None else until_ms)
         text = self._spoken(until_ms)
         text = self._finals.get(text, text)
         self._finals_from = max(self._finals_from, until_ms)
@@ -400,6 +446,10 @@ class Simulation:
                 if number not in self.ears.lost:
                     delay = self.ears.late.get(number, self.ears.final_ms)
                     self._later(delay, lambda: self._final(number, now))
+            case events.ShutEars():
+                self._shut.append((now, math.inf))
+            case events.OpenEars(back_ms=back_ms):
+                self._shut[-1] = (self._shut[-1][0], now - back_ms)
             case events.JudgeTurn():
                 if (probability := self.turn_model) is not None:
                     self._later(TURN_MODEL_MS, lambda: self._give(events.TurnProbability(probability)))
@@ -408,7 +458,8 @@ class Simulation:
                 self._think(action)
             case events.CancelGeneration(generation=generation):
                 self._cancelled.add(generation)
-                self.pacer.drop(generation, now)
+                if self.pacer.drop(generation, now) is not None:
+                    self._no_echo()
             case events.Speak():
                 self._synthesise(action)
             case events.FinishVoice(generation=generation):
@@ -419,6 +470,7 @@ class Simulation:
                 self._released.add(generation)
                 self.pacer.release(generation)
             case events.PauseVoice():
+                self._no_echo()
                 self._give(self.pacer.pause(now))
             case events.ResumeVoice():
                 self.pacer.resume(now)
@@ -508,17 +560,36 @@ class Simulation:
         for item in output.send:
             match item:
                 case PlayAudio(generation=generation, plays_at_ms=plays_at):
+                    self._echo(item)
                     self._generation_now = generation
                     if self._agent_since is None and generation > self._generation_then:
                         self._agent_since = plays_at
                 case Checkpoint(name=name):
-                    if self.carrier.acknowledges:
+                    self._checkpoints += 1
+                    if self.carrier.acknowledges and self._checkpoints > self.carrier.deaf_to:
                         self._acknowledge(name, item)
         for event in output.events:
             if isinstance(event, events.SegmentHeard):
                 self._segments.pop((event.generation, event.segment), None)
                 self._agent_until = self.now
             self._give(event)
+
+    def _echo(self, item: PlayAudio) -> None:
+        """What is played comes back to the caller's microphone, as speech to the VAD and as words to the STT."""
+        if self.carrier.echo_db is None:
+            return
+        start = item.plays_at_ms + ECHO_MS
+        end = start + len(item.audio) // 8
+        self._spans.append((start, end, SPEECH, SPEECH_DBFS + self.carrier.echo_db))
+        self._words.append(Word("echo", start, start, end))
+        assert self.ears.partial_ms is not None
+        self._later(end + self.ears.partial_ms - self.now, self._partial)
+
+    def _no_echo(self) -> None:
+        """What was to be played is cleared, and does not come back."""
+        last = self.now + ECHO_MS
+        self._spans = [span for span in self._spans if span[0] < last or span[3] >= SPEECH_DBFS]
+        self._words = [word for word in self._words if word.start_ms < last or word.text != "echo"]
 
     def _acknowledge(self, name: str, item: Checkpoint) -> None:
         """Plivo acknowledges once everything before the checkpoint was played, and never what was cleared."""

@@ -248,3 +248,14 @@ async def test_a_recogniser_that_stalls_in_a_clause_of_6_s_loses_no_word_of_it(
     assert len(world.stts) == len(kinds) + 1
     assert bytes(world.stts[-1].received).startswith(said)
     assert heard.listener.dropped_ms == 0
+
+
+async def test_shut_ears_hear_silence_and_open_ones_what_was_last_said(listen, world: FakeProviders) -> None:
+    heard = listen(FakeStt)
+    heard.listener.shut()
+    for _ in range(10):
+        heard.listener.audio(tone(80))
+    heard.listener.open(160)
+    heard.listener.audio(tone(80))
+    await until(lambda: world.stts and len(world.stts[0].received) >= len(tone(1040)))
+    assert bytes(world.stts[0].received) == silence(800) + 3 * tone(80)

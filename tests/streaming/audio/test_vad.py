@@ -187,6 +187,16 @@ def test_an_unsure_line_is_never_renewed() -> None:
     assert detector.resets == [(0, 0)]
 
 
+@pytest.mark.parametrize("level_dbfs", [-20.0, -50.0])
+def test_a_window_comes_with_its_power(level_dbfs: float) -> None:
+    hub = VadHub(Recorder())
+    powers: list[float] = []
+    lane = hub.attach(MULAW_8K, lambda _: powers.append(lane.power))
+    lane.feed(codecs.samples_to_mulaw(audio.noise(2000, 8000, level_dbfs=level_dbfs)))
+    hub.tick()
+    assert 10 * np.log10(np.mean(powers)) == pytest.approx(level_dbfs, abs=0.3)
+
+
 def test_a_closed_lane_hears_nothing_more_and_its_place_starts_afresh(silero: VadHub) -> None:
     line = on_a_line(prompt("vm-intro"), before_ms=0)[:16_000]
     first = listen(silero, line)

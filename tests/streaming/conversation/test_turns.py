@@ -297,7 +297,7 @@ def test_a_line_that_falls_silent_in_the_middle_of_a_word_still_ends_the_turn():
     commits = []
     while not commits:
         now = conversation.wake_at_ms
-        assert now < 4000
+        assert now < 4500
         commits = [a for a in conversation.handle(events.Tick(), now) if isinstance(a, events.Commit)]
     assert conversation.handle(TranscriptFinal(TABLE, 1), now + 200)
 
