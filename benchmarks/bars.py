@@ -10,7 +10,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 
-from benchmarks import clones, stream_bars
+from benchmarks import clones, noise, stream_bars
 from benchmarks.suites import POSTGRES, PYTHON, Measure, every, run, suite
 
 CODECS = ("audio/x-mulaw;rate=8000", "audio/x-l16;rate=8000", "audio/x-l16;rate=16000")
@@ -83,6 +83,11 @@ BARS = (
         "keys planted through every feature: 0 hits in database, logs, Redis, pages, files",
         suite(*KEEPERS_OF_KEYS, "tests/integration/test_canaries.py"),
         long=True,
+    ),
+    Bar(
+        "noise",
+        "a minute each: at most 1 pause in white noise, 1 in a street, 4 in babble; 0 replies cancelled",
+        noise.measure,
     ),
     Bar("demo", "exit 0; 4 turns each way, 1 interruption, recording, summary", demo, long=True),
     Bar("clone", "the same in a fresh clone: make demo ONCE=1", clones.demo, long=True),
