@@ -1,10 +1,13 @@
 """The outbox of a socket and the bounded queue of the recogniser: nothing waits, nothing grows without bound."""
 
 import asyncio
+import time
 
 import pytest
 
-from agents.providers.base import MULAW_8K
+from agents.providers.base import MULAW_8K, ProviderConfig
+from agents.providers.board import Board
+from agents.providers.chain import Chain
 from agents.providers.errors import ErrorKind, ProviderError
 from streaming import line as line_module
 from streaming.conversation.events import TranscriberFailed
@@ -69,8 +72,11 @@ async def test_a_socket_that_is_gone_is_lost_in_either_servers_words(error: Exce
 
 
 def listener(world: FakeProviders, told: list) -> Listener:
+    choice = ProviderConfig(provider="fake", base_url="", api_key="", model="fake")
+    board = Board(clock=time.time)
     return Listener(
-        make=lambda: world.speech_to_text(None, codec=MULAW_8K),
+        make=lambda config: world.speech_to_text(config, codec=MULAW_8K),
+        chain=Chain("stt", (choice,), board=board, switch_s=CLOCKS.switch, moved=lambda moved: None),
         fmt=MULAW_8K,
         clocks=CLOCKS,
         feed=told.append,
