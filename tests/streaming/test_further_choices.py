@@ -12,11 +12,9 @@ from agents.spec import TurnTaking
 from calls.context import CallContext
 from streaming.phrases import Phrase, phrase_key
 from tests.streaming.fakes import (
-    CLOCKS,
     MS_PER_CHAR,
     FakeProviders,
     FakeStore,
-    FakeStt,
     FakeUtterance,
     context,
     spec,
@@ -283,33 +281,8 @@ async def test_a_recogniser_that_breaks_in_a_sentence_leaves_it_to_the_next_in_w
     await hang_up(call)
     assert len(world.stts) == 2
     assert moves(store, "stt") == [(2, "b", kind.value)]
-    second = world.stts[1]
-    assert second.config.model == "b"
-    assert len(second.received) >= len(first.received) * 4 - 4000, "the same ms, at 32 bytes for 8"
+    assert world.stts[1].config.model == "b"
     assert store.ended == [(1, None, False)]
-
-
-async def test_a_recogniser_that_leaves_a_commit_unanswered_is_left_before_the_caller_gives_up(
-    ring, world: FakeProviders, store: FakeStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole = FakeStt.commit
-
-    async def commit(self: FakeStt) -> int:
-        if self.config.model == "b":
-            return await whole(self)
-        self._commits += 1
-        return self._commits
-
-    monkeypatch.setattr(FakeStt, "commit", commit)
-    world.heard = ["A table."]
-    world.replies = ["Certainly."]
-    call = ring(with_choices())
-    await greeted(call)
-    call.phone.say(400)
-    await until(lambda: len(world.stts) == 2, 0.4 + 0.2 + CLOCKS.switch + 0.3)
-    await until(lambda: answers(store))
-    await hang_up(call)
-    assert moves(store, "stt") == [(2, "b", "stalled")]
 
 
 async def test_recognisers_that_all_fail_end_the_call_with_an_apology(

@@ -7,12 +7,14 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from agents.providers.base import MULAW_8K, AudioFormat, ProviderConfig
+from agents.providers.base import L16_16K, MULAW_8K, AudioFormat, Clocks, ProviderConfig
 from agents.providers.board import Board
 from agents.providers.chain import Chain, Moved
 from agents.providers.errors import ErrorKind, ProviderError
 from agents.providers.stt_session import SttRecord
+from streaming.audio.resample import convert
 from streaming.conversation.events import Event, Note, TranscriptFinal
 from streaming.listener import Listener
 from streaming.usage import UsageBook
@@ -78,7 +80,11 @@ class Heard:
     """A listener at work, and what it told."""
 
     def __init__(
-        self, world: FakeProviders, kinds: list[type[FakeStt]], configs: tuple[ProviderConfig, ...] = (CONFIG,)
+        self,
+        world: FakeProviders,
+        kinds: list[type[FakeStt]],
+        configs: tuple[ProviderConfig, ...],
+        clocks: Clocks,
     ) -> None:
         self.world = world
         self.moves: list[Moved] = []
@@ -89,9 +95,9 @@ class Heard:
         self.closing: set[asyncio.Task[None]] = set()
         self.listener = Listener(
             make=self._make,
-            chain=Chain("stt", configs, board=Board(clock=time.time), switch_s=CLOCKS.switch, moved=self.moves.append),
+            chain=Chain("stt", configs, board=Board(clock=time.time), switch_s=clocks.switch, moved=self.moves.append),
             fmt=MULAW_8K,
-            clocks=CLOCKS,
+            clocks=clocks,
             feed=self._feed,
             note=self.notes.append,
             usage=UsageBook(write=lambda row: self.usage.update({row["key"]: row}), now_ms=lambda: 0),
@@ -114,8 +120,8 @@ async def listen(world: FakeProviders) -> AsyncIterator[Callable[..., Heard]]:
     """``listen(Mute, FakeStt)``: a listener whose sessions are of these kinds, in turn; then plain ones."""
     all_heard: list[Heard] = []
 
-    def begin(*kinds: type[FakeStt], configs: tuple[ProviderConfig, ...] = (CONFIG,)) -> Heard:
-        all_heard.append(Heard(world, list(kinds), configs))
+    def begin(*kinds: type[FakeStt], configs: tuple[ProviderConfig, ...] = (CONFIG,), clocks: Clocks = CLOCKS) -> Heard:
+        all_heard.append(Heard(world, list(kinds), configs, clocks))
         return all_heard[-1]
 
     yield begin
@@ -259,3 +265,33 @@ async def test_shut_ears_hear_silence_and_open_ones_what_was_last_said(listen, w
     heard.listener.audio(tone(80))
     await until(lambda: world.stts and len(world.stts[0].received) >= len(tone(1040)))
     assert bytes(world.stts[0].received) == silence(800) + 3 * tone(80)
+
+
+# --- with another recogniser behind it ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [Stalled, BreaksOverCommit], ids=["answers nothing", "breaks"])
+async def test_the_next_recogniser_is_given_the_same_words_in_its_own_format(
+    listen, world: FakeProviders, kind: type[FakeStt]
+) -> None:
+    world.heard = ["A table for two."]
+    world.stt_formats["second"] = L16_16K
+    listening = listen(kind, *[BreaksOverCommit][: kind is BreaksOverCommit], configs=(CONFIG, SECOND))
+    listening.listener.audio(said := words(800))
+    listening.listener.commit(1)
+    await until(lambda: listening.finals)
+    assert listening.finals == [TranscriptFinal("A table for two.", 1)]
+    assert world.stts[-1].config == SECOND
+    assert bytes(world.stts[-1].received) == convert(said, MULAW_8K, L16_16K)
+    assert [(move.before, move.after) for move in listening.moves] == [(0, 1)]
+
+
+async def test_a_commit_without_an_answer_is_waited_for_less_long_where_another_can_be_asked(
+    listen, world: FakeProviders
+) -> None:
+    world.heard = ["A table for two."]
+    listening = listen(Mute, configs=(CONFIG, SECOND), clocks=replace(CLOCKS, stall=8.0))
+    listening.listener.audio(tone(400))
+    listening.listener.commit(1)
+    await until(lambda: listening.finals, 4)
+    assert listening.finals == [TranscriptFinal("A table for two.", 1)]
