@@ -105,16 +105,16 @@ class Thinker:
                 error = failed
             else:
                 return
-            step, goes_on = None, False
+            step, another = None, False
             if gave.something:
-                goes_on = attempts.broke(error)
+                another = attempts.broke(error)
             else:
                 step = attempts.failed(error)
             again = step is not None
             log.warning("reply_failed", kind=error.kind.value, provider=error.provider, again=again)
             self._note(Note("llm_failed", {"kind": error.kind.value, "detail": error.detail, "again": again}))
             if step is None:
-                self._feed(ReplyFailed(action.generation, error.kind, fatal=not goes_on))
+                self._feed(ReplyFailed(action.generation, error.kind, another=another))
                 return
             await asyncio.sleep(step.wait_s)
 

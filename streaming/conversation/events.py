@@ -86,11 +86,11 @@ class ReplyDone(msgspec.Struct, frozen=True, gc=False):
 
 
 class ReplyFailed(msgspec.Struct, frozen=True, gc=False):
-    """The language model failed, after whatever the driver tried; ``fatal``: the next request would fare no better."""
+    """The language model failed, after whatever the driver tried; ``another``: the next request is for another one."""
 
     generation: int
     kind: ErrorKind
-    fatal: bool = True
+    another: bool = False
 
 
 class SegmentAudio(msgspec.Struct, frozen=True):

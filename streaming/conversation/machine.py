@@ -8,7 +8,7 @@ what ties them together: who may speak when. Every event ends in ``_settle``, wh
 from collections.abc import Callable
 from typing import Any
 
-from agents.providers.errors import ErrorKind
+from agents.providers.errors import FACTS, ErrorKind
 from streaming.conversation import events
 from streaming.conversation.bargein import BargeIn
 from streaming.conversation.caller import Caller
@@ -313,11 +313,12 @@ class Conversation:
         if reply is None or not reply.by_model or reply.model_done:
             return
         self._desk.note("reply_failed", generation=reply.generation, error=event.kind.value)
-        if self._replies.asks_again(reply, event.kind):
+        helps = event.another or FACTS[event.kind].retryable
+        if self._replies.asks_again(reply, helps=helps):
             return
         if not self._replies.broke_off(reply):
             self._failed(reply, event.kind)
-        elif not self._replies.goes_on(reply, event.kind):
+        elif event.kind is not ErrorKind.CONTENT_FILTER and not self._replies.goes_on(reply, helps=helps):
             self._give_up()
 
     def _on_voice_failed(self, event: events.VoiceFailed) -> None:

@@ -8,7 +8,6 @@ import json
 from typing import NamedTuple
 
 from agents.providers.base import ToolCall
-from agents.providers.errors import FACTS, ErrorKind
 from streaming.conversation.desk import Desk
 from streaming.conversation.events import (
     EndReason,
@@ -165,15 +164,18 @@ class Replies:
         self._voice.add(reply, pieces, last=not self._ends(reply))
         self._after_done(reply)
 
-    def asks_again(self, reply: Reply, kind: ErrorKind) -> bool:
+    def asks_again(self, reply: Reply, *, helps: bool) -> bool:
         """The model failed before the caller heard anything: the answer is asked for anew, once in a turn.
 
         False when that cannot help or could do something twice, and when the driver has tried again already (it does
         while the model has given nothing).
+
+        Args:
+            helps: the next request may fare better.
         """
         if reply.audible or not reply.decided or not reply.written or reply.tool_calls or reply.ends_call is not None:
             return False
-        if not FACTS[kind].retryable or self._broken_answers:
+        if not helps or self._broken_answers:
             return False
         self._broken_answers += 1
         self._voice.cancel(reply, "failed")
@@ -190,15 +192,18 @@ class Replies:
         self._next_round(reply)
         return True
 
-    def goes_on(self, reply: Reply, kind: ErrorKind) -> bool:
+    def goes_on(self, reply: Reply, *, helps: bool) -> bool:
         """The call goes on after an answer that broke off: by itself, or the caller is asked to say it again.
 
         False where that would not help: the model has failed for good, or broken off its last answer as well.
+
+        Args:
+            helps: the next request may fare better.
         """
         self._broken_off += 1
-        if kind is ErrorKind.CONTENT_FILTER or reply.tool_calls:
+        if reply.tool_calls:
             return True
-        if not FACTS[kind].retryable or self._broken_off >= MAX_BROKEN_OFF:
+        if not helps or self._broken_off >= MAX_BROKEN_OFF:
             return False
         self.say_again()
         return True

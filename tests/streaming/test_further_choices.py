@@ -111,28 +111,27 @@ async def test_a_model_that_does_not_answer_costs_less_than_three_seconds(
     await hang_up(call)
 
 
+@pytest.mark.parametrize("kind", [ErrorKind.STALLED, ErrorKind.OUT_OF_CREDIT])
 async def test_a_text_that_breaks_off_is_not_asked_for_again_by_the_one_that_gave_it(
-    ring, world: FakeProviders, store: FakeStore
+    ring, world: FakeProviders, store: FakeStore, kind: ErrorKind
 ) -> None:
     world.heard = ["A table."]
-    world.replies = [["We have two", ProviderError(ErrorKind.STALLED, provider="fake", stage="llm")], "For when?"]
+    world.replies = [["We have two", ProviderError(kind, provider="fake", stage="llm")], "For when?"]
     call = ring(with_choices())
     await greeted(call)
     await exchange(call, store, 1)
     await hang_up(call)
     assert [row["heard"] for row in answers(store)] == ["For when?"], "nothing of the first was heard"
-    assert moves(store, "llm") == [(2, "b", "stalled")]
+    assert moves(store, "llm") == [(2, "b", kind.value)]
 
 
+@pytest.mark.parametrize("kind", [ErrorKind.DROPPED, ErrorKind.OUT_OF_CREDIT])
 async def test_an_answer_that_breaks_off_while_it_is_heard_ends_no_call_that_has_another_model(
-    ring, world: FakeProviders, store: FakeStore
+    ring, world: FakeProviders, store: FakeStore, kind: ErrorKind
 ) -> None:
     world.llm_pause = 0.15
     world.heard = ["A table.", "A table, please."]
-    world.replies = [
-        [f"{FIRST} ", "Which", ProviderError(ErrorKind.DROPPED, provider="fake", stage="llm")],
-        "For when?",
-    ]
+    world.replies = [[f"{FIRST} ", "Which", ProviderError(kind, provider="fake", stage="llm")], "For when?"]
     call = ring(with_choices(agent=spec(turn_taking=TurnTaking(min_wait_ms=100, max_wait_ms=800, speculate_ms=0))))
     await greeted(call)
     call.phone.say(400)
@@ -140,7 +139,7 @@ async def test_an_answer_that_breaks_off_while_it_is_heard_ends_no_call_that_has
     await exchange(call, store, 2)
     await hang_up(call)
     assert [row["heard"] for row in answers(store)] == [FIRST, "For when?"]
-    assert moves(store, "llm") == [(2, "b", "dropped")]
+    assert moves(store, "llm") == [(2, "b", kind.value)]
     assert store.ended == [(1, None, False)]
 
 
