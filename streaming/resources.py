@@ -27,7 +27,7 @@ from streaming.usage import UsageBook
 
 log = structlog.get_logger(__name__)
 
-VAD_EVERY_S = 0.010
+VAD_EVERY_S = 0.005
 EDGE_LIMIT = 200  # handshakes that may wait for the database; a flood beyond it is refused unread
 CLOSE_S = 10.0
 
@@ -190,7 +190,7 @@ class Resources:
             log.error("background_task_failed", task=task.get_name(), exc_info=error)
 
     def vad_soon(self) -> None:
-        """A frame has come: judge all lanes together within 10 ms."""
+        """A frame has come: judge all lanes together within 5 ms."""
         if self._vad_timer is None:
             self._vad_timer = self._loop.call_at(max(self._loop.time(), self._vad_at), self._vad_tick)
 

@@ -1,7 +1,7 @@
 """Voice activity detection for all live calls of a process: one inference per tick, whatever the number of calls.
 
 ``streaming.session`` attaches one lane per call and feeds it the caller's frames; the stream process calls
-``VadHub.tick`` on the event loop, soon after frames have come and at most every 10 ms.
+``VadHub.tick`` on the event loop, soon after frames have come and at most every 5 ms.
 """
 
 import math
