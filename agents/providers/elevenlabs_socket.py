@@ -58,6 +58,7 @@ class MultiContextSocket:
         self._room.set()
         self._complaint: ProviderError | None = None
         self.dead = False
+        self.heard_at = self._loop.time()
         self._reader = asyncio.create_task(self._read(), name="elevenlabs-tts-read")
         self._keeper = asyncio.create_task(self._keep_alive(), name="elevenlabs-tts-keepalive")
 
@@ -108,6 +109,10 @@ class MultiContextSocket:
             context.closing = True
             await self._send({"context_id": context_id, "close_context": True})
 
+    def abandon(self, error: ProviderError) -> None:
+        """Ends all that is open on it: nothing is expected of it any more."""
+        self._die(error)
+
     async def close(self) -> None:
         """Says goodbye to the provider, then closes within 2 s; never raises."""
         self._die(make_error(ErrorKind.DROPPED, self._config, "tts", "the session was closed"))
@@ -145,6 +150,7 @@ class MultiContextSocket:
         await close_quietly(self._socket)
 
     def _take(self, raw: str | bytes) -> None:
+        self.heard_at = self._loop.time()
         try:
             message = json.loads(raw)
         except ValueError:

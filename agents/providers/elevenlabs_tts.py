@@ -129,10 +129,16 @@ class ElevenLabsTextToSpeech(TextToSpeech):
                     self._retired.add(crowded)
 
     def distrust(self, socket: MultiContextSocket | None) -> None:
-        """A socket has left an utterance without its audio: what is said from now on goes over another."""
-        if socket is not None and socket is self._socket:
-            self._retired.add(socket)
-            self._socket = None
+        """A socket has left an utterance without its audio: what is said from now on goes over another.
+
+        If it has brought nothing else either, what is still waited for on it is lost as well, and does not wait longer.
+        """
+        if socket is None or socket is not self._socket:
+            return
+        self._retired.add(socket)
+        self._socket = None
+        if asyncio.get_running_loop().time() - socket.heard_at >= self.clocks.stall:
+            socket.abandon(make_error(ErrorKind.STALLED, self.config, "tts", "the connection fell silent"))
 
     def _crowded(self, socket: MultiContextSocket | None) -> bool:
         return socket is not None and not socket.dead and socket.room < TURN_CONTEXTS
@@ -263,8 +269,9 @@ class ElevenLabsUtterance(Utterance):
             except FeedOverflow as error:
                 raise self._failed(make_error(ErrorKind.GARBAGE, self._session.config, "tts", str(error))) from None
             except TimeoutError:
-                self._session.distrust(self._socket)
+                socket = self._socket
                 await self.cancel()
+                self._session.distrust(socket)
                 raise self._failed(make_error(kind, self._session.config, "tts", words)) from None
             if chunk is not None:
                 yield chunk

@@ -34,6 +34,7 @@ async def complete(request: web.Request, entry: Entry) -> web.StreamResponse:
         stream=stream,
         messages=len(body["messages"]),
         last=str(body["messages"][-1].get("content") or "")[:200],
+        said=[str(each.get("content") or "")[:200] for each in body["messages"] if each["role"] == "assistant"],
         tools=[tool["function"]["name"] for tool in body.get("tools") or ()],
         reasoning_effort=body.get("reasoning_effort"),
         tokens_sent=0,

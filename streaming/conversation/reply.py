@@ -157,6 +157,12 @@ class Reply:
         return self.times.first_sent_ms is not None
 
     @property
+    def mute(self) -> bool:
+        """Nothing of it has gone to the caller, and what comes first has no audio yet."""
+        first = next((segment for segment in self.segments if segment.duration_ms or not segment.complete), None)
+        return not self.audible and (first is None or not first.duration_ms)
+
+    @property
     def said_nothing(self) -> bool:
         """A reply of the model of which the caller has heard nothing, and which did nothing either."""
         return self.by_model and not self.audible and not self.tool_calls and self.ends_call is None

@@ -129,11 +129,11 @@ class Voice:
 
     @property
     def waits(self) -> Reply | None:
-        """The answer of the model that has the floor and no sound yet; None when there is none."""
+        """The utterance that has the floor and no sound yet, with nothing behind it; None when there is none."""
         reply = self.floor
-        if reply is None or not reply.by_model or reply.times.tts_first_ms is not None or reply.paused_ms is not None:
+        if reply is None or reply.kind == "filler" or reply.paused_ms is not None or self.next is not None:
             return None
-        return reply if self.next is None else None
+        return reply if reply.mute else None
 
     def say_before(self, reply: Reply, kind: TurnKind, texts: Iterable[str]) -> None:
         """Fixed texts ahead of what ``waits``, which has the floor again after them."""

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from agents.providers import registry
-from agents.providers.base import MULAW_8K, Final, LlmDone, SpeechToText, TextToSpeech, Utterance
+from agents.providers.base import MULAW_8K, Clocks, Final, LlmDone, SpeechToText, TextToSpeech, Utterance
 from agents.providers.errors import ErrorKind, ProviderError
 from agents.providers.pools import Pools
 from sandbox.testing import Sandbox
@@ -47,12 +47,14 @@ KEPT_ALIVE = {"inactivity_timeout": 1}  # s: the provider's 20 are as good, and 
 recognisers = pytest.mark.parametrize("provider", ["openai", "elevenlabs"])
 
 
-async def voice(box: Sandbox, pools: Pools, provider: str = "elevenlabs", **more: Any) -> TextToSpeech:
+async def voice(
+    box: Sandbox, pools: Pools, provider: str = "elevenlabs", *, clocks: Clocks = FAST, **more: Any
+) -> TextToSpeech:
     model, name = "gpt-4o-mini-tts", "marin"
     if provider == "elevenlabs":
         model, name = "eleven_flash_v2_5", await voice_of(box, pools)
     config = account(box, provider, model, voice_id=name, **more)
-    return registry.text_to_speech(config, pools=pools, clocks=FAST, codec=MULAW_8K)
+    return registry.text_to_speech(config, pools=pools, clocks=clocks, codec=MULAW_8K)
 
 
 def ears(box: Sandbox, pools: Pools, provider: str, model: str = "") -> SpeechToText:
@@ -217,12 +219,20 @@ async def test_6_a_break_after_the_first_sound_says_nothing_twice(box: Sandbox, 
 
 
 async def test_6_a_silent_connection_is_left_for_another(box: Sandbox, pools: Pools) -> None:
-    tts = await voice(box, pools)
+    tts = await voice(box, pools, clocks=Clocks(connect=3, first=8, stall=0.3))
+    alone = await spoken(tts, SECOND)
     await fault(box, "stall", "tts", after=1)
+    began, behind = tts.utterance(), tts.utterance()
+    await began.say(FIRST)
+    await began.finish()
+    await asyncio.sleep(0.1)
+    await behind.say(SECOND)
+    await behind.finish()
+    waiting = asyncio.create_task(audio_of(behind))
     with pytest.raises(ProviderError) as error:
-        await spoken(tts, FIRST)
+        await everything(began)
     assert error.value.kind is ErrorKind.STALLED
-    assert await spoken(tts, SECOND)
+    assert await asyncio.wait_for(waiting, 5) == alone, "what waits behind it does not wait for a clock of its own"
     assert len(await sockets(box)) == 2
     await tts.close()
 
