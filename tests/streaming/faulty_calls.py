@@ -23,6 +23,7 @@ from sandbox.testing import Sandbox, running_sandbox
 from sandbox.voice import BY_ID
 from streaming.audio.vad import VadHub
 from streaming.consumers import PhoneLine
+from streaming.line import Socket
 from streaming.live import Process
 from streaming.phrases import Phrase, phrase_key
 from streaming.planning import constant_phrases
@@ -239,7 +240,7 @@ class Call:
     async def _carry(self) -> None:
         phone, context = self.phone, self.context
         start = Start(phone.call_id, phone.stream_id, "", 0, {})
-        line = PhoneLine(phone.receive, phone.send, fmt=phone.fmt, start=start, context=context)
+        line = PhoneLine(Socket(phone.receive, phone.send), fmt=phone.fmt, start=start, context=context)
         with self.process.socket():
             async with self.process.claim(context.call_id) as ours:
                 assert ours
@@ -274,7 +275,10 @@ class Call:
     @property
     def over(self) -> bool:
         """The stream has ended."""
-        return self.task is not None and self.task.done()
+        if self.task is None or not self.task.done():
+            return False
+        self.task.result()
+        return True
 
     async def ended(self, seconds: float = 8) -> None:
         """Waits for the end of the session."""
