@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from django.conf import settings as django_settings
 from django.test import Client
+from hypothesis import settings as hypothesis_settings
 
 from tests import factories
 
@@ -19,6 +20,9 @@ MEMORY_DISK = Path("/dev/shm")  # noqa: S108  (a folder of its own is made there
 
 def pytest_configure() -> None:
     """Before any test and before the databases are made."""
+    # How long an example takes says something of the machine only.
+    hypothesis_settings.register_profile("parley", deadline=None)
+    hypothesis_settings.load_profile("parley")
     django_settings.ENCRYPTION_KEYS = ENCRYPTION_KEYS
     django_settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     django_settings.PROVIDER_CLOCK_SCALE = 0.1

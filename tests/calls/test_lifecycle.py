@@ -54,7 +54,7 @@ def row_after(events, number):
     return row, summaries
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_the_row_is_the_same_in_any_order_with_doubles_and_for_any_loss(db, data):
     seen = [event for event in LIFE if data.draw(st.booleans())]

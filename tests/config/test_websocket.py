@@ -156,7 +156,7 @@ last = st.one_of(
 
 
 @given(frames=st.lists(accepted, max_size=12), end=last, cuts=st.lists(st.integers(0, 4000), max_size=12))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_the_short_way_hears_answers_and_refuses_what_the_stock_way_does(
     frames: list[bytes], end: bytes, cuts: list[int]
 ) -> None:

@@ -60,7 +60,7 @@ def test_formats_that_it_does_not_make_are_refused(name: str) -> None:
         parse_format(name)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     st.sampled_from([(22050, 8000), (24000, 8000), (8000, 16000), (16000, 8000), (48000, 8000), (44100, 8000)]),
     st.lists(st.integers(1, 900), min_size=1, max_size=12),

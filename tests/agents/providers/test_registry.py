@@ -158,3 +158,15 @@ async def test_a_list_of_another_form_is_named(vendor: Vendor, pools: Pools, clo
     with pytest.raises(ProviderError) as error:
         await registry.voices(config("elevenlabs", vendor.url), pools=pools, clocks=clocks)
     assert error.value.kind is ErrorKind.GARBAGE
+
+
+@pytest.mark.pure
+def test_after_the_preload_no_call_waits_for_a_part_of_an_sdk_to_be_imported() -> None:
+    program = (
+        "import sys; from agents.providers import registry; registry.preload(); import openai, elevenlabs.client\n"
+        "ours, theirs = openai.AsyncOpenAI(api_key='x'), elevenlabs.client.AsyncElevenLabs(api_key='x')\n"
+        "before = set(sys.modules); ours.audio.speech, ours.realtime, theirs.text_to_speech, theirs.speech_to_text\n"
+        "print(sorted(set(sys.modules) - before))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

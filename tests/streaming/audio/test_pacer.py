@@ -563,7 +563,7 @@ COMMANDS = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     commands=st.lists(COMMANDS, max_size=40),
     fmt=st.sampled_from([MULAW_8K, L16_8K]),

@@ -52,7 +52,7 @@ PART = st.tuples(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(PART, min_size=1, max_size=3), st.randoms())
 def test_the_order_of_parts_and_their_repetition_change_nothing(parts: list, random: object) -> None:
     wavs = set()

@@ -54,7 +54,7 @@ def test_what_the_line_cannot_carry_is_filtered_out_not_folded_back() -> None:
     assert np.abs(out[400:-400]).max() < 30
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     sizes=st.lists(st.integers(0, 999), max_size=30),
     source=st.sampled_from(FORMATS),

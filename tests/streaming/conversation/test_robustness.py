@@ -179,19 +179,19 @@ def run(plan: ConversationPlan, script: Iterable[tuple[Event, int]]) -> Watcher:
     return watcher
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow])
 @given(plan=plans, script=st.lists(st.tuples(any_event, gaps), max_size=60), begin=st.booleans())
 def test_no_order_of_events_breaks_the_rules(plan, script, begin):
     run(plan, ([(events.Started(), 0)] if begin else []) + script)
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow])
 @given(plan=plans, script=st.lists(st.tuples(everyday | everyday | any_event, gaps), max_size=80))
 def test_no_everyday_order_of_events_breaks_the_rules(plan, script):
     run(plan, [(events.Started(), 0), *script])
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=250, suppress_health_check=[HealthCheck.too_slow])
 @given(plan=plans, script=st.lists(st.tuples(everyday | any_event, gaps), max_size=40), noise=st.booleans())
 def test_a_call_left_alone_always_ends_by_itself(plan, script, noise):
     """Providers and caller fall silent for ever (or the line hums): ticks alone end the call, without a busy loop."""
@@ -212,7 +212,7 @@ def test_a_call_left_alone_always_ends_by_itself(plan, script, noise):
     assert watcher.live - {watcher.released} == set(), "every generation was cancelled or played"
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 @given(plan=plans, script=st.lists(st.tuples(everyday | any_event, gaps), max_size=40))
 def test_after_a_hang_up_only_records_follow_and_then_nothing(plan, script):
     watcher = run(plan, [(events.Started(), 0), *script])

@@ -45,7 +45,7 @@ models = st.sampled_from(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(
     script=st.lists(steps, min_size=1, max_size=8),
     model=models,
