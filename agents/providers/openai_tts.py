@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 from typing import final
 
 import msgspec
-import openai.resources.audio  # noqa: F401  (which the SDK leaves to the first request, in the middle of a call)
+import openai.resources.audio.audio  # the SDK leaves these to the first request, in the middle of a call
+import openai.resources.audio.speech  # noqa: F401
 
 from agents.providers.base import L16_24K, MULAW_8K, AudioFormat, Clocks, ProviderConfig
 from agents.providers.classify import make_error
