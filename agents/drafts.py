@@ -16,6 +16,7 @@ from agents.models import Agent, FurtherChoice, ProviderAccount, Voice
 from agents.providers import registry
 from agents.providers.errors import Stage
 from agents.providers.notices import notice
+from agents.providers.options import unknown_option
 from agents.spec import (
     AgentSpec,
     Codec,
@@ -262,6 +263,8 @@ def wrong_with(
         isinstance(value, str | int | float | bool) for value in options.values()
     ):
         yield Wrong("options", "Options have a name and a text, number or true/false each.", WRONG)
+    elif wrong := unknown_option(account.provider, stage, options):
+        yield Wrong("options", f"{wrong[0].upper()}{wrong[1:]}.", WRONG)
     if needs_voice and voice is None:
         yield Wrong("voice", "Choose a voice.", UNFINISHED)
     if voice and voice.account_id != account.pk:

@@ -24,22 +24,13 @@ from agents.providers.elevenlabs_client import (
 )
 from agents.providers.errors import ErrorKind, ProviderError
 from agents.providers.http_speech import HttpSpeechSession
+from agents.providers.options import unknown_option
 from agents.providers.pools import Pools
 from agents.providers.trial import speak_once
 
 # 20 ms of mu-law; the SDK's default of 1024 holds the first audio back for 128 ms.
 PIECE_BYTES = 160
 _ADAPTER_OPTIONS = frozenset({"transport", "language_code", "inactivity_timeout"})
-_SDK_OPTIONS = frozenset(
-    {
-        "apply_language_text_normalization",
-        "apply_text_normalization",
-        "enable_logging",
-        "optimize_streaming_latency",
-        "seed",
-        "use_pvc_as_ivc",
-    }
-)
 
 
 @final
@@ -61,8 +52,8 @@ class ElevenLabsHttpTextToSpeech(HttpSpeechSession):
         fields: dict[str, Any] = {
             name: value for name, value in self.config.options.items() if name not in _ADAPTER_OPTIONS
         }
-        if unknown := sorted(fields.keys() - _SDK_OPTIONS):
-            raise make_error(ErrorKind.BAD_REQUEST, self.config, "tts", f"there is no option {unknown[0]}")
+        if wrong := unknown_option("elevenlabs", "tts", self.config.options):
+            raise make_error(ErrorKind.BAD_REQUEST, self.config, "tts", wrong)
         if self.config.voice_settings:
             fields["voice_settings"] = VoiceSettings(**cast("dict[str, Any]", self.config.voice_settings))
         if language := language_code(self.config):

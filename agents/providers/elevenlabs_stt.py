@@ -223,4 +223,6 @@ class ElevenLabsSpeechToText(SpeechToText):
     def _error_of(self, message: dict[str, Any]) -> ProviderError:
         name, words = str(message["message_type"]), message.get("error") or message.get("message") or ""
         kind = kind_of_code(name) or kind_of_event({"message": str(words)})
+        if kind is ErrorKind.BAD_REQUEST and "model_id" in str(words):
+            kind = ErrorKind.NOT_FOUND
         return make_error(kind, self.config, "stt", f"{name}: {words}")

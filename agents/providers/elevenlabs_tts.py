@@ -28,6 +28,7 @@ from agents.providers.elevenlabs_client import DEFAULT_URL, FORMAT_NAMES, eleven
 from agents.providers.elevenlabs_socket import MultiContextSocket
 from agents.providers.errors import ErrorKind, ProviderError
 from agents.providers.feed import Feed, FeedOverflow
+from agents.providers.options import unknown_option
 from agents.providers.pools import Pools
 from agents.providers.sockets import open_socket, socket_address
 from agents.providers.speech_text import WordTimer, speakable
@@ -91,6 +92,8 @@ class ElevenLabsTextToSpeech(TextToSpeech):
 
     async def check(self) -> str:
         """See ``base.TextToSpeech``; without a model and a voice in its configuration nothing is spoken."""
+        if wrong := unknown_option("elevenlabs", "tts", self.config.options):
+            raise make_error(ErrorKind.BAD_REQUEST, self.config, "tts", wrong)
         if self.config.model and self.config.voice_id:
             await speak_once(self)
         return await speech_sentence(self.config, pools=self._pools, clocks=self.clocks)

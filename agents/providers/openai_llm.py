@@ -33,6 +33,7 @@ from agents.providers.openai_catalogue import model_sentence
 from agents.providers.openai_client import OPENAI_ERRORS, http_timeout, openai_client, openai_error, warm_openai
 from agents.providers.openai_messages import chat_body, estimated_tokens
 from agents.providers.pools import Pools
+from agents.providers.thoughts import Thoughts
 from agents.providers.trial import reply_once
 
 # The count of tokens follows the last word; a reply does not wait long for it.
@@ -166,6 +167,7 @@ class _Reply(LlmStream):
         self._calls: list[_PartialCall] = []
         self._reason = ""
         self._written = 0
+        self._thoughts = Thoughts()
         self._usage: UsageReport | None = None
         self._error = ""
         self._total_ms: int | None = None
@@ -243,6 +245,8 @@ class _Reply(LlmStream):
         if not self._reason:
             kind = ErrorKind.GARBAGE if self._watch.first_ms is None else ErrorKind.DROPPED
             raise self._failed(make_error(kind, self._config, "llm", "the answer ended without a finish reason"))
+        if rest := self._thoughts.rest():
+            yield TextDelta(rest)
         for call in self._calls:
             yield call.done()
         self._calls = []
@@ -285,8 +289,8 @@ class _Reply(LlmStream):
         delta = choice.delta
         if delta is not None:
             text = "".join(part for part in (delta.content, delta.refusal) if isinstance(part, str))
-            if text:
-                self._written += len(text)
+            self._written += len(text)
+            if text := self._thoughts.take_out(text):
                 events.append(TextDelta(text))
             for piece in delta.tool_calls or []:
                 self._written += len(piece.function.arguments or "") if piece.function else 0

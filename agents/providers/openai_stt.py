@@ -29,6 +29,7 @@ from agents.providers.clocks import Watch
 from agents.providers.errors import ErrorKind, ProviderError
 from agents.providers.notices import notice
 from agents.providers.openai_client import OPENAI_ERRORS, openai_client, openai_error
+from agents.providers.options import unknown_option
 from agents.providers.pools import Pools
 from agents.providers.sockets import CLOSE_TIMEOUT_S, MAX_MESSAGE_BYTES, quiet_logger
 from agents.providers.stt_session import SttRecord
@@ -160,6 +161,8 @@ class OpenAiSpeechToText(SpeechToText):
 
     async def check(self) -> str:
         """See ``base.SpeechToText``."""
+        if wrong := unknown_option(self.config.provider, "stt", self.config.options):
+            raise make_error(ErrorKind.BAD_REQUEST, self.config, "stt", wrong)
         await self.connect()
         await self.close()
         warning = notice(self.config.provider, "stt", self.config.model)
@@ -239,7 +242,10 @@ class OpenAiSpeechToText(SpeechToText):
         fields = event.get("error")
         if not isinstance(fields, dict):
             fields = {"message": str(fields)}
-        return make_error(kind_of_event(fields), self.config, "stt", str(fields.get("message", "")))
+        kind = kind_of_event(fields)
+        if kind is ErrorKind.BAD_REQUEST and fields.get("param") == "session.audio.input.transcription.model":
+            kind = ErrorKind.NOT_FOUND
+        return make_error(kind, self.config, "stt", str(fields.get("message", "")))
 
 
 class ItemOrder:

@@ -105,6 +105,22 @@ def test_malformed_stored_json_is_a_problem_not_a_crash(agent):
     assert set(problems_of(agent)) >= {"variables", "reprompts", "extraction", "llm_options"}
 
 
+@pytest.mark.parametrize(
+    ("stage", "provider", "options"),
+    [
+        ("stt", "openai", {"keyword": "Parley"}),
+        ("tts", "elevenlabs", {"stabilty": 1}),
+        ("tts", "elevenlabs", {"transport": "http", "auto_mode": True}),
+    ],
+)
+def test_an_option_that_nobody_would_read_is_refused(agent, stage, provider, options):
+    account = factories.ProviderAccountFactory(provider=provider)
+    setattr(agent, f"{stage}_account", account)
+    setattr(agent, f"{stage}_options", options)
+    (problem,) = problems_of(agent)[f"{stage}_options"]
+    assert problem.startswith(f"There is no option {list(options)[-1]}; there are: ")
+
+
 @pytest.mark.parametrize(("stage", "provider"), [("llm", "elevenlabs"), ("stt", "openai_compatible")])
 def test_an_account_that_cannot_serve_its_stage_is_refused(agent, stage, provider):
     account = factories.ProviderAccountFactory(provider=provider, base_url="http://127.0.0.1:1/v1")

@@ -203,6 +203,28 @@ async def test_tool_calls_are_put_together_whatever_the_server_leaves_out(
 
 
 @pytest.mark.sandbox
+@pytest.mark.parametrize(
+    ("pieces", "heard"),
+    [
+        (["<think>Hm, who is", " this?</think>\n\n", "Hello."], "\n\nHello."),
+        (["\n<th", "ink>Hm.</thi", "nk>Hel", "lo."], "Hello."),
+        (["<think></think>", "<think>Hm.</think>Hello."], "Hello."),
+        (["<think>Hm, and so on"], ""),
+        (["<", "3 is less than 4."], "<3 is less than 4."),
+        (["<thin"], "<thin"),
+        (["A tag is written <think>, and closed by </think>."], "A tag is written <think>, and closed by </think>."),
+    ],
+)
+async def test_a_model_that_thinks_aloud_is_heard_only_when_it_has_thought(
+    pieces: list[str], heard: str, vendor: Vendor, pools: Pools, clocks: Clocks
+) -> None:
+    deltas = [chunk({"content": piece}) for piece in pieces]
+    vendor.on("POST", PATH, streaming(sse(*deltas, chunk(finish="stop"), "[DONE]")))
+    events = await reply(model(vendor, pools, clocks))
+    assert "".join(event.text for event in events if isinstance(event, TextDelta)) == heard
+
+
+@pytest.mark.sandbox
 async def test_a_refusal_is_spoken_like_any_text(vendor: Vendor, pools: Pools, clocks: Clocks) -> None:
     vendor.on("POST", PATH, streaming(sse(chunk({"refusal": "I cannot."}), chunk(finish="stop"), "[DONE]")))
     assert (await reply(model(vendor, pools, clocks)))[0] == TextDelta("I cannot.")
