@@ -38,4 +38,5 @@ def _is_sandbox(agent: Agent, *, draft: bool) -> bool:
     spec = None if draft else services.published_spec(agent)
     if spec is not None:
         return services.sandboxed(spec)
-    return any(account.is_sandbox for account in (agent.stt_account, agent.llm_account, agent.tts_account))
+    further = (choice.account for choice in agent.further_choices.all())
+    return any(account.is_sandbox for account in (agent.stt_account, agent.llm_account, agent.tts_account, *further))

@@ -10,9 +10,18 @@ from collections.abc import Callable, Coroutine
 from contextlib import aclosing
 from typing import Any
 
+import msgspec
 import structlog
 
-from agents.providers.base import AudioFormat, Clocks, ProviderConfig, TextToSpeech, WordTiming
+from agents.providers.base import (
+    AudioFormat,
+    Clocks,
+    ProviderConfig,
+    SpeechChunk,
+    TextToSpeech,
+    UsageReport,
+    WordTiming,
+)
 from agents.providers.chain import Attempts, Chain
 from agents.providers.clocks import until_first
 from agents.providers.errors import ErrorKind, ProviderError
@@ -256,28 +265,36 @@ class Speaker:
         purpose: Purpose = "phrase" if action.phrase else "turn" if generation.released else "speculative"
         entry = self._usage.entry(purpose)
         started = self._loop.time()
-        chunks = synthesise(
-            self._voice(attempts.choice),
-            action.text,
-            fmt=self._fmt,
-            clocks=self._clocks,
-            account=lambda report: self._usage.write(entry, report),
-        )
+        reports: list[UsageReport] = []
+        kind = ""
         patience_s = self._chain.switch_s if attempts.others else None
-        async with until_first(patience_s, config=attempts.config, stage="tts") as came, aclosing(chunks):
-            async for chunk in chunks:
-                came()
-                if chunk.audio and not spoken.audio:
-                    self._given_up = False
-                    attempts.worked(round((self._loop.time() - started) * 1000))
-                spoken.audio += chunk.audio
-                spoken.words += chunk.words
-                self.pacer.add(action.generation, action.segment, chunk.audio)
-                if chunk.words:
-                    self.pacer.add_words(action.generation, action.segment, chunk.words)
-                duration_ms = len(spoken.audio) // self._fmt.bytes_per_ms
-                generation.count(action.segment, duration_ms)
-                self._feed(SegmentAudio(action.generation, action.segment, duration_ms, spoken.words))
+        try:
+            chunks = synthesise(
+                self._voice(attempts.choice), action.text, fmt=self._fmt, clocks=self._clocks, account=reports.append
+            )
+            async with until_first(patience_s, config=attempts.config, stage="tts") as came, aclosing(chunks):
+                async for chunk in chunks:
+                    came()
+                    if chunk.audio and not spoken.audio:
+                        self._given_up = False
+                        attempts.worked(round((self._loop.time() - started) * 1000))
+                    self._add(action, generation, chunk, spoken)
+        except ProviderError as error:
+            kind = error.kind.value
+            raise
+        finally:
+            for report in reports:
+                self._usage.write(entry, msgspec.structs.replace(report, error=report.error or kind))
+
+    def _add(self, action: Speak, generation: _Generation, chunk: SpeechChunk, spoken: "_Spoken") -> None:
+        spoken.audio += chunk.audio
+        spoken.words += chunk.words
+        self.pacer.add(action.generation, action.segment, chunk.audio)
+        if chunk.words:
+            self.pacer.add_words(action.generation, action.segment, chunk.words)
+        duration_ms = len(spoken.audio) // self._fmt.bytes_per_ms
+        generation.count(action.segment, duration_ms)
+        self._feed(SegmentAudio(action.generation, action.segment, duration_ms, spoken.words))
 
     async def _complete(self, action: Speak, choice: int, spoken: "_Spoken") -> None:
         self.pacer.complete(action.generation, action.segment)
@@ -303,8 +320,10 @@ class Speaker:
             except ProviderError as error:
                 log.warning("voice_not_connected", kind=error.kind.value, provider=config.provider)
                 self._note(Note("tts_not_connected", {"kind": error.kind.value}))
-                if not attempts.others or attempts.failed(error, retryable=False) is None:
+                step = attempts.failed(error) if attempts.others else None
+                if step is None:
                     return
+                await asyncio.sleep(step.wait_s)
             else:
                 return
 

@@ -232,6 +232,33 @@ async def test_a_phrase_kept_in_one_voice_is_said_though_no_voice_can_be_had(
     assert call.phone.heard_ms >= len(APOLOGY) * MS_PER_CHAR - 20
 
 
+async def test_what_a_voice_cost_that_gave_nothing_in_time_is_accounted_for_with_its_failure(
+    ring, world: FakeProviders, store: FakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = FakeUtterance.chunks
+
+    async def chunks(self: FakeUtterance) -> AsyncIterator[SpeechChunk]:
+        if self._tts.config.model == "a":
+            await asyncio.Event().wait()
+        async for chunk in whole(self):
+            yield chunk
+
+    monkeypatch.setattr(FakeUtterance, "chunks", chunks)
+    call = ring(with_choices())
+    await greeted(call)
+    await hang_up(call)
+    assert moves(store, "tts") == [(2, "b", "timeout")]
+    rows = {(row["model"], row["error"]) for row in store.usage.values() if row["stage"] == "tts"}
+    assert {("a", "timeout"), ("b", "")} <= rows
+
+
+async def test_after_a_call_its_phrases_are_kept_in_every_voice(ring, world: FakeProviders) -> None:
+    call = ring(with_choices())
+    await greeted(call)
+    await hang_up(call)
+    await until(lambda: {("a", APOLOGY), ("b", APOLOGY), ("b", GREETING)} <= set(world.spoken_by))
+
+
 async def test_where_not_even_the_apology_was_kept_nobody_waits_for_voices_that_have_just_failed(
     ring, world: FakeProviders, store: FakeStore
 ) -> None:

@@ -168,6 +168,20 @@ def voice_at_work(settings, tmp_path: Path, world: FakeProviders, monkeypatch: p
 
 
 @pytest.mark.django_db
+def test_the_phrases_of_a_version_are_kept_in_each_of_its_voices(voice_at_work: FakeProviders) -> None:
+    agent = factories.AgentFactory(goodbye="Bye.", tts_model="first")
+    voice = factories.VoiceFactory()
+    factories.FurtherChoiceFactory(agent=agent, stage="tts", account=voice.account, voice=voice, model="second")
+    version = factories.AgentVersionFactory(agent=agent)
+    voice_at_work.down["tts", "first"] = ErrorKind.OUT_OF_CREDIT
+    tasks.prepare_phrases(str(version.pk))
+    assert ("second", "Bye.") in voice_at_work.spoken_by, "though the first voice fails"
+    voice_at_work.down.clear()
+    tasks.prepare_phrases(str(version.pk))
+    assert ("first", "Bye.") in voice_at_work.spoken_by
+
+
+@pytest.mark.django_db
 def test_the_task_speaks_what_a_ringing_call_begins_with(voice_at_work: FakeProviders, tmp_path: Path) -> None:
     agent = factories.AgentFactory(
         greeting="Hello {{first_name}}, this is {{business}}.",

@@ -101,6 +101,17 @@ async def test_every_fault_of_a_language_model_is_named(
     await reply(luna(box, pools))
 
 
+async def test_what_a_provider_says_of_when_to_ask_again_comes_with_its_refusal(box: Sandbox, pools: Pools) -> None:
+    await fault(box, "rate_limit", "llm")
+    with pytest.raises(ProviderError) as error:
+        await reply(luna(box, pools))
+    assert error.value.retry_after == 0.02
+    await fault(box, "system_busy", "llm")
+    with pytest.raises(ProviderError) as error:
+        await reply(luna(box, pools))
+    assert error.value.retry_after is None
+
+
 async def test_nonsense_in_a_reply_is_an_error_and_never_spoken(box: Sandbox, pools: Pools) -> None:
     await fault(box, "garbage", "llm", after=2)
     seen: list[LlmEvent] = []
