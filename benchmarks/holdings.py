@@ -2,6 +2,7 @@
 
 import contextlib
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -18,10 +19,10 @@ class Holdings:
     threads: int
     tasks: int
 
-    def over(self, before: "Holdings") -> dict[str, int]:
-        """What there is more of than before, but for memory."""
+    def over(self, before: "Holdings", spare: Mapping[str, int]) -> dict[str, int]:
+        """What there is more of than before, but for memory, where that is more than ``spare`` allows."""
         more = {each.name: getattr(self, each.name) - getattr(before, each.name) for each in fields(self)}
-        return {name: count for name, count in more.items() if count > 0 and name != "memory_kb"}
+        return {name: by for name, by in more.items() if by > spare.get(name, 0) and name != "memory_kb"}
 
 
 def holdings(pid: int, port: int) -> Holdings:
@@ -46,10 +47,10 @@ def holdings(pid: int, port: int) -> Holdings:
     )
 
 
-def settled(pid: int, port: int, *, before: Holdings, within: float) -> Holdings:
-    """The same, once it holds no more than before, or after ``within`` s."""
+def settled(pid: int, port: int, *, before: Holdings, spare: Mapping[str, int], within: float) -> Holdings:
+    """The same, once it is not ``over`` what it held before, or after ``within`` s."""
     deadline = time.monotonic() + within
-    while (now := holdings(pid, port)).over(before) and time.monotonic() < deadline:
+    while (now := holdings(pid, port)).over(before, spare) and time.monotonic() < deadline:
         time.sleep(0.5)
     return now
 
