@@ -13,6 +13,8 @@ from streaming.conversation.voice import Voice
 
 # The agent's last second: what is said then answers it (LiveKit's backchannel boundary).
 NEARLY_DONE_MS = 1000
+# From our resuming to the caller's hearing it.
+HEARD_AGAIN_MS = 50
 # After so many pauses for nothing in one utterance only words stop it: noise must not make it stutter for ever.
 MAX_FALSE_ALARMS = 3
 
@@ -25,6 +27,7 @@ class BargeIn:
         self._hearing = hearing
         self._voice = voice
         self._numbers = desk.plan.turn_taking
+        self._resume_ms = max(0, self._numbers.resume_ms - HEARD_AGAIN_MS)
 
     @property
     def contested(self) -> Reply | None:
@@ -38,7 +41,7 @@ class BargeIn:
         if reply is None or reply.false_alarms >= MAX_FALSE_ALARMS or not (speech.active and speech.loud):
             return
         self._voice.pause()
-        self._allow(self._desk.now + self._numbers.resume_ms)
+        self._allow(self._desk.now + self._resume_ms)
 
     def caller_paused(self) -> None:
         """The burst has ended: what was short is given until ``resume_ms``, what was long until its final text."""
@@ -49,7 +52,7 @@ class BargeIn:
         if self._hearing.burst_ms() >= self._numbers.interrupt_min_ms:
             self._allow(silent + self._numbers.stt_final_ms)
         else:
-            self._allow(max(reply.paused_ms + self._numbers.resume_ms, silent))
+            self._allow(max(reply.paused_ms + self._resume_ms, silent))
         if self._verdict(reply) is Verdict.BACKCHANNEL:
             self.resume()
 
@@ -77,13 +80,13 @@ class BargeIn:
         if reply is None or reply.paused_ms is None:
             return
         speech = self._hearing.speech
-        if not speech.active or speech.loud_ms + self._numbers.resume_ms <= self._desk.now:
+        if not speech.active or speech.loud_ms + self._resume_ms <= self._desk.now:
             self.resume()
         elif self._verdict(reply) is Verdict.INTERRUPTION:
             self._interrupt(reply)
         else:  # sound goes on: it becomes long enough, gives words, stops or proves noise (``Hearing.burst_ends``)
             long_enough = speech.onset_ms + self._numbers.interrupt_min_ms
-            self._allow(long_enough if long_enough > self._desk.now else self._desk.now + self._numbers.resume_ms)
+            self._allow(long_enough if long_enough > self._desk.now else self._desk.now + self._resume_ms)
 
     def is_courtesy(self, text: str) -> bool:
         """Whether a turn said over the agent's voice asks for nothing ("uh-huh", "hello?" while it greets)."""

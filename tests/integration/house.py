@@ -36,6 +36,15 @@ django.setup()
 from config import demo_log
 demo_log.furnish(**json.loads(sys.argv[1]))
 """
+SPEAK_TO = """
+import django, sys
+django.setup()
+from agents.accounts import set_key
+from agents.models import ProviderAccount
+for account in ProviderAccount.objects.all():
+    set_key(account, sys.argv[1])
+    account.save()
+"""
 REPUBLISH = """
 import django, json, sys
 django.setup()
@@ -120,6 +129,10 @@ class House:
         await asyncio.to_thread(self.python, "-c", SCRIPTED_EARS)
         await self.control.request("POST", "providers/transcripts", {"texts": heard[:-1], "default": heard[-1]})
 
+    def speak_to(self, scenario: str) -> None:
+        """The sandbox's ears and brain are those of another scenario."""
+        self.python("-c", SPEAK_TO, f"demo-{scenario}")
+
     def redis_url(self) -> str:
         """Where this installation's Redis is."""
         return self.manage("shell", "--no-imports", "-c", "from config.env import *; print(redis_url())").split()[0]
@@ -136,16 +149,19 @@ class House:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
 
-    async def serve(self, role: str, *, server: str = "", port: int = 0, name: str = "") -> None:
+    async def serve(
+        self, role: str, *, server: str = "", port: int = 0, name: str = "", module: str = "config.server"
+    ) -> None:
         """Starts a server and waits until it answers.
 
         Args:
+            module: what runs, in the place of ``config.server``.
             server: another one than the installation's; "runserver" is Django's own command, which serves all roles.
             port: where it serves; 0: where the installation's addresses point.
             name: of a second process in the same role.
         """
         port = port or (self.stream_port if role == "stream" else self.web_port)
-        command = [sys.executable, "-m", "config.server", "--role", role, "--port", str(port)]
+        command = [sys.executable, "-m", module, "--role", role, "--port", str(port)]
         command += ["--server", server or self.server]
         if server == "runserver":
             # Its first socket waits until the models are loaded: on a busy machine longer than Daphne's 5 s.

@@ -84,7 +84,7 @@ def test_a_backchannel_does_not_interrupt_and_needs_no_answer(said):
 def test_after_a_cough_the_voice_goes_on_within_the_limit_and_every_word_is_heard(partial_ms):
     call = talk(Noise(300, into=2000), ears=Ears(partial_ms=partial_ms))
     [(paused, _)], [(resumed, _)] = call.actions(events.PauseVoice), call.actions(events.ResumeVoice)
-    assert resumed - paused <= 700
+    assert resumed - paused <= 650  # to be heard within 700
     assert agent_turn(call).heard == LONG
     assert call.said_by("caller") == [ASK.text]
 

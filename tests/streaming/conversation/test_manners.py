@@ -152,6 +152,7 @@ def test_audio_that_a_network_holds_up_in_mid_sentence_is_one_sentence_still(sta
         carrier=Carrier(stall=(at_ms, stall_ms)),
     ).run(until_ms=12_000)
     assert call.said_by("caller") == [said]
+    assert len(call.actions(events.Commit)) == 1, "a recogniser that is asked in mid-sentence hears half a word"
     assert call.said_by("agent")[0] == "Gladly."
     assert agent_turns(call)[0].first_heard_ms - max(call.spoke_at(said), at_ms + stall_ms) < 1500
 
