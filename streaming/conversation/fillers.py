@@ -12,8 +12,9 @@ from streaming.conversation.voice import Voice
 FILLER_MS = 1500
 FILLER_AGAIN_MS = 4000
 MAX_FILLERS = 4
-# A caller who hears nothing for three seconds takes the call for dead. An answer takes one or so.
-SILENCE_MS = 2400
+# A caller who hears nothing for three seconds takes the call for dead; the last of his words are known half a second
+# after he has said them. An answer takes one second or so.
+SILENCE_MS = 2000
 ANSWER_MS = 1200
 
 

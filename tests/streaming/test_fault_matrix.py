@@ -310,8 +310,9 @@ async def outcome(call: Call, cell: Cell, scale: Scale) -> str:
 @contextlib.asynccontextmanager
 async def calls(folder: Path, scale: Scale, count: int, *, second_choice: bool) -> AsyncIterator[list[Call]]:
     """So many calls that can be put through, in one process."""
+    # No answer is begun on trust: a fault that spoils such a one is not heard at all.
     quick = TurnTaking(min_wait_ms=100, max_wait_ms=800, commit_ms=120, speculate_ms=0, stt_final_ms=300)
-    agent = AGENT | {"turn_taking": quick if scale is SCALED else TurnTaking()}
+    agent = AGENT | {"turn_taking": quick if scale is SCALED else TurnTaking(speculate_ms=0)}
     async with (
         live_process(folder, Clocks().scaled(scale.factor)) as (process, stores),
         contextlib.AsyncExitStack() as stack,
@@ -369,7 +370,12 @@ async def test_what_a_caller_hears_of_a_fault(stage: str, moments: str, scale: S
 @both
 @pytest.mark.parametrize("stage", FOR_GOOD)
 async def test_what_a_caller_hears_of_a_fault_that_stays(stage: str, scale: Scale, tmp_path: Path) -> None:
-    expected = {Cell(stage, fault, "mid-turn", for_good=True): words for fault, words in FOR_GOOD[stage].items()}
+    # A recogniser is given up after less time than a call with the usual patience waits for a final text.
+    unheard = stage == "stt" and scale is UNSCALED
+    expected = {
+        Cell(stage, fault, "mid-turn", for_good=True): SORRY if unheard else words
+        for fault, words in FOR_GOOD[stage].items()
+    }
     found = await outcomes(tmp_path, scale, list(expected))
     assert dict(zip(expected, found, strict=True)) == expected
 

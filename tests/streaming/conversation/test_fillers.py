@@ -129,7 +129,7 @@ def test_a_filler_without_sound_does_not_end_the_call():
 
 
 def test_an_answer_that_fails_after_all_ends_with_the_apology_and_no_long_silence():
-    call = slow(model=brain(default=Answer(first_ms=9000, fails=ErrorKind.TIMEOUT)))
+    call = slow(model=brain(default=Answer(first_ms=9000, fails=ErrorKind.TIMEOUT)), until_ms=20_000)
 
     assert call.ended == "provider_failure"
     assert max(silences(call, call.ended_ms)) < 3000

@@ -116,7 +116,7 @@ def test_a_caller_who_goes_on_over_a_decided_but_unheard_reply_gets_one_answer_t
 
 
 def test_noise_over_a_decided_but_unheard_reply_only_delays_it():
-    slow = brain(default=Answer("Here you are.", first_ms=1500))
+    slow = brain(default=Answer("Here you are.", first_ms=1300))
     call = Simulation(plan(opening=()), script=[Say(TABLE, at=1000), Noise(200, pause=1000)], model=slow).run(
         until_ms=12_000
     )
