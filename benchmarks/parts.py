@@ -17,7 +17,7 @@ PARTS: tuple[tuple[str, float | None, tuple[str, ...]], ...] = (
     ("STT feed", None, ("Listener._send", "Listener.audio")),
     ("STT answers", None, ("listener.py", "elevenlabs_stt.py")),
     ("language model", None, ("thinker.py",)),
-    ("TTS", None, ("Speaker._segment", "elevenlabs_tts.py", "elevenlabs_socket.py")),
+    ("TTS", None, ("Speaker._segment", "elevenlabs_tts.py", "elevenlabs_utterance.py", "elevenlabs_socket.py")),
     ("journal", None, ("journal.py",)),
     ("pacing and timers", None, ("CallSession._on_timer",)),
     ("framing", 2.2, ("PhoneLine.", "StreamConsumer", "StreamProtocol", "WebSocketsSansIOProtocol")),
