@@ -99,7 +99,7 @@ class ProviderAccountAdmin(ReadOnlyHistoryAdmin, ModelAdmin):
     actions_submit_line = (TEST, FETCH)
     readonly_fields = ("works", "last_tested", "finding")
     warn_unsaved_form = True
-    change_form_outer_after_template = "admin/agents/account_health.html"
+    change_form_before_template = "admin/agents/account_health.html"
 
     def get_fieldsets(self, request: HttpRequest, obj: ProviderAccount | None = None) -> Any:
         """The key's fields only for those who may change it."""
