@@ -217,7 +217,8 @@ def main() -> None:
 
     application = application_for(options.role)
     streams = options.role in {"stream", "all"}
-    log.info("serving", role=options.role, server=options.server, port=options.port)
+    ports = {"port": options.port} | ({"own_port": options.own_port} if options.own_port else {})
+    log.info("serving", role=options.role, server=options.server, **ports)
     if options.server == "daphne":
         serve_daphne(application, host=options.host, port=options.port, streams=streams)
     else:
