@@ -80,34 +80,34 @@ def scenes() -> dict[str, Scene]:
                 *(FINISHES, {"say": "goodbye"}, HANGS_UP),
             )
         ),
-        "swallowed": Scene(
-            (FINISHES, {"say": "tuesday"}, {"interrupt": {"after_ms": 720, "say": "wait_stop"}}, FINISHES)
-        ),
-        "mute": Scene(({"comfort_noise": {"ms": 60_000, "level_dbfs": -50}},)),
-        "unacknowledged": Scene(
-            (FINISHES, {"say": "tuesday"}, FINISHES, {"say": "goodbye"}, HANGS_UP),
-            {"checkpoints_unanswered": 1},
-        ),
-        "tool": Scene((FINISHES, {"say": "press"}, {"silence": 11_000})),
-        "tool_talk": Scene((FINISHES, {"say": "press"}, {"silence": 1000}, {"say": "tuesday"}, {"silence": 9000})),
-        "hello": Scene(
-            (BEGINS, {"silence": 600}, human("hello", text="hello"), FINISHES, {"say": "tuesday"}, FINISHES)
-        ),
-        "short_stall": Scene(
-            ({"silence": 6000}, {"say": "book"}, FINISHES), {"media_stall_at_ms": 7000, "media_stall_ms": 100}
-        ),
-        "long_stall": Scene(
-            ({"silence": 6000}, {"say": "book"}, {"silence": 5000}), {"media_stall_at_ms": 7000, "media_stall_ms": 2000}
-        ),
-        "stall_unheard": Scene(({"silence": 6500},), {"media_stall_at_ms": 1500, "media_stall_ms": 2000}),
         "dropped_agent": Scene(
             (FINISHES, {"say": "story"}, {"silence": 6000}, FINISHES, {"say": "tuesday"}, FINISHES),
             {"drop_after_ms": 11_500, "reconnect": "same_stream"},
         ),
+        "mute": Scene(({"comfort_noise": {"ms": 60_000, "level_dbfs": -50}},)),
         "dropped_caller": Scene(
             ({"silence": 6000}, {"say": "book"}, {"silence": 3000}, FINISHES, {"say": "tuesday"}, FINISHES),
             {"drop_after_ms": 7500, "reconnect": "new_stream"},
         ),
+        "unacknowledged": Scene(
+            (FINISHES, {"say": "tuesday"}, FINISHES, {"say": "goodbye"}, HANGS_UP),
+            {"checkpoints_unanswered": 1},
+        ),
+        "tool_talk": Scene((FINISHES, {"say": "press"}, {"silence": 1000}, {"say": "tuesday"}, {"silence": 9000})),
+        "tool": Scene((FINISHES, {"say": "press"}, {"silence": 11_000})),
+        "swallowed": Scene(
+            (FINISHES, {"say": "tuesday"}, {"interrupt": {"after_ms": 720, "say": "wait_stop"}}, FINISHES)
+        ),
+        "long_stall": Scene(
+            ({"silence": 6000}, {"say": "book"}, {"silence": 5000}), {"media_stall_at_ms": 7000, "media_stall_ms": 2000}
+        ),
+        "short_stall": Scene(
+            ({"silence": 6000}, {"say": "book"}, FINISHES), {"media_stall_at_ms": 7000, "media_stall_ms": 100}
+        ),
+        "hello": Scene(
+            (BEGINS, {"silence": 600}, human("hello", text="hello"), FINISHES, {"say": "tuesday"}, FINISHES)
+        ),
+        "stall_unheard": Scene(({"silence": 6500},), {"media_stall_at_ms": 1500, "media_stall_ms": 2000}),
     }
 
 
