@@ -10,12 +10,15 @@ from typing import NamedTuple
 
 import msgspec
 import redis
+import structlog
 from django.conf import settings
 
 from agents.models import ProviderAccount
 from agents.providers.board import Service, Standing
 from agents.providers.breaker import Breaker, State, latest
 from agents.providers.errors import FACTS, Stage
+
+log = structlog.get_logger(__name__)
 
 PROCESSES = "parley:health:processes"  # set of process ids
 KNOWN = "parley:health:known:"  # + process id: list of Standing as JSON, with a lifetime
@@ -108,7 +111,16 @@ def _known(client: redis.Redis) -> dict[str, list[Standing]]:
     values = dict(zip(ids, client.mget([KNOWN + each for each in ids]), strict=True))
     if dead := [each for each, raw in values.items() if raw is None]:
         client.srem(PROCESSES, *dead)
-    return {each: msgspec.json.decode(raw, type=list[Standing]) for each, raw in values.items() if raw is not None}
+    return {each: _decoded(raw) for each, raw in values.items() if raw is not None}
+
+
+def _decoded(raw: bytes) -> list[Standing]:
+    """What a process wrote; nothing where it is of another version, as during a deployment."""
+    try:
+        return msgspec.json.decode(raw, type=list[Standing])
+    except msgspec.DecodeError:
+        log.warning("provider_health_not_understood")
+        return []
 
 
 @lru_cache(maxsize=2)

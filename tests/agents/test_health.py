@@ -88,6 +88,16 @@ def test_a_process_that_has_ended_or_died_is_heard_no_more(account, server):
     assert server.smembers(health.PROCESSES) == {b"2"}
 
 
+def test_what_a_process_of_another_version_says_stops_nobody(account, server):
+    one, other = Process("1", account), Process("2", account)
+    one.fails(ErrorKind.OUT_OF_CREDIT)
+    one.exchange()
+    server.sadd(health.PROCESSES, "old")
+    server.set(health.KNOWN + "old", b'[{"service": "of tomorrow"}]')
+    other.exchange()
+    assert other.board.order("llm", [other.config, other.of("second")]) == (1, 0)
+
+
 def test_without_redis_a_process_goes_by_its_own_calls(account, settings):
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
     one = Process("1", account)
