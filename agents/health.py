@@ -114,7 +114,7 @@ def _known(client: redis.Redis) -> dict[str, list[Standing]]:
     return {each: _decoded(raw) for each, raw in values.items() if raw is not None}
 
 
-def _decoded(raw: bytes) -> list[Standing]:
+def _decoded(raw: bytes | str) -> list[Standing]:
     """What a process wrote; nothing where it is of another version, as during a deployment."""
     try:
         return msgspec.json.decode(raw, type=list[Standing])
