@@ -181,7 +181,7 @@ class SpeechSocket:
             refused = REFUSED["insufficient_quota"]
             raise PolicyError(refused.status, refused.message)
         elif fault.kind != "garbage" or at_once:
-            self.muted = fault.kind == "stall"
+            self.muted = fault.kind in ("stall", "half_close")
             await provider_wire.break_socket(self.request, self.socket, fault, "Connection closed.")
 
     def audio_message(self, rendering: Rendering, chunk: Chunk) -> dict[str, Any]:

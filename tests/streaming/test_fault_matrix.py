@@ -351,6 +351,24 @@ async def outcomes(folder: Path, scale: Scale, cells: list[Cell], *, second_choi
     return found
 
 
+async def differing(
+    expected: dict[Cell, str], folder: Path, scale: Scale, *, second_choice: bool = False
+) -> dict[Cell, str]:
+    """What was heard in the cells where it was not what is expected.
+
+    On a machine that has other work to do, a dozen calls at once miss clocks of a third of a second: those few that
+    came out otherwise are made once more.
+    """
+    wrong: dict[Cell, str] = dict.fromkeys(expected, "")
+    for attempt in range(2 if scale is SCALED else 1):
+        cells = list(wrong)
+        found = await outcomes(folder / str(attempt), scale, cells, second_choice=second_choice)
+        wrong = {cell: words for cell, words in zip(cells, found, strict=True) if words != expected[cell]}
+        if not wrong:
+            break
+    return wrong
+
+
 @both
 @pytest.mark.parametrize(
     ("stage", "moments"),
@@ -363,8 +381,7 @@ async def test_what_a_caller_hears_of_a_fault(stage: str, moments: str, scale: S
         for moment, words in zip(MOMENTS, row, strict=True)
         if words and moment in moments
     }
-    found = await outcomes(tmp_path, scale, list(expected))
-    assert dict(zip(expected, found, strict=True)) == expected
+    assert await differing(expected, tmp_path, scale) == {}
 
 
 @both
@@ -376,13 +393,11 @@ async def test_what_a_caller_hears_of_a_fault_that_stays(stage: str, scale: Scal
         Cell(stage, fault, "mid-turn", for_good=True): SORRY if unheard else words
         for fault, words in FOR_GOOD[stage].items()
     }
-    found = await outcomes(tmp_path, scale, list(expected))
-    assert dict(zip(expected, found, strict=True)) == expected
+    assert await differing(expected, tmp_path, scale) == {}
 
 
 @both
 @pytest.mark.parametrize("stage", SECOND_CHOICE)
 async def test_a_second_choice_takes_over_from_a_fault_that_stays(stage: str, scale: Scale, tmp_path: Path) -> None:
     expected = {Cell(stage, fault, "mid-turn", for_good=True): words for fault, words in SECOND_CHOICE[stage].items()}
-    found = await outcomes(tmp_path, scale, list(expected), second_choice=True)
-    assert dict(zip(expected, found, strict=True)) == expected
+    assert await differing(expected, tmp_path, scale, second_choice=True) == {}
