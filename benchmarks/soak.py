@@ -2,6 +2,8 @@
 
 Samples what the stream process holds of the machine and judges by regression over the last two thirds whether it stays:
 memory may grow by a hundredth, everything else by less than one. Prints a line for each sample, and the judgement last.
+What a call leaves is collected in one go after some sixty calls, and memory stays where it is only from then on: a run
+whose first third has fewer calls says nothing of memory.
 """
 
 import argparse
