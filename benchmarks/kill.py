@@ -26,7 +26,7 @@ from typing import Any
 import httpx
 
 from benchmarks.losses import FRAME_MS, Samples, Span, ended_turns, lost_voice, voiced_ms
-from config import demo
+from config import demo, supervisor
 
 FINISHES = {"wait_agent_finishes": {"timeout_ms": 20_000}}
 # Long enough for a process to die and another to take over; then the two talk on.
@@ -115,12 +115,13 @@ async def kill_once(running: demo.Stack, box: httpx.AsyncClient, moment: Moment)
     """One call, one kill; the figures."""
     script = {"scenario": demo.SCENARIO, "steps": list(moment.steps)}
     uuid, call_id = await demo.place_call(running, script=script)
+    await report(box, uuid, wait="streaming")
+    stream = await carrier(running)
     line, asked = Line(moment), time.monotonic()
     while not line.is_time(await report(box, uuid), time.monotonic() * 1000):
         if time.monotonic() - asked > demo.START_SECONDS:
             raise demo.DemoError(f"it never came to that {moment.name}")
         await asyncio.sleep(0.01)
-    stream = next(each for each in running.keeper.processes if each.name == "stream")
     os.kill(stream.handle.pid, signal.SIGKILL)
     log = _aftermath()
     await demo.until(lambda: log.ended(call_id), 150, running, "the call did not end by itself")
@@ -128,6 +129,18 @@ async def kill_once(running: demo.Stack, box: httpx.AsyncClient, moment: Moment)
     after = await report(box, uuid, wait="ended")
     truth = (await box.get(f"/control/calls/{uuid}/audio.wav")).raise_for_status().content
     return {"moment": moment.name} | await asyncio.to_thread(figures, log, call_id, after, truth)
+
+
+async def carrier(running: demo.Stack) -> supervisor.Process:
+    """The stream process that carries the one call."""
+    async with httpx.AsyncClient(trust_env=False, timeout=10) as client:
+        for each in running.keeper.processes:
+            if each.name.partition("-")[0] == "stream":
+                port = each.command[each.command.index("--own-port" if "--own-port" in each.command else "--port") + 1]
+                page = (await client.get(f"http://127.0.0.1:{port}/metrics")).text
+                if "\nparley_live_calls 1.0" in page:
+                    return each
+    raise demo.DemoError("no process carries the call")
 
 
 async def report(box: httpx.AsyncClient, uuid: str, **query: str) -> Report:
@@ -242,7 +255,9 @@ def main() -> int:
     """Prints the figures; 0 when every one holds."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--times", type=int, default=len(MOMENTS), help="how often the process is killed")
-    times = parser.parse_args().times
+    parser.add_argument("--processes", type=int, default=1, help="stream processes; another one takes the calls over")
+    options = parser.parse_args()
+    times = options.times
     calls: list[dict[str, Any]] = []
 
     def tell(found: dict[str, Any]) -> None:
@@ -251,6 +266,7 @@ def main() -> int:
 
     with tempfile.TemporaryDirectory(prefix="parley-kill-") as folder:
         demo.isolate(Path(folder))
+        os.environ["STREAM_PROCESSES"] = str(options.processes)
         try:
             asyncio.run(measure(times, tell))
         except demo.DemoError as error:

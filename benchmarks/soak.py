@@ -155,6 +155,7 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="parley-soak-") as folder:
         demo.isolate(Path(folder))
+        os.environ["STREAM_PROCESSES"] = "1"
         figure, holds = asyncio.run(soak(options.minutes, options.calls))
     print(figure)
     return 0 if holds else 1
