@@ -191,7 +191,8 @@ def _audio(
     ]
     early = [at for _, at in lost if at < killed_ms - SPARED_MS]
     spared = [at for _, at in lost if killed_ms - SPARED_MS <= at < killed_ms]
-    after = [at for _, at in lost if resumed_ms is not None and at > resumed_ms]
+    # A stream's first frame begins up to a frame after its start.
+    after = [at for _, at in lost if resumed_ms is not None and at > resumed_ms + FRAME_MS]
     return {
         "voice_s": [round(voiced_ms(said, killed_ms) / 1000, 1) for said in truth],
         "lost_early_ms": FRAME_MS * len(early),

@@ -154,15 +154,19 @@ class Archive:
             await asyncio.to_thread(self._recorder.close)
         await self._worker.close()
 
-    def begin(self, *, call_id: int, fmt: AudioFormat) -> LiveRecording:
-        """Records a stream; goes on with the recording of an earlier stream of the call."""
+    def begin(self, *, call_id: int, fmt: AudioFormat, waited_s: float = 0.0) -> LiveRecording:
+        """Records a stream; goes on with the recording of an earlier stream of the call.
+
+        Args:
+            waited_s: so long ago the caller's first audio was sent.
+        """
         recorder = self._recorder
         if recorder is None:
             raise RuntimeError("the archive is not open")
         name = str(call_id)
         # First, so that it comes before anything else that the archive says of the call.
         self._in_order(self._vault.open, call_id=call_id, host=self._host, rate=fmt.rate)
-        recording = recorder.open(name, fmt, wall_ms=round(self._clock().timestamp() * 1000))
+        recording = recorder.open(name, fmt, wall_ms=round((self._clock().timestamp() - waited_s) * 1000))
         recorder.submit(lambda: self._own(recording))
 
         def leave(goes_on: bool) -> None:

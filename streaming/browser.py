@@ -165,6 +165,7 @@ def open_call(*, agent_id: str, session_key: str, draft: bool) -> CallContext:
 class BrowserLine:
     """A visitor behind a web page (``line.Line``)."""
 
+    waited_s = 0.0
     leaving_is_final = True
     fmt = MULAW_8K
 

@@ -65,6 +65,8 @@ class StreamConsumer(AsyncConsumer):
         self, process: live.Process, token: str, ticket: Ticket, socket: Socket
     ) -> Refusal | None:
         start = await self._start(socket.receive)
+        clock = asyncio.get_running_loop().time
+        started = clock()
         refusal = _unproved(ticket, start)
         if refusal is not None or start is None:
             return refusal
@@ -77,7 +79,8 @@ class StreamConsumer(AsyncConsumer):
             fmt = protocol.stream_format(start, asked=protocol.CODECS[context.spec.codec])
             if fmt is None:
                 return Refusal("codec", {"encoding": start.encoding, "rate": start.rate})
-            await process.carry(context, PhoneLine(socket, fmt=fmt, start=start, context=context))
+            line = PhoneLine(socket, fmt=fmt, start=start, context=context, waited_s=clock() - started)
+            await process.carry(context, line)
             return None
 
     async def _inspect(self, process: live.Process, scope: dict[str, Any], token: str) -> Ticket | Refusal:
@@ -155,8 +158,11 @@ class PhoneLine:
 
     leaving_is_final = False
 
-    def __init__(self, socket: Socket, *, fmt: AudioFormat, start: Start, context: CallContext) -> None:
+    def __init__(
+        self, socket: Socket, *, fmt: AudioFormat, start: Start, context: CallContext, waited_s: float = 0.0
+    ) -> None:
         self.fmt = fmt
+        self.waited_s = waited_s
         self._receive = socket.receive
         self._direct = socket.direct
         self._outbox = Outbox(socket.send)

@@ -97,7 +97,11 @@ class Faculties:
             behind=resources.background,
         )
         self._lane = resources.vad.attach(fmt, lambda probability: feed(SpeechWindow(probability, self._lane.power)))
-        self._recording = resources.recordings.begin(call_id=context.call_id, fmt=fmt) if context.spec.record else None
+        self._recording = (
+            resources.recordings.begin(call_id=context.call_id, fmt=fmt, waited_s=line.waited_s)
+            if context.spec.record
+            else None
+        )
         talks = context.spec.mode == "conversation"
         self._judge = self._make_judge() if talks else None
         self._thinker = self._make_thinker() if talks else None

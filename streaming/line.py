@@ -61,6 +61,8 @@ class Line(Protocol):
     """One caller's line, open from the session's beginning to its end."""
 
     fmt: AudioFormat
+    waited_s: float
+    """How long the other end had been sending when the session began; what it sent meanwhile comes at once."""
     leaving_is_final: bool
     """Whether the other end's leaving ends the call; behind a phone's socket the call may go on with another one."""
 

@@ -1,6 +1,7 @@
 """Recordings between the stream and Storage: kept when the call is over, never before, whatever crashed meanwhile."""
 
 import asyncio
+import datetime
 import errno
 import fcntl
 import io
@@ -58,6 +59,23 @@ async def test_a_call_that_may_go_on_is_kept_only_when_it_is_over(tmp_path: Path
     await until(lambda: not (tmp_path / "7").exists())
     await archive.close()
     assert vault.opened == [7]
+
+
+async def test_what_was_said_while_a_stream_waited_for_its_session_stands_where_it_was_said(
+    tmp_path: Path, vault: FakeVault
+) -> None:
+    at = [now()]
+    archive = Archive(folder=tmp_path, clock=lambda: at[0], vault=vault)
+    await archive.open()
+    record(archive, 400).leave()
+    at[0] += datetime.timedelta(seconds=5)
+    second = archive.begin(call_id=7, fmt=MULAW_8K, waited_s=2.0)
+    speak(second, 2400)
+    second.leave()
+    vault.ended.add(7)
+    await until(lambda: 7 in vault.kept)
+    assert vault.kept[7][0].duration_ms == 3000 + 2400
+    await archive.close()
 
 
 async def test_a_recording_in_use_is_left_alone(tmp_path: Path, vault: FakeVault) -> None:
