@@ -101,7 +101,7 @@ class Agent(models.Model):
         "said while something takes long",
         max_length=300,
         blank=True,
-        help_text="Said when the caller must wait for a tool; empty: “One moment, please.” in the agent's language.",
+        help_text="Said when a tool or an answer takes long; empty: “One moment, please.” in the agent's language.",
     )
     backchannels = models.JSONField(
         "words that only show listening",
