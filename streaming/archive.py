@@ -103,6 +103,29 @@ class LiveRecording:
         self._leave(goes_on)
 
 
+class _Lock:
+    """Tells the processes of this host, this one too, that a folder is being written; for the writer thread alone."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._held: int | None = None
+
+    def take(self) -> None:
+        """Makes the folder if need be; one that cannot be made or locked is written all the same, as far as it goes."""
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._held = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fcntl.flock(self._held, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError as error:
+            log.error("recording_not_owned", error=type(error).__name__)
+
+    def release(self) -> None:
+        """Leaves the folder to whoever stores it."""
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
+
+
 class Archive:
     """All recordings of this process.
 
@@ -125,7 +148,6 @@ class Archive:
         self._wake = asyncio.Event()
         self._noting: set[asyncio.Future[None]] = set()
         self._untold: deque[Recording] = deque()  # failures to be told again; used in the archive's thread alone
-        self._locks: dict[Recording, int] = {}  # used in the writer thread alone
         self._stored: set[str] = set()  # folders that could not be deleted; used in the archive's thread alone
         self._not_before: dict[str, float] = {}  # used in the archive's thread alone
 
@@ -166,13 +188,14 @@ class Archive:
         name = str(call_id)
         # First, so that it comes before anything else that the archive says of the call.
         self._in_order(self._vault.open, call_id=call_id, host=self._host, rate=fmt.rate)
+        lock = _Lock(self._folder / name)
+        recorder.submit(lock.take)  # before there is anything to be taken for what an earlier process has left
         recording = recorder.open(name, fmt, wall_ms=round((self._clock().timestamp() - waited_s) * 1000))
-        recorder.submit(lambda: self._own(recording))
 
         def leave(goes_on: bool) -> None:
             recording.leave(goes_on=goes_on)
             loop = asyncio.get_running_loop()
-            recorder.submit(lambda: self._disown(recording))
+            recorder.submit(lock.release)
             recorder.submit(lambda: _call_on(loop, self._wake.set))
 
         return LiveRecording(recording, leave)
@@ -197,32 +220,14 @@ class Archive:
 
     async def _look_for_ever(self) -> None:
         while True:
+            self._wake.clear()  # before it looks: what is over meanwhile asks for another look
             try:
                 await self._worker.run(LOOK_WITHIN_S, self.settle)
             except (TimeoutError, Overloaded, Error, OSError) as error:
                 log.error("archive_look_failed", error=type(error).__name__)
-            self._wake.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_EVERY_S):
                     await self._wake.wait()
-
-    # --- in the writer thread ----------------------------------------------------------------------------------------
-
-    def _own(self, recording: Recording) -> None:
-        """Tells the processes of this host, this one too, that the folder is being written."""
-        if recording.failed:
-            return
-        try:
-            lock = os.open(self._folder / recording.call, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            self._locks[recording] = lock
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError as error:
-            log.error("recording_not_owned", error=type(error).__name__)
-
-    def _disown(self, recording: Recording) -> None:
-        lock = self._locks.pop(recording, None)
-        if lock is not None:
-            os.close(lock)
 
     # --- in the archive's thread -------------------------------------------------------------------------------------
 

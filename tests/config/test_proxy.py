@@ -66,7 +66,7 @@ def test_the_server_believes_forwarding_headers_of_a_trusted_proxy_alone(
     async def application(scope, _receive, _send):
         scopes.append(scope)
 
-    async def one_request(server: uvicorn.Server) -> None:
+    async def one_request(server: uvicorn.Server, **_: object) -> None:
         server.config.load()
         server.started = True
         headers = [(b"x-forwarded-for", CALLER.encode()), (b"x-forwarded-proto", b"https")]
