@@ -40,7 +40,7 @@ migrate: setup ## bring the database up to date
 	@$(BIN)/python manage.py migrate
 
 test: setup-test lint ## lint and every test but the slow ones; the life of a call on PostgreSQL too
-	@$(BIN)/pytest -q -n 2 --dist loadgroup -m "not slow"
+	@$(BIN)/pytest -q -n 3 -m "not slow"
 	@$(BIN)/python -m tests.with_postgres $(BIN)/pytest -q -n 2 $(LIFECYCLE)
 
 test-slow: setup-test ## the tests that take minutes: real processes killed, unscaled clocks

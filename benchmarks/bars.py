@@ -16,7 +16,7 @@ from benchmarks.suites import POSTGRES, PYTHON, Measure, every, run, suite
 CODECS = ("audio/x-mulaw;rate=8000", "audio/x-l16;rate=8000", "audio/x-l16;rate=16000")
 SERVERS = ("uvicorn", "daphne")
 JOURNEYS = "tests/integration/stream"
-QUICK = ("-m", "not slow", "-n", "2", "--dist", "loadgroup")
+QUICK = ("-m", "not slow", "-n", "3")
 KILLED = "again within 5 s, no turn lost, at most 1 s of audio, ends by itself"
 LIFE_OF_A_CALL = ("tests/calls", "tests/streaming", *QUICK)
 

@@ -8,7 +8,7 @@ from playwright.async_api import Page, expect
 from tests.browser.conftest import Browse
 from tests.integration.house import CALLED, house
 
-pytestmark = [pytest.mark.browser, pytest.mark.journey, pytest.mark.timeout(300), pytest.mark.xdist_group("journeys")]
+pytestmark = [pytest.mark.browser, pytest.mark.journey, pytest.mark.timeout(300)]
 
 
 async def tab_to(page: Page, words: str) -> None:

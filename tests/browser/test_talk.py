@@ -12,7 +12,7 @@ from sandbox.clips import clip_path
 from tests.browser.conftest import Browse
 from tests.integration.house import CALLED, House, house, until
 
-pytestmark = [pytest.mark.browser, pytest.mark.journey, pytest.mark.timeout(300), pytest.mark.xdist_group("journeys")]
+pytestmark = [pytest.mark.browser, pytest.mark.journey, pytest.mark.timeout(300)]
 
 MULAW = "audio/x-mulaw;rate=8000"
 SOON = 20_000  # ms

@@ -15,7 +15,6 @@ MARKS = [
     pytest.mark.slow,
     pytest.mark.journey,
     pytest.mark.timeout(400),
-    pytest.mark.xdist_group("journeys"),
 ]
 FINISHES = {"wait_agent_finishes": {"timeout_ms": 30_000}}
 EXCHANGES = 4

@@ -16,7 +16,6 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.journey,
     pytest.mark.timeout(300),
-    pytest.mark.xdist_group("journeys"),
 ]
 
 CALLS = 10

@@ -9,7 +9,7 @@ import pytest
 from tests.integration.house import House, until
 from tests.integration.stream.conftest import Build
 
-pytestmark = [pytest.mark.journey, pytest.mark.timeout(240), pytest.mark.xdist_group("journeys")]
+pytestmark = [pytest.mark.journey, pytest.mark.timeout(240)]
 
 FINISHES = {"wait_agent_finishes": {"timeout_ms": 20_000}}
 

@@ -5,7 +5,7 @@ import pytest
 from tests.integration.house import until
 from tests.integration.stream.conftest import PLACES, Build
 
-pytestmark = [pytest.mark.journey, pytest.mark.timeout(240), pytest.mark.xdist_group("journeys")]
+pytestmark = [pytest.mark.journey, pytest.mark.timeout(240)]
 
 
 @pytest.mark.parametrize("place", PLACES[:1], indirect=True)

@@ -18,7 +18,7 @@ from config.supervisor import free_port
 from tests.integration.house import House, house, start, until
 from tests.integration.stream.conftest import Build
 
-pytestmark = [pytest.mark.journey, pytest.mark.timeout(240), pytest.mark.xdist_group("journeys")]
+pytestmark = [pytest.mark.journey, pytest.mark.timeout(240)]
 
 REFUSED_AT_THE_DOOR = 403
 POLICY = 1008

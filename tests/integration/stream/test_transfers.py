@@ -5,7 +5,7 @@ import pytest
 from tests.integration.house import until
 from tests.integration.stream.conftest import PLACES, Build
 
-pytestmark = [pytest.mark.journey, pytest.mark.timeout(240), pytest.mark.xdist_group("journeys")]
+pytestmark = [pytest.mark.journey, pytest.mark.timeout(240)]
 
 FINISHES = {"wait_agent_finishes": {"timeout_ms": 20_000}}
 BILLING = {"name": "billing", "number": "+15551230009", "description": "invoices"}

@@ -29,7 +29,7 @@ from tests.integration.stream.scenes import (
     words_said,
 )
 
-pytestmark = [pytest.mark.journey, pytest.mark.timeout(600), pytest.mark.xdist_group("journeys")]
+pytestmark = [pytest.mark.journey, pytest.mark.timeout(600)]
 
 GREETING = "Hello, this is the front desk of Rowan Dental. How can I help you?"
 REPROMPTS = ["Are you still there?", "I cannot hear you. Please call us again later."]

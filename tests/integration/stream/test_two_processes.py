@@ -15,7 +15,7 @@ from config.supervisor import free_port
 from tests.integration.house import House, start, until
 from tests.integration.stream.conftest import Build
 
-pytestmark = [pytest.mark.journey, pytest.mark.timeout(240), pytest.mark.xdist_group("journeys")]
+pytestmark = [pytest.mark.journey, pytest.mark.timeout(240)]
 
 SECOND = "second stream"
 BACK_WITHIN_S = 5.0
