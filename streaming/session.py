@@ -184,8 +184,13 @@ class CallSession:
             raise RuntimeError("the session has ended")
         task = self._group.create_task(work, name=f"{name} call={self.context.call_id}")
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._task_done)
         return task
+
+    def _task_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self._group = None  # it shuts down: nothing new begins, whatever the caller does meanwhile
 
     # --- what the line says (streaming.line.Hears) -------------------------------------------------------------------
 

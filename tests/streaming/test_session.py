@@ -7,11 +7,14 @@ import wave
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from agents.providers.base import L16_8K, L16_16K, L16_24K, MULAW_8K, AudioFormat, ToolCall
 from agents.providers.errors import ErrorKind, ProviderError
 from agents.spec import Reprompt
 from streaming import session as session_module
+from streaming.conversation.events import Typed
+from streaming.line import LineLost
 from streaming.live import Process
 from streaming.planning import constant_phrases
 from streaming.session import Ending
@@ -376,6 +379,23 @@ async def test_one_calls_fault_stays_its_own(ring, store: FakeStore, monkeypatch
     assert broken.phone.closed == 1012
     assert (2, None, False) in store.ended
     assert not healthy.task.done()
+
+
+async def test_what_a_caller_does_while_their_line_breaks_begins_nothing(ring, store: FakeStore) -> None:
+    call = ring(context())
+    await call.phone.until(lambda: call.phone.heard_ms >= 240)
+    session = next(call.process.sessions())
+
+    async def breaks() -> None:
+        raise LineLost("gone")
+
+    with capture_logs() as logs:
+        breaking = session._spawn(breaks(), "breaking")
+        await asyncio.wait([breaking])
+        session.feed(Typed("Are you there?"))
+        await call.ended()
+    assert "line_lost" in [row["kind"] for row in store.events]
+    assert "session_failed" not in [line["event"] for line in logs]
 
 
 async def test_a_second_socket_is_refused_while_the_first_lives_and_takes_over_when_it_is_silent(
