@@ -311,6 +311,7 @@ def test_a_stream_lost_while_the_caller_speaks_goes_on_where_it_was(acts: dict[s
     assert max(act.silences()) < 4000 + act.late_ms
 
 
+@pytest.mark.slow  # on a busy machine the echo comes later than any room's, when the agent listens again
 def test_the_agents_own_echo_20_db_down_neither_pauses_it_nor_starts_a_turn(acts: dict[str, Act]) -> None:
     act = acts["echo"]
     assert callers_words(act) == [ASKS_FOR_STORY, "i mean on tuesday please"]
