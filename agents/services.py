@@ -1,6 +1,6 @@
 """Publishing: an agent's draft becomes an immutable version, or goes back to an old one.
 
-Called by the admin and the starters; ``calls`` takes ``build_spec``, ``stage_config`` and ``sandboxed`` from here.
+Called by the admin and the starters; ``calls`` takes ``build_spec``, ``stage_configs`` and ``sandboxed`` from here.
 """
 
 from typing import Any, cast

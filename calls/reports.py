@@ -136,7 +136,12 @@ def call_page(call: Call) -> CallPage:
 
 def _problem(event: CallEvent) -> str:
     """A provider's failure in words that an operator can act on; empty for every other event."""
-    stage, remedy = _FAILED.get(event.kind), _REMEDIES.get(event.data.get("kind"))
+    data = event.data
+    if event.kind == "provider_changed":
+        stage = _FAILED.get(f"{data.get('stage')}_failed", "A stage")
+        taken = f"choice {data.get('choice')} ({data.get('provider')}, {data.get('model')})"
+        return f"{stage}: the call went on with {taken}."
+    stage, remedy = _FAILED.get(event.kind, ""), _REMEDIES.get(data.get("kind"))
     return f"{stage}: {remedy}" if stage and remedy else ""
 
 

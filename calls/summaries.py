@@ -44,8 +44,8 @@ def due_summaries(now: datetime.datetime) -> list[int]:
 def summarise(*, call_id: int, now: datetime.datetime) -> bool:
     """Makes the summary of one ended call; True when it is there now.
 
-    A failure is written to the row with the time of the next attempt, or as final when trying again cannot help;
-    nothing is raised.
+    Each attempt asks the next of the agent's language models. A failure is written to the row with the time of the next
+    attempt, or as final when trying again cannot help; nothing is raised.
     """
     row = CallSummary.objects.select_related("call__agent_version").filter(call_id=call_id).first()
     if row is None or not _claim(row, now):
@@ -56,14 +56,17 @@ def summarise(*, call_id: int, now: datetime.datetime) -> bool:
     if spec is None or not any(turn.role == Turn.Role.CALLER and turn.text for turn in turns):
         _save(row, status=CallSummary.Status.SKIPPED, error="", next_attempt_at=None)
         return False
+    untried = False
     try:
-        config = services.stage_config(spec.llm, language=spec.language)
+        configs = services.stage_configs(spec, "llm").usable
+        untried = row.attempts + 1 < len(configs)
+        config = configs[row.attempts % len(configs)]
         found, usage = asyncio.run(_ask(config, spec, transcript(turns)))
         _write_usage(call, usage)
         record = _checked(printable(found, MAX_TEXT), spec, config)
         _save(row, status=CallSummary.Status.READY, error="", next_attempt_at=None, **record)
     except ProviderError as error:
-        _failed(row, f"{error.remedy} ({error.detail or error.kind.value})", now, retry=error.retryable)
+        _failed(row, f"{error.remedy} ({error.detail or error.kind.value})", now, retry=error.retryable or untried)
         return False
     except services.AccountError as error:
         _failed(row, str(error), now, retry=False)

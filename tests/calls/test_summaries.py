@@ -123,6 +123,32 @@ def test_a_lasting_fault_is_final_and_says_what_to_do_without_the_key(call, box,
     assert KEY not in found.error
 
 
+def test_each_attempt_asks_the_next_of_the_agents_models(call, box):
+    agent = call.agent
+    account = agent.llm_account
+    factories.FurtherChoiceFactory(agent=agent, account=account, model="gpt-5.4-nano")
+    call.agent_version = publish(agent=agent, user=factories.UserFactory(), note="")
+    call.save()
+    box.fault(kind="unauthorized", stage="llm", count=1)  # lasting, but the fault of one account only
+    box.script_replies({"text": json.dumps(ANSWER)})
+    assert not summaries.summarise(call_id=call.pk, now=NOW)
+    found = row(call)
+    assert (found.status, found.attempts) == ("pending", 1)
+    assert summaries.summarise(call_id=call.pk, now=found.next_attempt_at)
+    assert (row(call).status, row(call).model) == ("ready", "gpt-5.4-nano")
+
+
+def test_when_no_model_can_be_asked_any_more_a_lasting_fault_is_final(call, box):
+    agent = call.agent
+    factories.FurtherChoiceFactory(agent=agent, account=agent.llm_account, model="gpt-5.4-nano")
+    call.agent_version = publish(agent=agent, user=factories.UserFactory(), note="")
+    call.save()
+    box.fault(kind="unauthorized", stage="llm", count=-1)
+    summaries.summarise(call_id=call.pk, now=NOW)
+    summaries.summarise(call_id=call.pk, now=row(call).next_attempt_at)
+    assert (row(call).status, row(call).attempts) == ("failed", 2)
+
+
 def test_a_fault_that_never_passes_becomes_final(call, box):
     box.fault(kind="server_error", stage="llm", count=-1)
     now = NOW

@@ -175,6 +175,14 @@ def test_a_failed_provider_is_named_once_with_what_can_be_done(admin_page):
     assert page.count(problem) == 1
 
 
+def test_a_stage_that_went_on_with_another_choice_says_which(admin_page):
+    call = make_call()
+    data = {"stage": "tts", "choice": 2, "instead_of": 1, "provider": "openai", "model": "gpt-4o-mini-tts"}
+    CallEvent.objects.create(call=call, at=timezone.now(), kind="provider_changed", data=data)
+    page = admin_page.get(f"{LIST}{call.pk}/change/").content.decode()
+    assert "Text-to-speech: the call went on with choice 2 (openai, gpt-4o-mini-tts)." in page
+
+
 def test_what_a_caller_says_is_text_and_never_markup(admin_page):
     html = admin_page.get(page_of(make_call())).content.decode()
     assert "<script>alert(1)</script>" not in html
