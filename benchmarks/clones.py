@@ -46,7 +46,7 @@ def tests() -> tuple[str, bool]:
 
 def _test_figure(seconds: float, status: int, output: str) -> str:
     sums = re.findall(r"^.*\b(?:passed|failed|errors?)\b.* in [\d.]+s.*$", output, re.MULTILINE)
-    failed = re.findall(r"^(?:FAILED|ERROR) \S+", output, re.MULTILINE)
+    failed = re.findall(r"^(?:FAILED|ERROR) .{,300}", output, re.MULTILINE)
     what = " and ".join(each.split(" in ")[0].strip("= ") for each in sums) or output[-300:]
     return " ".join([f"{what}, exit {status}, {seconds / 60:.1f} min", *failed])
 

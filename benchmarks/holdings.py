@@ -32,7 +32,7 @@ def holdings(pid: int, port: int) -> Holdings:
         OSError: it has ended.
         httpx.HTTPError: it does not answer.
     """
-    tasks = _tasks(port)
+    tasks = int(figure(port, "parley_tasks"))
     targets = []
     for each in Path(f"/proc/{pid}/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):  # closed meanwhile
@@ -55,6 +55,11 @@ def settled(pid: int, port: int, *, before: Holdings, spare: Mapping[str, int], 
     return now
 
 
-def _tasks(port: int) -> int:
+def figure(port: int, name: str) -> float:
+    """A figure without labels of the ``/metrics`` of the process that serves at this port of loopback.
+
+    Raises:
+        httpx.HTTPError: it does not answer.
+    """
     page = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False, timeout=30).raise_for_status().text
-    return next(int(float(line.split()[1])) for line in page.splitlines() if line.startswith("parley_tasks "))
+    return next(float(line.split()[1]) for line in page.splitlines() if line.startswith(f"{name} "))

@@ -56,7 +56,7 @@ def suite(*arguments: str, wrapper: Sequence[str] = (), at: str = "") -> Measure
             if not results.exists():
                 return f"no test ran: {output[-200:]}", False
             found = _figure(ET.parse(results).getroot())  # noqa: S314  (pytest's own)
-        failed = re.findall(r"^(?:FAILED|ERROR) (\S+)", output, re.MULTILINE)
+        failed = re.findall(r"^(?:FAILED|ERROR) (.{,300})", output, re.MULTILINE)
         return " ".join([f"{at}:" if at else "", found, *failed]).strip(), status == 0
 
     return measure

@@ -241,6 +241,8 @@ class House:
         form = {"CallUUID": call_uuid, "From": "15551230001", "To": CALLED.lstrip("+"), "Direction": "inbound"}
         async with httpx.AsyncClient(trust_env=False) as plivo:
             reply = (await plivo.post(url, data=form, headers=self._signed("POST", url, form))).raise_for_status()
+        if "/stream/" not in reply.text:
+            raise RefusedError(reply.text)
         return reply.text.split("/stream/")[1].split("/")[0]
 
     @contextlib.asynccontextmanager
@@ -298,6 +300,10 @@ def start(call_uuid: str, codec: str = MULAW) -> str:
     media = {"encoding": encoding, "sampleRate": int(rate)}
     body = {"callId": call_uuid, "streamId": str(uuid.uuid4()), "accountId": AUTH_ID, "tracks": ["inbound"]}
     return json.dumps({"sequenceNumber": 0, "event": "start", "start": body | {"mediaFormat": media}})
+
+
+class RefusedError(AssertionError):
+    """The answer to a webhook has no stream in it, as when all stream processes are late."""
 
 
 async def until(condition: Callable[[], Any], seconds: float, what: str) -> Any:

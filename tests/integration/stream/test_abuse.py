@@ -16,11 +16,11 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from benchmarks.figures import MAX_LOAD_LAG_MS, percentile
-from benchmarks.holdings import Holdings, settled
+from benchmarks.holdings import Holdings, figure, settled
 from benchmarks.load.callers import Orders
 from benchmarks.processes import memory_kb
 from tests.integration import databases
-from tests.integration.house import House, house, start, until
+from tests.integration.house import House, RefusedError, house, start, until
 from tests.integration.stream import hostile
 
 pytestmark = [pytest.mark.journey, pytest.mark.timeout(400)]
@@ -35,6 +35,8 @@ SETTLED_S = 60
 UNREAD_S = 60  # within which a peer that does not read is let go
 # Connections to providers are kept for two minutes, and pools begin a thread when they first need it.
 SPARE = {"sockets": 12, "files": 12, "threads": 6}
+LATER_MS = 20  # by which the others' audio may come later (p99)
+CALM_S = 0.1  # a stream process that is later than twice that takes no calls
 GROWTH_KB, PEAK_KB = 48 << 10, 128 << 10
 REDIRECT = """
 import django, sys
@@ -52,27 +54,21 @@ class Scale:
     Attributes:
         seconds: so long the other calls are measured, without it and under it.
         stalled_s: so long callers put up with providers that say nothing.
-        busy_ms: callers whose own clock is later than that (p99) can judge nobody.
-        late_ms: by how much later their audio may come (p99); the voice is sent 400 ms ahead.
+        timed: whether the others' lateness is judged, which needs a machine that does nothing else.
     """
 
     messages: int
     handshakes: int
     seconds: float
     stalled_s: float
-    busy_ms: float
-    late_ms: float
+    timed: bool
 
 
 @pytest.mark.parametrize(
     "scale",
     [
-        pytest.param(Scale(150, 40, seconds=12, stalled_s=3, busy_ms=200, late_ms=200), id="a little"),
-        pytest.param(
-            Scale(1000, 200, seconds=60, stalled_s=15, busy_ms=MAX_LOAD_LAG_MS, late_ms=20),
-            id="much",
-            marks=pytest.mark.slow,
-        ),
+        pytest.param(Scale(150, 40, seconds=12, stalled_s=3, timed=False), id="a-little"),
+        pytest.param(Scale(1000, 200, seconds=60, stalled_s=15, timed=True), id="much", marks=pytest.mark.slow),
     ],
 )
 async def test_abuse_leaves_nothing_behind_and_the_other_calls_alone(
@@ -95,10 +91,11 @@ async def test_abuse_leaves_nothing_behind_and_the_other_calls_alone(
         assert after.over(before, SPARE) == {}, "something was left behind"
         assert after.memory_kb - before.memory_kb < GROWTH_KB
         assert await peak - before.memory_kb < PEAK_KB
-        judged = max(percentile(each["lags"], 99) for each in (quiet, loud)) < scale.busy_ms
-        assert judged, "the callers could not keep their own clock: is the machine busy?"
         late = [percentile(each["late"], 99) for each in (quiet, loud)]
-        assert late[1] < late[0] + scale.late_ms, late
+        if scale.timed:
+            judged = max(percentile(each["lags"], 99) for each in (quiet, loud)) < MAX_LOAD_LAG_MS
+            assert judged, "the callers could not keep their own clock: is the machine busy?"
+            assert late[1] < late[0] + LATER_MS, late
         log = built.log("stream") + built.log("web")
         assert log.count("Traceback") == log.count("Invalid UTF-8 sequence"), "uvicorn's own, which closes the socket"
         record_property("malformed messages", scale.messages)
@@ -124,7 +121,7 @@ async def abuse(built: House, scale: Scale) -> None:
 async def knock_at_the_door(built: House, count: int) -> None:
     """Handshakes that no stream may come of, first messages that are no start, and frames that are none."""
     dice = random.Random(1)
-    _, token = await built.announce()
+    _, token = await announced(built)
     openings = hostile.handshakes(dice, token)
     nonsense = hostile.messages(dice, "")
     turns = asyncio.Semaphore(AT_ONCE)
@@ -164,6 +161,18 @@ async def said(port: int, opening: bytes, *, abrupt: bool) -> bytes:
     return reply
 
 
+async def announced(built: House) -> tuple[str, str]:
+    """A call that waits for its stream (``House.announce``), asked for again where it is refused for lateness."""
+    deadline = time.monotonic() + LET_IN_S
+    while True:
+        try:
+            return await built.announce()
+        except RefusedError:
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(1)
+
+
 @contextlib.asynccontextmanager
 async def let_in(built: House, token: str, **options: Any) -> AsyncIterator[ClientConnection]:
     """A socket at the stream server, which takes nobody for three seconds after it was late, and is asked again."""
@@ -181,7 +190,7 @@ async def let_in(built: House, token: str, **options: Any) -> AsyncIterator[Clie
 
 async def send_nonsense(built: House, count: int, seed: int) -> None:
     """A stream that begins as it should, and then sends what no line sends; it must not be ended for it."""
-    call_uuid, token = await built.announce()
+    call_uuid, token = await announced(built)
     async with let_in(built, token) as line:
         await line.send(start(call_uuid, built.codec))
         listening = asyncio.create_task(listen(line))
@@ -201,7 +210,7 @@ async def listen(line: ClientConnection) -> None:
 
 async def flood_a_consumer_that_waits(built: House) -> None:
     """The consumer waits for a database that somebody holds; its peer sends as fast as the socket takes it."""
-    call_uuid, token = await built.announce()
+    call_uuid, token = await announced(built)
     frame = json.dumps(hostile.media(b"\xff" * 40_000))
     async with let_in(built, token) as line:
         with databases.stalled("", built.var_dir), contextlib.suppress(TimeoutError, ConnectionClosed):
@@ -215,7 +224,7 @@ async def flood_a_consumer_that_waits(built: House) -> None:
 
 async def talk_to_stalled_providers(built: House, seconds: float) -> None:
     """Calls whose providers accept the connection and never say a word."""
-    calls = [await built.announce() for _ in range(3)]
+    calls = [await announced(built) for _ in range(3)]
 
     async def never(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError):
@@ -242,7 +251,7 @@ async def talk_to_stalled_providers(built: House, seconds: float) -> None:
 
 async def without_reading(built: House, *, wait: bool) -> None:
     """A caller who speaks and takes nothing; where there is time, until the server has enough of it."""
-    call_uuid, token = await built.announce()
+    call_uuid, token = await announced(built)
     async with let_in(built, token, max_queue=1, ping_interval=None) as line:
         await line.send(start(call_uuid, built.codec))
         try:
@@ -260,8 +269,9 @@ async def without_reading(built: House, *, wait: bool) -> None:
 @contextlib.asynccontextmanager
 async def others(built: House, scale: Scale) -> AsyncIterator[dict[str, Any]]:
     """Calls that behave, made by a process of their own; what they have experienced, once the block is left."""
+    await until(lambda: figure(built.stream_port, "parley_loop_lag_seconds") < CALM_S, LET_IN_S, "the server is late")
     calls = []
-    for call_uuid, token in [await built.announce() for _ in range(OTHERS)]:
+    for call_uuid, token in [await announced(built) for _ in range(OTHERS)]:
         calls.append([f"{built.environment['STREAM_URL']}/stream/{token}/", call_uuid])
     orders = Orders(calls, interrupts=False, ramp_s=1.0, settle_s=3.0, measure_s=scale.seconds, probe=built.box_url)
     process = await asyncio.create_subprocess_exec(
