@@ -137,6 +137,12 @@ class Listener:
 
     async def run(self) -> None:
         """Recognises for as long as the call lasts, or until no recogniser can be had any more."""
+        try:
+            await self._run()
+        finally:
+            self._carry = b""  # nobody recognises it any more
+
+    async def _run(self) -> None:
         attempts = self._chain.attempts(ROUNDS)
         failures = 0
         while True:

@@ -271,7 +271,7 @@ class SpeechToText(Protocol):
         ...
 
     def unconfirmed(self) -> bytes:
-        """The audio (``input_format``, at most the last 12 s) that no Final has answered yet.
+        """The audio (``input_format``, at most the last 12 s) that no Final has answered yet; none after ``close``.
 
         After a break the driver sends it to the session that replaces this one, so that no words are lost: those of a
         clause of 6 s even if the session had fallen silent in it, which takes the stall clock (2.5 s) to notice.

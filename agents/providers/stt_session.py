@@ -117,7 +117,8 @@ class SttRecord:
         return error
 
     def ended(self) -> None:
-        """The session is over: the reader comes to its end."""
+        """The session is over: the reader comes to its end, the audio is let go."""
+        self._ring.keep_last(0)
         if self._ended_ms is None:
             self._ended_ms = round((self._loop.time() - self._started) * 1000)
         self.feed.end()

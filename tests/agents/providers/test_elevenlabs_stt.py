@@ -234,8 +234,9 @@ async def test_only_the_last_12_s_wait_for_a_new_session(vendor: Vendor, pools: 
     await stt.connect()
     for number in range(15):
         await stt.send(bytes([number]) * 8000)
-    await stt.close()
     assert stt.unconfirmed() == b"".join(bytes([number]) * 8000 for number in range(3, 15))
+    await stt.close()
+    assert stt.unconfirmed() == b"", "an ended session holds no audio"
 
 
 async def test_a_session_that_never_starts_runs_into_the_clock(vendor: Vendor, pools: Pools) -> None:
