@@ -159,34 +159,49 @@ def stream_ended(
         lifecycle.apply(call_id=call_id, facts=facts, deadline_at=now + lifecycle.AFTER_STREAM_GRACE)
 
 
-def write_turns(call_id: int, rows: Sequence[Row]) -> None:
-    """Writes turns. A row that was written before is replaced; one whose index another turn took gets the next free."""
+def write_turns(turns: Mapping[int, Sequence[Row]]) -> None:
+    """Writes turns by the ids of their calls, all or none.
+
+    A row that was written before is replaced; one whose index another turn took gets the next free.
+    """
+    indexes = {row["index"] for rows in turns.values() for row in rows}
     with transaction.atomic():
-        Call.objects.select_for_update().values("pk").filter(pk=call_id).first()  # one writer of a call's indexes
-        indexes = [row["index"] for row in rows]
-        taken = {turn.index: turn for turn in Turn.objects.filter(call_id=call_id, index__in=indexes)}
-        last = Turn.objects.filter(call_id=call_id).aggregate(last=Max("index"))["last"]
-        free = max([-1 if last is None else last, *indexes]) + 1
-        turns: list[Turn] = []
-        for row in rows:
-            turn = Turn(call_id=call_id, **_storable(row))
-            other = taken.get(turn.index)
-            if other is not None and (other.role, other.started_ms) != (turn.role, turn.started_ms):
-                # Two tools may have been called in one millisecond: each row of before stands for one of these.
-                before = Turn.objects.filter(call_id=call_id, role=turn.role, started_ms=turn.started_ms)
-                same = before.exclude(index__in=[earlier.index for earlier in turns]).first()
-                turn.index = same.index if same else free
-                free += not same
-            taken[turn.index] = turn
-            turns.append(turn)
-        unique = list({turn.index: turn for turn in turns}.values())
+        # One writer of a call's indexes; two that write several calls lock them in the same order.
+        list(Call.objects.select_for_update().filter(pk__in=turns).order_by("pk").values_list("pk"))
+        taken: dict[int, dict[int, Turn]] = {call_id: {} for call_id in turns}
+        for turn in Turn.objects.filter(call_id__in=turns, index__in=indexes):
+            taken[turn.call_id][turn.index] = turn
+        counted = Turn.objects.filter(call_id__in=turns).order_by().values_list("call_id")
+        last = dict(counted.annotate(last=Max("index")))
         Turn.objects.bulk_create(
-            unique,
+            [
+                turn
+                for call_id, rows in turns.items()
+                for turn in _placed(call_id, rows, taken=taken[call_id], last=last.get(call_id, -1))
+            ],
             batch_size=CHUNK,
             update_conflicts=True,
             unique_fields=["call", "index"],
             update_fields=_TURN_FIELDS,
         )
+
+
+def _placed(call_id: int, rows: Sequence[Row], *, taken: dict[int, Turn], last: int) -> list[Turn]:
+    """Turns of one call with the indexes that are theirs; ``last``: the highest there is."""
+    free = max([last, *(row["index"] for row in rows)]) + 1
+    turns: list[Turn] = []
+    for row in rows:
+        turn = Turn(call_id=call_id, **_storable(row))
+        other = taken.get(turn.index)
+        if other is not None and (other.role, other.started_ms) != (turn.role, turn.started_ms):
+            # Two tools may have been called in one millisecond: each row of before stands for one of these.
+            before = Turn.objects.filter(call_id=call_id, role=turn.role, started_ms=turn.started_ms)
+            same = before.exclude(index__in=[earlier.index for earlier in turns]).first()
+            turn.index = same.index if same else free
+            free += not same
+        taken[turn.index] = turn
+        turns.append(turn)
+    return list({turn.index: turn for turn in turns}.values())
 
 
 def next_turn_index(call: Call) -> int:
@@ -195,20 +210,32 @@ def next_turn_index(call: Call) -> int:
     return 0 if last is None else last + 1
 
 
-def write_events(call_id: int, rows: Sequence[Row]) -> None:
-    """Writes timeline entries: ``at``, ``offset_ms``, ``kind``, ``data``; one that was written before is left out."""
+def write_events(events: Mapping[int, Sequence[Row]]) -> None:
+    """Writes timeline entries by the ids of their calls: ``at``, ``offset_ms``, ``kind``, ``data``.
+
+    One that was written before is left out.
+    """
     moment = CallEvent._meta.get_field("at").to_python  # a spill file holds text
-    events = [CallEvent(call_id=call_id, **_storable({**row, "at": moment(row["at"])})) for row in rows]
-    moments = [event.at for event in events]
-    near = CallEvent.objects.filter(call_id=call_id, at__range=(min(moments), max(moments)))
-    written = {(event.at, event.kind): event.data for event in near}
-    new = [event for event in events if written.get((event.at, event.kind)) != event.data]
+    entries = [
+        CallEvent(call_id=call_id, **_storable({**row, "at": moment(row["at"])}))
+        for call_id, rows in events.items()
+        for row in rows
+    ]
+    moments = [entry.at for entry in entries]
+    near = CallEvent.objects.filter(call_id__in=events, at__range=(min(moments), max(moments)))
+    written = {(entry.call_id, entry.at, entry.kind): entry.data for entry in near}
+    new = [entry for entry in entries if written.get((entry.call_id, entry.at, entry.kind)) != entry.data]
     CallEvent.objects.bulk_create(new, batch_size=CHUNK)
 
 
-def write_usage(call_id: int, rows: Sequence[Row]) -> None:
-    """Writes what provider calls consumed; a row of the same ``key`` is replaced, since reports are cumulative."""
-    latest = {str(row["key"]): Usage(call_id=call_id, **_storable(row)) for row in rows}
+def write_usage(usage: Mapping[int, Sequence[Row]]) -> None:
+    """Writes what provider calls consumed, by the ids of their calls.
+
+    A row of the same ``key`` is replaced, since reports are cumulative.
+    """
+    latest = {
+        str(row["key"]): Usage(call_id=call_id, **_storable(row)) for call_id, rows in usage.items() for row in rows
+    }
     Usage.objects.bulk_create(
         latest.values(),
         batch_size=CHUNK,

@@ -53,4 +53,4 @@ def dialled(call: Call, *, status: str, now: datetime.datetime) -> None:
             "started_ms": at_ms,
             "ended_ms": at_ms,
         }
-        live_calls.write_turns(call.pk, [row])
+        live_calls.write_turns({call.pk: [row]})

@@ -38,12 +38,20 @@ class Entry(msgspec.Struct, frozen=True):
         return self.call_id, self.kind
 
 
-def grouped(entries: Iterable[Entry]) -> list[list[Entry]]:
-    """Entries of the same key together, groups in the order of their first entry; an end comes last."""
+def by_kind(entries: Iterable[Entry]) -> list[list[Entry]]:
+    """Entries that may be written together, whatever their calls; each end is by itself, behind all else."""
+    groups: dict[Key | Kind, list[Entry]] = {}
+    for entry in entries:
+        groups.setdefault(entry.key if entry.kind == "ended" else entry.kind, []).append(entry)
+    return sorted(groups.values(), key=lambda group: group[0].kind == "ended")
+
+
+def by_key(entries: Iterable[Entry]) -> list[list[Entry]]:
+    """Entries of the same key together, groups in the order of their first entry."""
     groups: dict[Key, list[Entry]] = {}
     for entry in entries:
         groups.setdefault(entry.key, []).append(entry)
-    return sorted(groups.values(), key=lambda group: group[0].kind == "ended")
+    return list(groups.values())
 
 
 def must_wait(key: Key, waiting: set[Key]) -> bool:

@@ -1,27 +1,30 @@
 """The journal: everything that a live call has to say to the database, written by a thread of its own.
 
-Sessions hand in turns, events, usage and their end without waiting. Turns are written at once, events within a
-quarter of a second; what the database does not take is kept in a file under ``VAR_DIR/journal`` and written later,
-however long that takes: before what is newer of its kind and call, and holding up nothing else.
+Sessions hand in turns, events, usage and their end without waiting. An end is written at once, turns within a tenth of
+a second, events and usage within a quarter, those of all calls together: a statement costs more than a row. What the
+database does not take is kept in a file under ``VAR_DIR/journal`` and written later, however long that takes: before
+what is newer of its kind and call, and holding up nothing else.
 """
 
 import asyncio
 import datetime
+import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import structlog
 from django.db import DataError, Error, IntegrityError, close_old_connections, connections
 
-from streaming.backlog import Backlog, Entry, Key, grouped, must_wait
+from streaming.backlog import Backlog, Entry, Key, Kind, by_key, by_kind, must_wait
 
 log = structlog.get_logger(__name__)
 
-BATCH_S = 0.25
+# How long an entry may wait for company. A turn that ended 250 ms before the process dies is to be there.
+WAIT_S: Mapping[Kind, float] = {"ended": 0.0, "turn": 0.1, "event": 0.25, "usage": 0.25}
 MAX_QUEUED = 20_000
 # What a batch may spend on a database that fails: pauses before new tries, and the tries with their pauses together.
 RETRY_S = (0.05, 0.25, 1.0)
@@ -36,16 +39,16 @@ End = tuple[int, str]  # a call, and when it was handed in
 
 
 class Store(Protocol):
-    """What the journal needs of ``calls.live_calls``: blocking functions on the database."""
+    """What the journal needs of ``calls.live_calls``: blocking functions on the database, rows by the ids of calls."""
 
-    def write_turns(self, call_id: int, rows: Sequence[Row]) -> None:
-        """Writes turns; a turn that exists already is left alone or replaced."""
+    def write_turns(self, turns: Mapping[int, Sequence[Row]]) -> None:
+        """Writes turns, all or none; a turn that exists already is left alone or replaced."""
 
-    def write_events(self, call_id: int, rows: Sequence[Row]) -> None:
-        """Writes timeline events; one that exists already is left alone."""
+    def write_events(self, events: Mapping[int, Sequence[Row]]) -> None:
+        """Writes timeline events, all or none; one that exists already is left alone."""
 
-    def write_usage(self, call_id: int, rows: Sequence[Row]) -> None:
-        """Writes usage; a row of the same key is replaced."""
+    def write_usage(self, usage: Mapping[int, Sequence[Row]]) -> None:
+        """Writes usage, all or none; a row of the same key is replaced."""
 
     def stream_ended(
         self,
@@ -81,10 +84,14 @@ class _Patience:
         """Whether nothing more is to be tried."""
         return self._left_s <= 0
 
+    def spend(self, took_s: float) -> None:
+        """A try has failed for some of what was tried."""
+        self._left_s -= took_s
+
     def failed(self, error: Exception, took_s: float) -> float | None:
         """A try has failed; s until the next of the same thing, None when it is to be left for later."""
         self.error = type(error).__name__
-        self._left_s -= took_s
+        self.spend(took_s)
         if self.over or not self._pauses:
             return None
         pause = self._pauses.pop(0)
@@ -106,6 +113,7 @@ class Journal:
         self._clock = clock
         self._changed = threading.Condition()
         self._queue: deque[Entry] = deque()
+        self._due = math.inf  # when what is queued is to be written
         self._overflow: list[Entry] = []
         self._overflowing = False
         self._ends: dict[End, asyncio.Future[None]] = {}
@@ -182,11 +190,14 @@ class Journal:
             done.set_result(None)
 
     def _put(self, entry: Entry) -> None:
+        due = time.monotonic() + WAIT_S[entry.kind]
         with self._changed:
             # Once something has overflowed, all that is newer follows it until it is in the backlog.
             self._overflowing = self._overflowing or len(self._queue) >= MAX_QUEUED
             (self._overflow if self._overflowing else self._queue).append(entry)
-            self._changed.notify_all()
+            if due < self._due or self._overflowing:  # else the thread wakes in time
+                self._due = min(due, self._due)
+                self._changed.notify_all()
 
     # --- in the writing thread ---------------------------------------------------------------------------------------
 
@@ -210,21 +221,16 @@ class Journal:
         connections.close_all()
 
     def _next_batch(self, *, until: float | None) -> tuple[list[Entry], bool]:
-        """Waits for entries, or for the moment ``until``; events wait a little for company, turns do not."""
+        """Waits until entries are due, or for the moment ``until``."""
         with self._changed:
-            while not self._queue and not self._closing and not self._overflow_is_kept:
-                left = None if until is None else until - time.monotonic()
-                if left is not None and left <= 0:
-                    return [], False
-                self._changed.wait(left)
-            patience = time.monotonic() + BATCH_S
-            while not self._closing and all(entry.kind in {"event", "usage"} for entry in self._queue):
-                left = patience - time.monotonic()
+            while not self._closing and not self._overflow_is_kept:
+                left = min(self._due, math.inf if until is None else until) - time.monotonic()
                 if left <= 0:
                     break
-                self._changed.wait(left)
+                self._changed.wait(None if left == math.inf else left)
             batch = list(self._queue)
             self._queue.clear()
+            self._due = math.inf
             return batch, self._closing
 
     def _write(self, batch: list[Entry]) -> None:
@@ -237,14 +243,32 @@ class Journal:
     def _write_groups(self, entries: list[Entry], patience: _Patience, waiting: set[Key]) -> list[Entry]:
         """Writes entries except those behind ``waiting``; returns what is left for later and adds its keys there."""
         left: list[Entry] = []
-        for group in grouped(entries):
-            rest = group if must_wait(group[0].key, waiting) else self._write_group(group, patience)
-            if rest:
-                waiting.add(rest[0].key)
-                left += rest
+        for alike in by_kind(entries):
+            rest = [entry for entry in alike if must_wait(entry.key, waiting)]
+            rest += self._write_alike([entry for entry in alike if not must_wait(entry.key, waiting)], patience)
+            waiting.update(entry.key for entry in rest)
+            left += rest
         if left and patience.error:
             log.error("journal_write_failed", rows=len(left), error=patience.error)
         return left
+
+    def _write_alike(self, entries: list[Entry], patience: _Patience) -> list[Entry]:
+        """Writes entries of one kind; returns what is left for later."""
+        groups = by_key(entries)
+        if len(groups) > 1 and not patience.over and self._written_together(entries, patience):
+            return []
+        return [entry for group in groups for entry in self._write_group(group, patience)]
+
+    def _written_together(self, entries: list[Entry], patience: _Patience) -> bool:
+        """Whether entries of several calls could be written in one go; otherwise none was."""
+        began = time.monotonic()
+        try:
+            close_old_connections()
+            self._store_entries(entries)
+        except Exception:  # noqa: BLE001  (what it is shows, and is told, when each call's are written by themselves)
+            patience.spend(time.monotonic() - began)
+            return False
+        return True
 
     def _write_group(self, group: list[Entry], patience: _Patience) -> list[Entry]:
         """Writes entries of one key; returns what is left for later. What is refused for good is set aside."""
@@ -252,7 +276,7 @@ class Journal:
             began = time.monotonic()
             try:
                 close_old_connections()
-                self._store_group(group)
+                self._store_entries(group)
             except Error as error:
                 if isinstance(error, IntegrityError | DataError):  # the same write would fail for ever
                     return self._write_one_by_one(group, patience, error)
@@ -277,22 +301,26 @@ class Journal:
                 return group[position:]
         return []
 
-    def _store_group(self, group: list[Entry]) -> None:
-        first = group[0]
-        rows = [entry.row for entry in group]
-        match first.kind:
+    def _store_entries(self, entries: list[Entry]) -> None:
+        rows: dict[int, list[Row]] = {}
+        for entry in entries:
+            rows.setdefault(entry.call_id, []).append(entry.row)
+        match entries[0].kind:
             case "turn":
-                self._store.write_turns(first.call_id, rows)
+                self._store.write_turns(rows)
             case "event":
-                self._store.write_events(first.call_id, rows)
+                self._store.write_events(rows)
             case "usage":
-                self._store.write_usage(first.call_id, rows)
+                self._store.write_usage(rows)
             case "ended":
-                for row in rows:
-                    end = row | {"now": datetime.datetime.fromisoformat(row["now"])}
-                    self._store.stream_ended(call_id=first.call_id, **end)
-                    if self._loop is not None and not self._loop.is_closed():
-                        self._loop.call_soon_threadsafe(self._end_written, (first.call_id, row["now"]))
+                for entry in entries:
+                    self._store_end(entry)
+
+    def _store_end(self, entry: Entry) -> None:
+        now = entry.row["now"]
+        self._store.stream_ended(call_id=entry.call_id, **(entry.row | {"now": datetime.datetime.fromisoformat(now)}))
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._end_written, (entry.call_id, now))
 
     # --- what the database would not take ----------------------------------------------------------------------------
 

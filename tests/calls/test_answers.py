@@ -166,7 +166,7 @@ def live(call, *turns):
         for index, (kind, text, heard) in enumerate(turns)
     ]
     if rows:
-        live_calls.write_turns(call.pk, rows)
+        live_calls.write_turns({call.pk: rows})
     return now
 
 

@@ -6,6 +6,7 @@ import uuid
 import msgspec
 import pytest
 from django.core.exceptions import ValidationError
+from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from agents import services
@@ -68,13 +69,14 @@ def test_a_first_stream_makes_the_call_live_and_gives_it_all_it_needs(call, now)
 def test_a_second_stream_resumes_with_what_was_said_and_heard(call, now):
     start(call, now)
     live_calls.write_turns(
-        call.pk,
-        [
-            turn(0, "agent", "Hello, this is Rowan Dental.", heard="Hello, this is Rowan"),
-            turn(1, "caller", "I need an appointment"),
-            turn(2, "tool", "{}"),
-            turn(3, "agent", "Never heard.", heard=""),
-        ],
+        {
+            call.pk: [
+                turn(0, "agent", "Hello, this is Rowan Dental.", heard="Hello, this is Rowan"),
+                turn(1, "caller", "I need an appointment"),
+                turn(2, "tool", "{}"),
+                turn(3, "agent", "Never heard.", heard=""),
+            ]
+        }
     )
     later = now + datetime.timedelta(seconds=9)
     context = start(call, later, "s-2")
@@ -254,16 +256,16 @@ def test_the_end_of_a_session_whose_call_another_carries_says_nothing_of_the_cal
 
 
 def test_turns_written_twice_stand_once_as_they_were_last(call):
-    live_calls.write_turns(call.pk, [turn(0, text="Hel"), turn(1, "agent", "Hi")])
-    live_calls.write_turns(call.pk, [turn(0, text="Hello there")])
+    live_calls.write_turns({call.pk: [turn(0, text="Hel"), turn(1, "agent", "Hi")]})
+    live_calls.write_turns({call.pk: [turn(0, text="Hello there")]})
     assert texts(call) == [(0, "caller", "Hello there"), (1, "agent", "Hi")]
 
 
 def test_two_sessions_with_the_same_index_lose_no_turn(call):
-    live_calls.write_turns(call.pk, [turn(0), turn(1, "agent", "From the new stream", started=8000)])
+    live_calls.write_turns({call.pk: [turn(0), turn(1, "agent", "From the new stream", started=8000)]})
     late = [turn(1, "caller", "From the dropped one", started=4000)]
-    live_calls.write_turns(call.pk, late)
-    live_calls.write_turns(call.pk, late)  # and the journal tries again
+    live_calls.write_turns({call.pk: late})
+    live_calls.write_turns({call.pk: late})  # and the journal tries again
     assert texts(call) == [
         (0, "caller", "Hello"),
         (2, "caller", "From the dropped one"),
@@ -273,9 +275,9 @@ def test_two_sessions_with_the_same_index_lose_no_turn(call):
 
 def test_a_turn_that_was_written_late_stands_where_it_began_for_every_reader(call, now):
     start(call, now)
-    live_calls.write_turns(call.pk, [turn(0), turn(1, "agent", "Again?", started=9000, heard="Again?")])
-    live_calls.write_turns(call.pk, [turn(1, "agent", "Hi.", started=4000, heard="Hi.")])
-    live_calls.write_turns(call.pk, [turn(0, text="Beside it", started=4000)])
+    live_calls.write_turns({call.pk: [turn(0), turn(1, "agent", "Again?", started=9000, heard="Again?")]})
+    live_calls.write_turns({call.pk: [turn(1, "agent", "Hi.", started=4000, heard="Hi.")]})
+    live_calls.write_turns({call.pk: [turn(0, text="Beside it", started=4000)]})
     context = start(call, now, "s-2")
     said = ["Hello", "Hi.", "Beside it", "Again?"]
     assert [message.content for message in context.history] == said
@@ -287,27 +289,27 @@ def test_a_turn_that_was_written_late_stands_where_it_began_for_every_reader(cal
 
 def test_clashing_turns_within_one_batch_all_find_a_place(call):
     rows = [turn(0), turn(0, "agent", "B", started=10), turn(1, text="C", started=20), turn(2, text="D", started=30)]
-    live_calls.write_turns(call.pk, rows)
+    live_calls.write_turns({call.pk: rows})
     assert sorted(text for _, _, text in texts(call)) == ["B", "C", "D", "Hello"]
 
 
 def test_two_tools_of_one_millisecond_that_are_written_late_and_again_both_stand(call):
-    live_calls.write_turns(call.pk, [turn(0, "agent", "New", started=8000), turn(1, "caller", "Too", started=9000)])
+    live_calls.write_turns({call.pk: [turn(0, "agent", "New", started=8000), turn(1, "caller", "Too", started=9000)]})
     late = [turn(0, "tool", "book", started=4000), turn(1, "tool", "look", started=4000)]
     for _ in range(2):
-        live_calls.write_turns(call.pk, late)
+        live_calls.write_turns({call.pk: late})
         assert [text for _, _, text in texts(call)] == ["book", "look", "New", "Too"]
 
 
 def test_texts_that_a_database_cannot_hold_cost_no_turn(call):
-    live_calls.write_turns(call.pk, [turn(0, text="a\x00b\ud800\n", data={"k\x00": ["\x00x"]})])
+    live_calls.write_turns({call.pk: [turn(0, text="a\x00b\ud800\n", data={"k\x00": ["\x00x"]})]})
     row = Turn.objects.get()
     assert (row.text, row.data) == ("ab\n", {"k": ["x"]})
 
 
 def test_events_are_taken_with_times_as_text_as_a_spill_file_holds_them(call, now):
     rows = [{"at": now.isoformat(), "offset_ms": 5, "kind": "x", "data": {}}, {"at": now, "kind": "y"}]
-    live_calls.write_events(call.pk, rows)
+    live_calls.write_events({call.pk: rows})
     assert list(CallEvent.objects.order_by("id").values_list("kind", "at")) == [("x", now), ("y", now)]
 
 
@@ -318,19 +320,49 @@ def test_events_that_come_again_are_written_once_whatever_was_between(call, now)
         for n in range(3)
     ]
     kept = msgspec.json.decode(msgspec.json.encode(rows))  # as a file gives them back
-    live_calls.write_events(call.pk, rows[:2])
-    live_calls.write_events(call.pk, kept)
-    live_calls.write_events(call.pk, rows)
+    live_calls.write_events({call.pk: rows[:2]})
+    live_calls.write_events({call.pk: kept})
+    live_calls.write_events({call.pk: rows})
     assert [event.data["n"][0] for event in CallEvent.objects.order_by("at")] == [0, 1, 2]
     other = {"at": now, "offset_ms": 0, "kind": "tts_failed", "data": {"n": [7, 1.5], "why": None}}
-    live_calls.write_events(call.pk, [other])
-    live_calls.write_events(factories.CallFactory().pk, rows)
+    live_calls.write_events({call.pk: [other]})
+    live_calls.write_events({factories.CallFactory().pk: rows})
     assert CallEvent.objects.count() == 7
 
 
 def test_a_usage_report_replaces_the_earlier_one_of_its_key(call):
     key = uuid.uuid4()
     row = {"key": key, "stage": "llm", "provider": "openai", "model": "gpt-6-luna", "output_tokens": 5}
-    live_calls.write_usage(call.pk, [row, row | {"output_tokens": 7}])
-    live_calls.write_usage(call.pk, [row | {"key": str(key), "output_tokens": 9}])
+    live_calls.write_usage({call.pk: [row, row | {"output_tokens": 7}]})
+    live_calls.write_usage({call.pk: [row | {"key": str(key), "output_tokens": 9}]})
     assert Usage.objects.get().output_tokens == 9
+
+
+def test_what_several_calls_have_to_say_is_written_together(call, now):
+    other = factories.CallFactory()
+    live_calls.write_turns({call.pk: [turn(0)], other.pk: [turn(0, text="Moin"), turn(1, "agent", "Hi")]})
+    late = {call.pk: [turn(0, "agent", "New", started=8000)], other.pk: [turn(1, "agent", "Hi there")]}
+    live_calls.write_turns(late)
+    assert texts(call) == [(0, "caller", "Hello"), (1, "agent", "New")]
+    assert texts(other) == [(0, "caller", "Moin"), (1, "agent", "Hi there")]
+    event = {"at": now, "offset_ms": 0, "kind": "x", "data": {}}
+    used = {"stage": "tts", "purpose": "turn", "provider": "elevenlabs", "model": "flash"}
+    for _ in range(2):
+        live_calls.write_events({call.pk: [event], other.pk: [event]})
+        live_calls.write_usage({each.pk: [used | {"key": str(uuid.UUID(int=each.pk))}] for each in (call, other)})
+    for model in (CallEvent, Usage):
+        assert sorted(model.objects.values_list("call_id", flat=True)) == sorted([call.pk, other.pk])
+
+
+def test_where_one_call_is_gone_nothing_of_the_others_is_half_written(call):
+    with pytest.raises(IntegrityError), transaction.atomic():
+        live_calls.write_turns({call.pk: [turn(0)], call.pk + 1000: [turn(0)]})
+        connection.check_constraints()  # as at the end of the transaction
+    assert not Turn.objects.exists()
+
+
+def test_many_calls_cost_as_many_queries_as_one(call, now, django_assert_num_queries):
+    calls = [call, *factories.CallFactory.create_batch(20)]
+    with django_assert_num_queries(6):  # a savepoint's two among them
+        live_calls.write_turns({each.pk: [turn(0), turn(1, "agent")] for each in calls})
+    assert Turn.objects.count() == 42

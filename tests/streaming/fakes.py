@@ -352,8 +352,12 @@ class FakeProviders:
         return None
 
 
+def _rows(by_call: Mapping[int, Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
+    return [row for rows in by_call.values() for row in rows]
+
+
 class FakeStore:
-    """``calls.live_calls`` in memory. ``gate`` cleared: every write hangs, as in a stalled database."""
+    """``calls.live_calls`` in memory. ``gate`` cleared: what has ``begun`` hangs, as in a stalled database."""
 
     def __init__(self) -> None:
         self.turns: list[dict[str, Any]] = []
@@ -362,28 +366,30 @@ class FakeStore:
         self.ended: list[tuple[int, str | None, bool]] = []
         self.renewed: list[tuple[dict[int, str], set[int]]] = []
         self.taken: set[int] = set()
+        self.begun = 0
         self.calls: list[str] = []
         self.errors: list[Exception] = []
         self.gate = threading.Event()
         self.gate.set()
 
     def _enter(self, name: str) -> None:
+        self.begun += 1
         self.gate.wait(30)
         self.calls.append(name)
         if self.errors:
             raise self.errors.pop(0)
 
-    def write_turns(self, call_id: int, rows: Sequence[dict[str, Any]]) -> None:
+    def write_turns(self, turns: Mapping[int, Sequence[dict[str, Any]]]) -> None:
         self._enter("turns")
-        self.turns += rows
+        self.turns += _rows(turns)
 
-    def write_events(self, call_id: int, rows: Sequence[dict[str, Any]]) -> None:
+    def write_events(self, events: Mapping[int, Sequence[dict[str, Any]]]) -> None:
         self._enter("events")
-        self.events += rows
+        self.events += _rows(events)
 
-    def write_usage(self, call_id: int, rows: Sequence[dict[str, Any]]) -> None:
+    def write_usage(self, usage: Mapping[int, Sequence[dict[str, Any]]]) -> None:
         self._enter("usage")
-        self.usage.update({row["key"]: row for row in rows})
+        self.usage.update({row["key"]: row for row in _rows(usage)})
 
     def renew(self, *, held: Mapping[int, str], silent: Collection[int], now: datetime.datetime) -> set[int]:
         self._enter("renew")

@@ -130,14 +130,17 @@ class CallStores:
         with self._lock:
             return self.of[call_id]
 
-    def write_turns(self, call_id: int, rows: Any) -> None:
-        self._call(call_id).write_turns(call_id, rows)
+    def write_turns(self, turns: Mapping[int, Any]) -> None:
+        for call_id, rows in turns.items():
+            self._call(call_id).write_turns({call_id: rows})
 
-    def write_events(self, call_id: int, rows: Any) -> None:
-        self._call(call_id).write_events(call_id, rows)
+    def write_events(self, events: Mapping[int, Any]) -> None:
+        for call_id, rows in events.items():
+            self._call(call_id).write_events({call_id: rows})
 
-    def write_usage(self, call_id: int, rows: Any) -> None:
-        self._call(call_id).write_usage(call_id, rows)
+    def write_usage(self, usage: Mapping[int, Any]) -> None:
+        for call_id, rows in usage.items():
+            self._call(call_id).write_usage({call_id: rows})
 
     def renew(self, *, held: Mapping[int, str], silent: Collection[int], now: Any) -> set[int]:
         del held, silent, now

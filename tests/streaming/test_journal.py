@@ -38,7 +38,29 @@ async def journal(store: FakeStore, tmp_path: Path):
     await journal.close()
 
 
-async def test_a_turn_is_written_at_once_and_events_in_one_batch(journal: Journal, store: FakeStore) -> None:
+async def test_the_turns_of_many_calls_are_written_together_within_the_tenth_of_a_second(
+    journal: Journal, store: FakeStore
+) -> None:
+    for call_id in range(20):
+        journal.turn(call_id, {"index": call_id})
+    await until(lambda: store.turns)
+    assert (store.calls, indexes(store)) == (["turns"], list(range(20)))
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_a_call_whose_turns_cannot_be_written_costs_the_others_of_the_batch_nothing(
+    journal: Journal, store: FakeStore
+) -> None:
+    outage = Outage(store, hits=lambda kind, call_id: call_id == 3)
+    for call_id in range(5):
+        journal.turn(call_id, {"index": call_id})
+    await until(lambda: journal.spilled == 1)
+    assert indexes(store) == [0, 1, 2, 4]
+    outage.over = True
+    await until(lambda: indexes(store) == [0, 1, 2, 4, 3])
+
+
+async def test_turns_do_not_wait_as_long_as_events_and_take_them_along(journal: Journal, store: FakeStore) -> None:
     for number in range(5):
         journal.event(1, {"kind": f"e{number}"})
     journal.turn(1, {"index": 0})
@@ -97,7 +119,11 @@ class Outage:
         self.over = False
         for kind in ("turns", "events", "usage"):
             write = getattr(store, f"write_{kind}")
-            setattr(store, f"write_{kind}", self._failing(write, error, lambda *row, kind=kind: hits(kind, row[0])))
+            setattr(
+                store,
+                f"write_{kind}",
+                self._failing(write, error, lambda rows, kind=kind: any(hits(kind, each) for each in rows)),
+            )
         end = self._failing(store.stream_ended, error, lambda *_, call_id, **row: hits("ended", call_id))
         store.stream_ended = end  # type: ignore[method-assign]
 
@@ -306,7 +332,8 @@ async def test_a_row_that_the_database_refuses_for_good_is_set_aside_and_its_lik
 ) -> None:
     folder = tmp_path / "journal"
 
-    def write_turns(call_id: int, rows: list) -> None:
+    def write_turns(turns: dict[int, list]) -> None:
+        rows = [row for each in turns.values() for row in each]
         if any(row["index"] == 1 for row in rows):
             raise error("no such turn")
         store.turns.extend(rows)
@@ -333,7 +360,7 @@ async def test_an_overfull_queue_goes_to_the_file_while_the_database_hangs(
     store.gate.clear()
     journal.open()
     journal.turn(1, {"index": 0})
-    await asyncio.sleep(0.05)  # the writing thread hangs in the store by now
+    await until(lambda: store.begun)  # the writing thread hangs in the store
     for number in range(1, 31):
         journal.turn(1, {"index": number})
     await until(lambda: journal.spilled == 20)
@@ -351,10 +378,10 @@ async def test_what_is_newer_than_an_overflow_is_written_after_it(
     begun: list[int] = []
     goes_on = threading.Semaphore(0)
 
-    def write_turns(call_id: int, rows: list) -> None:
-        begun.append(len(rows))
+    def write_turns(turns: dict[int, list]) -> None:
+        begun.append(len(turns[1]))
         goes_on.acquire(timeout=5)
-        store.turns.extend(rows)
+        store.turns.extend(turns[1])
 
     store.write_turns = write_turns  # type: ignore[method-assign]
     journal = Journal(store=store, folder=tmp_path / "journal", clock=now)
