@@ -119,6 +119,9 @@ def _common(heard: bytes, at: int, audio: bytes) -> int:
     return low
 
 
+ENDS_S = 0.5  # what would wait for a provider, or keep a connection alive, takes longer
+
+
 class CallStores:
     """``calls.live_calls`` in memory, call by call."""
 
@@ -171,8 +174,9 @@ async def live_process(folder: Path, clocks: Clocks) -> AsyncIterator[tuple[Proc
         yield process, stores
     finally:
         await process.close()
-    await asyncio.sleep(0)
-    left = {task for task in asyncio.all_tasks() - before - {asyncio.current_task()} if not task.done()}
+    # A connection that was cut off takes its own tasks with it, a few turns of the loop later.
+    if left := asyncio.all_tasks() - before - {asyncio.current_task()}:
+        _, left = await asyncio.wait(left, timeout=ENDS_S)
     assert not left, f"tasks left behind: {sorted(task.get_name() for task in left)}"
 
 
