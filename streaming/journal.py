@@ -84,14 +84,14 @@ class _Patience:
         """Whether nothing more is to be tried."""
         return self._left_s <= 0
 
-    def spend(self, took_s: float) -> None:
-        """A try has failed for some of what was tried."""
+    def spend(self, error: Exception, took_s: float) -> None:
+        """A try has failed, for some of what was tried perhaps."""
+        self.error = type(error).__name__
         self._left_s -= took_s
 
     def failed(self, error: Exception, took_s: float) -> float | None:
         """A try has failed; s until the next of the same thing, None when it is to be left for later."""
-        self.error = type(error).__name__
-        self.spend(took_s)
+        self.spend(error, took_s)
         if self.over or not self._pauses:
             return None
         pause = self._pauses.pop(0)
@@ -265,8 +265,8 @@ class Journal:
         try:
             close_old_connections()
             self._store_entries(entries)
-        except Exception:  # noqa: BLE001  (what it is shows, and is told, when each call's are written by themselves)
-            patience.spend(time.monotonic() - began)
+        except Exception as error:  # noqa: BLE001  (whose fault it is shows when each call's are written by themselves)
+            patience.spend(error, time.monotonic() - began)
             return False
         return True
 

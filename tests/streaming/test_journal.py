@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from django.db import DataError, Error, IntegrityError, InterfaceError, OperationalError, ProgrammingError
+from structlog.testing import capture_logs
 
 from streaming import backlog as backlog_module
 from streaming import journal as journal_module
@@ -113,9 +114,15 @@ class Outage:
     """Every write fails until it is ``over``; only those for which ``hits`` is true, where it is given."""
 
     def __init__(
-        self, store: FakeStore, error: type[Error] = OperationalError, hits=lambda kind, call_id: True
+        self,
+        store: FakeStore,
+        error: type[Error] = OperationalError,
+        hits=lambda kind, call_id: True,
+        *,
+        takes_s: float = 0.0,
     ) -> None:
         self.tries = 0
+        self.takes_s = takes_s
         self.over = False
         for kind in ("turns", "events", "usage"):
             write = getattr(store, f"write_{kind}")
@@ -131,6 +138,7 @@ class Outage:
         def fail(*args, **kwargs) -> None:
             if not self.over and hits(*args, **kwargs):
                 self.tries += 1
+                time.sleep(self.takes_s)
                 raise error("could not connect to server")
             write(*args, **kwargs)
 
@@ -298,6 +306,22 @@ async def test_a_batch_of_many_calls_waits_out_an_outage_once(
     assert time.monotonic() - began < 1.0, "not 0.2 s for each of them"
     outage.over = True
     await until(lambda: len(store.turns) == 50)
+
+
+async def test_a_try_that_uses_up_all_patience_is_told_of(
+    journal: Journal, store: FakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "BATCH_FAILING_S", 0.001)
+    outage = Outage(store, takes_s=0.01)
+    with capture_logs() as logs:
+        for call_id in range(3):
+            journal.turn(call_id, {"index": call_id})
+        await until(lambda: journal.spilled == 3)
+    assert [(entry["rows"], entry["error"]) for entry in logs if entry["event"] == "journal_write_failed"] == [
+        (3, "OperationalError")
+    ]
+    outage.over = True
+    await until(lambda: len(store.turns) == 3)
 
 
 @pytest.mark.usefixtures("hasty")
