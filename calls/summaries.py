@@ -56,17 +56,17 @@ def summarise(*, call_id: int, now: datetime.datetime) -> bool:
     if spec is None or not any(turn.role == Turn.Role.CALLER and turn.text for turn in turns):
         _save(row, status=CallSummary.Status.SKIPPED, error="", next_attempt_at=None)
         return False
-    untried = False
+    has_others = False
     try:
         configs = services.stage_configs(spec, "llm").usable
-        untried = row.attempts + 1 < len(configs)
+        has_others = len(configs) > 1  # a lasting fault of one says nothing of them
         config = configs[row.attempts % len(configs)]
         found, usage = asyncio.run(_ask(config, spec, transcript(turns)))
         _write_usage(call, usage)
         record = _checked(printable(found, MAX_TEXT), spec, config)
         _save(row, status=CallSummary.Status.READY, error="", next_attempt_at=None, **record)
     except ProviderError as error:
-        _failed(row, f"{error.remedy} ({error.detail or error.kind.value})", now, retry=error.retryable or untried)
+        _failed(row, f"{error.remedy} ({error.detail or error.kind.value})", now, retry=error.retryable or has_others)
         return False
     except services.AccountError as error:
         _failed(row, str(error), now, retry=False)

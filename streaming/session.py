@@ -30,7 +30,7 @@ from streaming.conversation.events import (
     Typed,
     WriteTurn,
 )
-from streaming.conversation.machine import UNMOVED, Conversation
+from streaming.conversation.machine import Conversation
 from streaming.faculties import Beginning, Faculties
 from streaming.line import Line, LineLost
 from streaming.planning import conversation_plan
@@ -236,15 +236,14 @@ class CallSession:
     def feed(self, event: Event) -> None:
         """Gives the core an event and carries out what it asks; an event that arises meanwhile waits its turn."""
         self._inbox.append(event)
-        self._pump(unless_unmoved=True)
+        self._pump()
 
-    def _pump(self, *, unless_unmoved: bool = False) -> None:
+    def _pump(self) -> None:
         if self._pumping:
             return
         self._pumping = True
         try:
-            if not self._drain() and unless_unmoved:
-                return  # as after most of the 31 windows of a second: the timer stands
+            self._drain()
             now, poll = self.now_ms(), self._faculties.next_poll_ms
             if poll is not None and poll <= now:
                 self._faculties.poll(now)
@@ -258,16 +257,11 @@ class CallSession:
         finally:
             self._pumping = False
 
-    def _drain(self) -> bool:
-        """Whether any event changed anything."""
-        moved = False
+    def _drain(self) -> None:
         while self._inbox:
             event = self._inbox.popleft()
-            actions = self._conversation.handle(event, self.now_ms())
-            moved = moved or actions is not UNMOVED
-            for action in actions:
+            for action in self._conversation.handle(event, self.now_ms()):
                 self._carry_out(action)
-        return moved
 
     def _arm(self, poll: int | None) -> None:
         """Sets the one timer to whichever comes first: the core's next moment or the pacer's next piece (``poll``)."""
@@ -278,7 +272,7 @@ class CallSession:
                 due = poll if due is None else min(due, poll)
         if self._timer is not None:
             if due == self._timer_ms:
-                return
+                return  # as after most of the 80 frames and windows of a second
             self._timer.cancel()
             self._timer = None
         if due is not None:

@@ -257,9 +257,9 @@ class Speaker:
 
     def _lost(self, action: Speak, kind: ErrorKind, *, fatal: bool) -> None:
         """No more audio comes for a segment."""
-        self._feed(VoiceFailed(action.generation, action.segment, kind, fatal=fatal))
         # What came is played; without this the segments behind would wait for ever.
         self.pacer.complete(action.generation, action.segment)
+        self._feed(VoiceFailed(action.generation, action.segment, kind, fatal=fatal))
 
     async def _stream(self, action: Speak, generation: _Generation, attempts: Attempts, spoken: "_Spoken") -> None:
         purpose: Purpose = "phrase" if action.phrase else "turn" if generation.released else "speculative"

@@ -136,11 +136,8 @@ class ElevenLabsSpeechToText(SpeechToText):
             f'"commit":{commit},"sample_rate":{self.input_format.rate}}}'
         )
         try:
-            if not self._socket.transport.get_write_buffer_size():
-                await self._socket.send(message)  # waits for nobody: a timeout would cost as much as the sending
-            else:
-                async with asyncio.timeout(self._clocks.stall):
-                    await self._socket.send(message)
+            async with asyncio.timeout(self._clocks.stall):
+                await self._socket.send(message)
         except (OSError, WebSocketException) as error:
             raise self._record.failed(socket_error(error, self.config, "stt")) from None
 

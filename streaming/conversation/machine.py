@@ -31,7 +31,6 @@ MODEL_STALL_MS = 20_000
 VOICE_STALL_MS = 20_000
 # After a goodbye, a caller who is making a sound has this long to make words of it.
 LINGER_MS = 3000
-UNMOVED: list[Action] = []
 
 
 class Conversation:
@@ -113,7 +112,7 @@ class Conversation:
         return self._timers.next_ms
 
     def handle(self, event: Event, now_ms: int) -> list[Action]:
-        """Takes one event and returns what is to be done, in order; ``UNMOVED`` where no deadline has changed either.
+        """Takes one event and returns what is to be done, in order.
 
         Args:
             now_ms: ms on the call's clock; a time before the last event's counts as the last event's.
@@ -126,7 +125,7 @@ class Conversation:
             change = self._hearing.window(event.probability, now_ms, event.power)
             next_ms = self._timers.next_ms
             if change is None and (next_ms is None or next_ms > now_ms):
-                return UNMOVED  # 29 of 30 windows
+                return []  # 29 of 30 windows
             desk.now, desk.actions = now_ms, []
             if change is not None:
                 self._caller.speech(change)

@@ -138,15 +138,18 @@ def test_each_attempt_asks_the_next_of_the_agents_models(call, box):
     assert (row(call).status, row(call).model) == ("ready", "gpt-5.4-nano")
 
 
-def test_when_no_model_can_be_asked_any_more_a_lasting_fault_is_final(call, box):
+def test_a_passing_fault_of_one_model_is_tried_again_after_a_lasting_fault_of_another(call, box):
     agent = call.agent
     factories.FurtherChoiceFactory(agent=agent, account=agent.llm_account, model="gpt-5.4-nano")
     call.agent_version = publish(agent=agent, user=factories.UserFactory(), note="")
     call.save()
-    box.fault(kind="unauthorized", stage="llm", count=-1)
-    summaries.summarise(call_id=call.pk, now=NOW)
-    summaries.summarise(call_id=call.pk, now=row(call).next_attempt_at)
-    assert (row(call).status, row(call).attempts) == ("failed", 2)
+    for kind in ("unauthorized", "server_error", "unauthorized"):  # of the first, of the second, of the first again
+        box.fault(kind=kind, stage="llm", count=1)
+        assert not summaries.summarise(call_id=call.pk, now=row(call).next_attempt_at or NOW)
+        assert row(call).status == "pending"
+    box.script_replies({"text": json.dumps(ANSWER)})
+    assert summaries.summarise(call_id=call.pk, now=row(call).next_attempt_at)
+    assert row(call).model == "gpt-5.4-nano"
 
 
 def test_a_fault_that_never_passes_becomes_final(call, box):
