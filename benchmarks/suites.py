@@ -31,7 +31,7 @@ def run(
         text=True,
         check=False,
         cwd=folder,
-        env=environment if only else {**os.environ, **environment},
+        env={"COLUMNS": "400"} | ({} if only else dict(os.environ)) | environment,  # pytest cuts reasons to the width
         stdin=subprocess.DEVNULL,
     )
     return done.returncode, done.stdout + done.stderr

@@ -1,6 +1,7 @@
 """Settings that every test shares: fixed keys, cheap hashing, files under pytest's own folder, no outside services."""
 
 import atexit
+import gc
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -49,6 +50,12 @@ def pytest_configure() -> None:
         folder = tempfile.mkdtemp(prefix="parley-test-", dir=MEMORY_DISK if MEMORY_DISK.is_dir() else None)
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         database.setdefault("TEST", {})["NAME"] = f"{folder}/test.sqlite3"
+
+
+def pytest_collection_finish() -> None:
+    """As ``config.server`` does once all is loaded: to look through it again takes longer than a live call may wait."""
+    gc.collect()
+    gc.freeze()
 
 
 class _BySet(LoadScopeScheduling):
