@@ -297,7 +297,8 @@ async def outcome(call: Call, cell: Cell, scale: Scale) -> str:
         wrong.append("the timeline tells of no nonsense")
     if call.phone.longest_silence_s > scale.silence_s:
         wrong.append(f"silence of {call.phone.longest_silence_s:.1f} s")
-    if left := await call.connections_left():
+    # A server that was told to be slow notices only behind its pause that nobody is there any more.
+    if left := await call.connections_left(5 + SLOW_MS / 1000 * scale.factor):
         wrong.append(f"{left} connections left")
     if (ending := call.store.ended[-1][1:]) != (("provider_failure", True) if over else (None, False)):
         wrong.append(f"the call ended as {ending}")
