@@ -30,6 +30,7 @@ UNDER_SPEECH_DB = 15.0
 SPEECH_DBFS = (-20.0, -26.0, -32.0)
 SEEDS = (1, 2, 3)
 SPEAKS_UP_S = 8
+AGENT_LOUDEST = 10 ** (-13 / 10)  # power of the loudest window of the agent's voice, whose echo might come back
 INTERRUPTION = "Wait, I would like to ask you something else."
 MOST_PAUSES = {"white": 1, "street": 1, "babble": 4}
 
@@ -153,7 +154,7 @@ class Monologue:
                 self._pacer.complete(generation, segment)
                 if action.last:
                     self._pacer.finish(generation)
-                yield events.SegmentAudio(generation, segment, length, complete=True)
+                yield events.SegmentAudio(generation, segment, length, complete=True, loudest=AGENT_LOUDEST)
             case events.FinishVoice(generation=generation):
                 self._pacer.finish(generation)
             case events.ReleaseVoice(generation=generation):

@@ -25,6 +25,7 @@ from agents.providers.base import (
 from agents.providers.chain import Attempts, Chain
 from agents.providers.clocks import until_first
 from agents.providers.errors import ErrorKind, ProviderError
+from streaming.audio.loudness import loudest_window
 from streaming.audio.pacer import Pacer, PlayAudio
 from streaming.conversation.events import Event, Note, SegmentAudio, SegmentHeard, Speak, VoiceFailed, VoicePaused
 from streaming.line import Line
@@ -203,7 +204,10 @@ class Speaker:
         state = self._generations.get(action.generation)
         if state is not None:
             state.count(action.segment, duration_ms)
-        self._feed(SegmentAudio(action.generation, action.segment, duration_ms, phrase.words, complete=True))
+        loudest = loudest_window(phrase.audio, self._fmt)
+        self._feed(
+            SegmentAudio(action.generation, action.segment, duration_ms, phrase.words, complete=True, loudest=loudest)
+        )
 
     async def _segment(self, action: Speak, generation: _Generation) -> None:
         if not speakable(action.text):
@@ -289,12 +293,13 @@ class Speaker:
     def _add(self, action: Speak, generation: _Generation, chunk: SpeechChunk, spoken: "_Spoken") -> None:
         spoken.audio += chunk.audio
         spoken.words += chunk.words
+        loudest = loudest_window(chunk.audio, self._fmt)
         self.pacer.add(action.generation, action.segment, chunk.audio)
         if chunk.words:
             self.pacer.add_words(action.generation, action.segment, chunk.words)
         duration_ms = len(spoken.audio) // self._fmt.bytes_per_ms
         generation.count(action.segment, duration_ms)
-        self._feed(SegmentAudio(action.generation, action.segment, duration_ms, spoken.words))
+        self._feed(SegmentAudio(action.generation, action.segment, duration_ms, spoken.words, loudest=loudest))
 
     async def _complete(self, action: Speak, choice: int, spoken: "_Spoken") -> None:
         self.pacer.complete(action.generation, action.segment)

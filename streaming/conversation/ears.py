@@ -37,6 +37,7 @@ class Ears:
         caller_until = speech.loud_ms + STAY_OPEN_MS
         caller = caller_until > now or (speech.active and speech.loud)
         self._desk.timers.clear(Timer.EARS)
+        speech.agent_speaks(self._voice.loudest)
         if self._shut:
             if caller or (floor is not None and floor.paused_ms is not None):
                 self._open(SOFT_BEGINNING_MS)

@@ -100,6 +100,7 @@ class SegmentAudio(msgspec.Struct, frozen=True):
         duration_ms: of all its audio so far.
         words: all timings so far, ms from the segment's beginning; empty where the voice gives none.
         complete: no more will come.
+        loudest: power (1: full scale) of the loudest 32 ms of it so far.
     """
 
     generation: int
@@ -107,6 +108,7 @@ class SegmentAudio(msgspec.Struct, frozen=True):
     duration_ms: int
     words: tuple[WordTiming, ...] = ()
     complete: bool = False
+    loudest: float = 0.0
 
 
 class VoiceFailed(msgspec.Struct, frozen=True, gc=False):

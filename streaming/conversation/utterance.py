@@ -16,9 +16,11 @@ GAP_WINDOWS = 2
 # are within 8 dB of the caller's level, and two of noise 15 dB under it never are (docs/decisions/0005).
 LOUD_WINDOWS = 2
 LONGEST_RUN = 8  # windows: a word's soft beginning
-FLOOR = 10 ** (-34 / 10)  # of a caller who has not spoken yet: an echo 20 dB under a usual voice stays below it
+FLOOR = 10 ** (-34 / 10)  # nothing softer is the caller before they have spoken
 BELOW_SPEECH = 10 ** (-8 / 10)
-QUIET = 10 ** (-3 / 10)  # of a caller too quiet for that
+QUIET = 10 ** (-3 / 10)  # so far under their own level even the quietest caller is heard
+# Of the loudest that the agent has said: its echo is 20 dB softer, and its windows lie otherwise than the agent's.
+ECHO = 10 ** (-17 / 10)
 
 
 class Change(Enum):
@@ -42,8 +44,10 @@ class CallerSpeech:
     """
 
     __slots__ = (
+        "_agent_power",
         "_deaf_below",
         "_gap",
+        "_level",
         "_loud_windows",
         "_run",
         "_speech_power",
@@ -68,6 +72,8 @@ class CallerSpeech:
         self._deaf_below = 0.0  # power under which everything is the noise that goes on
         self._speech_power = 0.0
         self._speech_windows = 0
+        self._level: float | None = None  # power of the caller's latest turn
+        self._agent_power = 0.0
         self.floor = FLOOR
         self.loud_ms = -math.inf
         self.expects_loud = False
@@ -123,9 +129,20 @@ class CallerSpeech:
     def learn(self) -> None:
         """What was spoken since the last time were the caller's words: so loud is this caller."""
         if self._speech_windows:
-            mean = self._speech_power / self._speech_windows
-            self.floor = max(FLOOR, mean * BELOW_SPEECH) if mean * QUIET >= FLOOR else mean * QUIET
+            self._level = self._speech_power / self._speech_windows
+            self._settle_floor()
         self.forget()
+
+    def agent_speaks(self, loudest: float) -> None:
+        """The agent's voice, whose loudest window has this power, may come back as an echo."""
+        if loudest != self._agent_power:
+            self._agent_power = loudest
+            self._settle_floor()
+
+    def _settle_floor(self) -> None:
+        self.floor = max(FLOOR, self._agent_power * ECHO)
+        if self._level is not None:
+            self.floor = max(self._level * BELOW_SPEECH, min(self._level * QUIET, self.floor))
 
     def forget(self) -> None:
         """What was spoken since the last time says nothing of the caller."""

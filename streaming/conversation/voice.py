@@ -37,6 +37,7 @@ class Voice:
         floor: the utterance that is released to the caller.
         next: the utterance that is prepared, its audio held.
         last_heard_ms: when the agent was last heard to the end of an utterance, or stopped.
+        loudest: power (1: full scale) of the loudest 32 ms of all its audio so far.
     """
 
     def __init__(self, desk: Desk) -> None:
@@ -46,6 +47,7 @@ class Voice:
         self.floor: Reply | None = None
         self.next: Reply | None = None
         self.last_heard_ms = 0
+        self.loudest = 0.0
 
     # --- new utterances ----------------------------------------------------------------------------------------------
 
@@ -232,6 +234,7 @@ class Voice:
 
     def audio(self, event: SegmentAudio) -> None:
         """Audio of a segment has arrived."""
+        self.loudest = max(self.loudest, event.loudest)
         if found := self._segment(event.generation, event.segment):
             reply, segment = found
             segment.duration_ms = max(segment.duration_ms, event.duration_ms)

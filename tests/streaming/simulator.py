@@ -21,7 +21,7 @@ from streaming.conversation.plan import ConversationPlan
 
 WINDOW_MS = 32
 SPEECH, SILENCE = 0.95, 0.02
-# Active speech at a usual level, its window's power; the agent's voice is as loud, its echo softer.
+# Active speech at a usual level, its window's power; the agent's voice is as loud unless told otherwise.
 SPEECH_DBFS, SILENCE_DBFS = -22.0, -70.0
 LINE_MS = 30  # one way to the carrier
 
@@ -175,12 +175,14 @@ class Carrier:
     Attributes:
         acknowledges: False when no checkpoint ever is.
         deaf_to: so many checkpoints, the first ones, are never acknowledged.
+        agent_dbfs: how loud the agent's voice is.
         echo_db: how much softer the agent's voice comes back, 200 ms later; None: it does not.
         stall: from when and for how long (ms) nothing comes from the caller; then all of it comes at once.
     """
 
     acknowledges: bool = True
     deaf_to: int = 0
+    agent_dbfs: float = SPEECH_DBFS
     echo_db: float | None = None
     stall: tuple[int, int] = (0, 0)
 
@@ -553,7 +555,8 @@ class Simulation:
         self.pacer.add_words(action.generation, action.segment, words)
         if complete:
             self.pacer.complete(action.generation, action.segment)
-        self._give(events.SegmentAudio(action.generation, action.segment, duration, words, complete))
+        loudest = 10 ** (self.carrier.agent_dbfs / 10)
+        self._give(events.SegmentAudio(action.generation, action.segment, duration, words, complete, loudest))
 
     def _poll(self) -> None:
         output = self.pacer.poll(self.now)
@@ -580,7 +583,7 @@ class Simulation:
             return
         start = item.plays_at_ms + ECHO_MS
         end = start + len(item.audio) // 8
-        self._spans.append((start, end, SPEECH, SPEECH_DBFS + self.carrier.echo_db))
+        self._spans.append((start, end, SPEECH, self.carrier.agent_dbfs + self.carrier.echo_db))
         self._words.append(Word("echo", start, start, end))
         assert self.ears.partial_ms is not None
         self._later(end + self.ears.partial_ms - self.now, self._partial)

@@ -63,6 +63,23 @@ def test_how_loud_somebody_must_be_follows_the_caller(level_db, floor_db):
     assert speech.floor == pytest.approx(10 ** (floor_db / 10))
 
 
+@pytest.mark.parametrize(
+    ("caller_db", "agent_db", "floor_db"),
+    [
+        (None, -25, -34),  # its echo is softer than whatever counts
+        (None, -12, -29),
+        (-16, -12, -24),  # nor does a loud caller have to be louder
+        (-26, -12, -29),
+        (-30, -12, -33),  # nobody has to be louder than they are
+    ],
+)
+def test_the_agents_echo_is_not_loud_enough_to_be_the_caller(caller_db, agent_db, floor_db):
+    _, speech = heard(*[] if caller_db is None else [(0.9, 10 ** (caller_db / 10))] * 20, expects_loud=False)
+    speech.learn()
+    speech.agent_speaks(10 ** (agent_db / 10))
+    assert speech.floor == pytest.approx(10 ** (floor_db / 10))
+
+
 def test_what_gave_no_words_teaches_nothing_of_the_callers_level():
     _, speech = heard(*[(0.9, USUAL)] * 20, expects_loud=False)
     before = speech.floor

@@ -165,10 +165,10 @@ def test_audio_that_a_network_holds_up_while_the_agent_speaks_changes_nothing():
     assert call.actions(events.PauseVoice) == []
 
 
-def test_the_agents_own_echo_20_db_down_neither_pauses_it_nor_starts_a_turn():
-    call = Simulation(plan(), script=[TABLES], carrier=Carrier(echo_db=-20), model=brain(("what tables", LONG))).run(
-        until_ms=24_000
-    )
+@pytest.mark.parametrize("agent_dbfs", [-30, -22, -16, -12])
+def test_the_agents_own_echo_20_db_down_neither_pauses_it_nor_starts_a_turn(agent_dbfs):
+    carrier = Carrier(agent_dbfs=agent_dbfs, echo_db=-20)
+    call = Simulation(plan(), script=[TABLES], carrier=carrier, model=brain(("what tables", LONG))).run(until_ms=24_000)
     assert call.said_by("agent")[:2] == [GREETING, LONG]
     assert call.said_by("caller") == [ASK.text]
     assert call.actions(events.PauseVoice) == []
