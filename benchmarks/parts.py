@@ -10,7 +10,7 @@ from pathlib import Path
 # Name; ms per call-second where a floor was measured (raw server and lean consumer; batched detector); functions.
 PARTS: tuple[tuple[str, float | None, tuple[str, ...]], ...] = (
     ("voice detection", 1.2, ("detectors.py",)),
-    ("detection's windows, into the core", None, ("Resources._vad_tick",)),
+    ("detection's windows, into the core", None, ("Resources._judge_voices",)),
     ("detection's feed", None, ("VadLane.feed",)),
     ("recorder", None, ("audio/recorder.py", "recording_clock.py", "Faculties._record", "archive.py")),
     ("turn model", None, ("turn_model.py", "turn_judge.py")),

@@ -1,9 +1,10 @@
-"""uvicorn's WebSocket with a short way for a phone's frames: a text reaches its consumer as soon as it has come.
+"""uvicorn's WebSocket with a short way for a phone's frames: past the queue, and those of all phones together.
 
 The stock way parks every message in a queue, stops reading the socket, wakes a task and reads on: several times the
 work of the frame itself, 50 times a second for each call. A consumer that finds ``streaming.line.DIRECT`` in its
-scope's extensions may take its texts by a function instead. All else (the handshake, control frames, fragments, binary
-messages, whatever is malformed) goes the stock way, byte for byte, through the library that uvicorn stands on.
+scope's extensions may take its texts by a function instead, and says when they are read. All else (the handshake,
+control frames, fragments, binary messages, whatever is malformed) goes the stock way, byte for byte, through the
+library that uvicorn stands on.
 """
 
 from collections.abc import Callable
@@ -14,12 +15,13 @@ from websockets.frames import apply_mask
 from websockets.http11 import Request
 from websockets.protocol import State
 
-from streaming.line import DIRECT, DIRECT_FAILED
+from streaming.line import DIRECT, DIRECT_FAILED, TakeText
 
 FINAL_TEXT = 0x81  # RFC 6455 §5.2: FIN, no extension, opcode 1
 MASKED = 0x80
 TWO_BYTES, EIGHT_BYTES = 126, 127
-TakeText = Callable[[str], None]
+MAX_WAITING = 1 << 16  # bytes; a phone sends 250 of them every 20 ms
+Later = Callable[[Callable[[], None]], None]
 
 
 class StreamProtocol(WebSocketsSansIOProtocol):
@@ -28,6 +30,9 @@ class StreamProtocol(WebSocketsSansIOProtocol):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._take: TakeText | None = None
+        self._later: Later | None = None
+        self._waiting: list[bytes] = []  # what came since the last reading
+        self._waiting_bytes = 0
         self._rest = b""  # the beginning of a frame whose end has not come
         self._framed = True  # whether the library stands at the beginning of a frame
 
@@ -37,13 +42,17 @@ class StreamProtocol(WebSocketsSansIOProtocol):
         if not self.close_sent:
             self.scope["extensions"][DIRECT] = self._take_directly  # type: ignore[assignment]
 
-    def _take_directly(self, take: TakeText | None) -> None:
+    def _take_directly(self, take: TakeText | None, later: Later) -> None:
         """From now on ``take`` is called with each text; with None the stock way is taken again.
 
         What ``take`` raises ends that and comes to whom ``receive`` is answered.
+
+        Args:
+            later: is given what reads the bytes that have come, once for as many as come until it is called.
         """
-        self._take = take
+        self._take, self._later = take, later
         if take is None:
+            self._read_waiting()
             return
         waiting = [self.queue.get_nowait() for _ in range(self.queue.qsize())]
         for event in waiting:
@@ -56,7 +65,40 @@ class StreamProtocol(WebSocketsSansIOProtocol):
             self.transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:
-        """What came, in whole frames: the library is never in the middle of one when a frame goes the short way."""
+        """Bytes of a phone wait for the common reading, unless there are many."""
+        if self._take is None or self._later is None:
+            self._read(data)
+            return
+        self._waiting.append(data)
+        self._waiting_bytes += len(data)
+        if self._waiting_bytes > MAX_WAITING:
+            self._read_waiting()
+        elif len(self._waiting) == 1:
+            self._later(self._read_waiting)
+
+    def eof_received(self) -> None:
+        """What came before the end is read while it can still be answered."""
+        self._read_waiting()
+        super().eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """What came before the loss is read."""
+        self._read_waiting()
+        super().connection_lost(exc)
+
+    def _read_waiting(self) -> None:
+        data = b"".join(self._waiting)
+        self._waiting.clear()
+        self._waiting_bytes = 0
+        if data:
+            try:
+                self._read(data)
+            except Exception:
+                self.transport.abort()  # as the loop does with a protocol that fails
+                raise
+
+    def _read(self, data: bytes) -> None:
+        """Goes through it in whole frames: the library is never in the middle of one when one goes the short way."""
         if not (self.handshake_initiated and self._framed):
             super().data_received(data)
             return

@@ -13,7 +13,7 @@ import os
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Protocol
@@ -44,8 +44,8 @@ class Vault(Protocol):
     def open(self, *, call_id: int, host: str, rate: int) -> None:
         """Notes that the call is being recorded on this host."""
 
-    def over(self, call_id: int) -> bool:
-        """Whether no further stream of the call can come."""
+    def over(self, call_ids: Collection[int]) -> set[int]:
+        """Those of which no further stream can come."""
         ...
 
     def keep(self, call_id: int, take: Take) -> None:
@@ -62,10 +62,10 @@ class CallsVault:
         """See ``Vault``."""
         recording_parts.open_recording(call_id=call_id, host=host, rate=rate)
 
-    def over(self, call_id: int) -> bool:
+    def over(self, call_ids: Collection[int]) -> set[int]:
         """See ``Vault``."""
-        row = Call.objects.filter(pk=call_id).values_list("status", "stream_ended_at").first()
-        return row is None or is_over(row[0]) or row[1] is not None
+        rows = Call.objects.filter(pk__in=call_ids).values_list("pk", "status", "stream_ended_at")
+        return set(call_ids) - {pk for pk, status, ended_at in rows if not is_over(status) and ended_at is None}
 
     def keep(self, call_id: int, take: Take) -> None:
         """See ``Vault``."""
@@ -171,7 +171,7 @@ class Archive:
             await asyncio.gather(self._task, return_exceptions=True)
         if self._recorder is not None:
             await self._written()
-            with contextlib.suppress(TimeoutError, Overloaded):
+            with contextlib.suppress(TimeoutError, Overloaded, Error, OSError):
                 await self._worker.run(10.0, self.settle)
             await asyncio.to_thread(self._recorder.close)
         await self._worker.close()
@@ -238,9 +238,11 @@ class Archive:
         """
         for _ in range(len(self._untold)):
             self._tell(self._untold.popleft())
-        for folder in left_behind(self._folder):
-            if time.monotonic() >= self._not_before.get(folder.name, 0.0):
-                self._settle(folder)
+        now = time.monotonic()
+        folders = [folder for folder in left_behind(self._folder) if now >= self._not_before.get(folder.name, 0.0)]
+        over = self._vault.over([int(folder.name) for folder in folders if folder.name.isdecimal()]) if folders else ()
+        for folder in folders:
+            self._settle(folder, over)
 
     def _tell(self, recording: Recording) -> None:
         """Says why a recording broke off."""
@@ -251,10 +253,10 @@ class Archive:
             self._untold.append(recording)
             log.error("recording_failure_not_told", error=type(error).__name__)
 
-    def _settle(self, folder: Path) -> None:
+    def _settle(self, folder: Path, over: Collection[int]) -> None:
         """One folder; whatever is wrong with it, the others' turn comes."""
         try:
-            if not self._vault.over(int(folder.name)) and self._age_s(folder) < GIVEN_UP_S:
+            if int(folder.name) not in over and self._age_s(folder) < GIVEN_UP_S:
                 return
             with _sole_owner(folder) as ours:
                 if ours:

@@ -7,6 +7,7 @@ frame meets no thread, no task and no query. Runs alike under uvicorn and Daphne
 import asyncio
 import contextlib
 from collections.abc import Awaitable
+from functools import partial
 from typing import Any, TypeVar
 
 import structlog
@@ -55,7 +56,8 @@ class StreamConsumer(AsyncConsumer):
                 await send({"type": "websocket.close", "code": POLICY})  # before accept: HTTP 403
                 return
             await send({"type": "websocket.accept"})
-            socket = Socket(receive, send, scope.get("extensions", {}).get(DIRECT))
+            direct = scope.get("extensions", {}).get(DIRECT)
+            socket = Socket(receive, send, direct and partial(direct, later=process.resources.pulse.do))
             refusal = await self._prove_and_carry(process, token, ticket, socket)
             if refusal is not None:
                 process.refused(refusal)

@@ -214,7 +214,7 @@ class Faculties:
         if self._judge is not None:
             self._judge.audio(audio)
         self._lane.feed(audio)
-        self._resources.vad_soon()
+        self._resources.pulse.soon()
 
     def _record(self, now_ms: int, *, at_once: bool = False) -> None:
         if self._recording is not None and self._speaker is not None:

@@ -20,6 +20,7 @@ import structlog
 from django.db import DataError, Error, IntegrityError, close_old_connections, connections
 
 from streaming.backlog import Backlog, Entry, Key, Kind, by_key, by_kind, must_wait
+from streaming.threads import keep_connections
 
 log = structlog.get_logger(__name__)
 
@@ -202,6 +203,7 @@ class Journal:
     # --- in the writing thread ---------------------------------------------------------------------------------------
 
     def _write_for_ever(self) -> None:
+        keep_connections()
         try:
             self._backlog.recover()
         except OSError:

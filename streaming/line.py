@@ -15,12 +15,13 @@ from streaming.conversation.events import EndReason, ShowPartial, WriteTurn
 
 SEND_TIMEOUT = 5.0  # s; a peer that takes nothing for so long has gone
 MAX_OUTBOX = 2000  # messages; playback is paced, so only a peer that reads nothing gets near it
-DIRECT = "parley.direct"  # an extension of the socket's scope that gives texts by a function: see config.websocket
+DIRECT = "parley.direct"  # an extension of the socket's scope that gives texts to a function: see config.websocket
 DIRECT_FAILED = "parley.direct.failed"  # what that function has raised, as a message
 AsgiMessage = dict[str, Any]
 Send = Callable[[AsgiMessage], Awaitable[None]]
 Receive = Callable[[], Awaitable[AsgiMessage]]
-TakeDirectly = Callable[[Callable[[str], None] | None], None]
+TakeText = Callable[[str], None]
+TakeDirectly = Callable[[TakeText | None], None]
 
 
 class Socket(NamedTuple):

@@ -80,6 +80,7 @@ class Listener:
         self._queue: deque[bytes | int] = deque()  # audio, and the numbers of commits in between
         self._queued = 0  # bytes of audio in the queue
         self._filled = asyncio.Event()
+        self._idle: SpeechToText | None = None  # the session that has been sent everything, and takes what we have
         self._asked: dict[int, _Asked] = {}  # by the session's number of the commit, oldest first
         self._sending_since: float | None = None  # s, of a piece that the recogniser has yet to take
         self._owed = 0  # the newest commit taken from the queue, until its final comes; 0: none
@@ -122,9 +123,12 @@ class Listener:
     def _push(self) -> None:
         if not self._piece:
             return
-        self._queue.append(bytes(self._piece))
-        self._queued += len(self._piece)
+        piece = bytes(self._piece)
         self._piece.clear()
+        if self._idle is not None and not self._queue and self._idle.send_at_once(piece):
+            return
+        self._queue.append(piece)
+        self._queued += len(piece)
         limit = self._fmt.bytes_per_ms * QUEUE_MS
         while self._queued > limit:
             oldest = next(item for item in self._queue if isinstance(item, bytes))
@@ -216,7 +220,11 @@ class Listener:
                 else:
                     await self._commit(stt, item)
             self._filled.clear()
-            await self._filled.wait()
+            self._idle = stt if stt.input_format == self._fmt else None
+            try:
+                await self._filled.wait()
+            finally:
+                self._idle = None
 
     async def _send_again(self, stt: SpeechToText) -> None:
         """Sends what broken sessions left, in pieces as small as when it was new: a session forgets by the piece."""

@@ -22,12 +22,12 @@ from streaming.archive import Archive, Vault
 from streaming.audio.turn_model import TurnModel, open_turn_model
 from streaming.audio.vad import VadHub
 from streaming.phrases import PhraseCache, phrase_key, prepare
+from streaming.pulse import Pulse
 from streaming.threads import Worker
 from streaming.usage import UsageBook
 
 log = structlog.get_logger(__name__)
 
-VAD_EVERY_S = 0.005
 EDGE_LIMIT = 200  # handshakes that may wait for the database; a flood beyond it is refused unread
 CLOSE_S = 10.0
 
@@ -104,6 +104,7 @@ class Resources:
         turn_model: makes the model that judges how a turn ends, or None; called off the loop.
 
     Attributes:
+        pulse: reads what the sockets bring; each beat ends with the voice detector's judgement of all calls.
         loop_lag_ms: how late the event loop ran when it was last measured.
     """
 
@@ -135,8 +136,7 @@ class Resources:
         self._make_turn_model = turn_model
         self._vad = vad
         self._loop = asyncio.get_running_loop()
-        self._vad_timer: asyncio.TimerHandle | None = None
-        self._vad_at = 0.0
+        self.pulse = Pulse(self._judge_voices)
         self._background: set[asyncio.Task[None]] = set()
         self._preparing: set[tuple[str, ...]] = set()  # keys of phrases
 
@@ -166,8 +166,7 @@ class Resources:
         for task in late:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)
-        if self._vad_timer is not None:
-            self._vad_timer.cancel()
+        self.pulse.close()
         await self.leases.close()
         await self.recordings.close()
         await self.journal.close()
@@ -189,14 +188,7 @@ class Resources:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("background_task_failed", task=task.get_name(), exc_info=error)
 
-    def vad_soon(self) -> None:
-        """A frame has come: judge all lanes together within 5 ms."""
-        if self._vad_timer is None:
-            self._vad_timer = self._loop.call_at(max(self._loop.time(), self._vad_at), self._vad_tick)
-
-    def _vad_tick(self) -> None:
-        self._vad_timer = None
-        self._vad_at = self._loop.time() + VAD_EVERY_S
+    def _judge_voices(self) -> None:
         self.vad.tick()
 
     def prepare_later(

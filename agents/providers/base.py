@@ -259,6 +259,13 @@ class SpeechToText(Protocol):
         """Sends audio in ``input_format``; pieces of 60-100 ms are cheapest. Raises ProviderError."""
         ...
 
+    def send_at_once(self, audio: bytes) -> bool:
+        """As ``send``, while no ``send`` and no ``commit`` is under way; False, and nothing done, if it would wait.
+
+        Twelve times a second for each call: a session that cannot do it is sent to by a task, which costs more.
+        """
+        ...
+
     async def commit(self) -> int:
         """Asks for the final text of everything sent; returns the number that its Final will carry.
 

@@ -6,7 +6,7 @@ sends, silence included): a paused one goes cold.
 """
 
 import asyncio
-import base64
+import binascii
 import json
 from collections import deque
 from collections.abc import AsyncIterator
@@ -21,12 +21,13 @@ from agents.providers.clocks import Watch
 from agents.providers.elevenlabs_client import DEFAULT_URL, FORMAT_NAMES, elevenlabs_key, query_value
 from agents.providers.errors import ErrorKind, ProviderError
 from agents.providers.pools import Pools
-from agents.providers.sockets import close_quietly, open_socket, socket_address, socket_error
+from agents.providers.sockets import close_quietly, open_socket, socket_address, socket_error, write_text
 from agents.providers.stt_session import SttRecord
 
 # The provider throttles a commit of less audio; shorter than a syllable there is nothing to recognise at all.
 MIN_COMMIT_MS = 300
 MIN_SPEECH_MS = 100
+_BEGINNING = b'{"message_type":"input_audio_chunk","audio_base_64":"'
 
 _ERRORS = frozenset(
     {
@@ -59,6 +60,7 @@ class ElevenLabsSpeechToText(SpeechToText):
         self._pools = pools
         self._key = elevenlabs_key(config, "stt")
         self._record = SttRecord(config, self.input_format)
+        self._end = f'","commit":false,"sample_rate":{self.input_format.rate}}}'.encode()
         self._asked: deque[int] = deque()
         self._last_final = ""
         self._socket: ClientConnection | None = None
@@ -109,7 +111,17 @@ class ElevenLabsSpeechToText(SpeechToText):
     async def send(self, audio: bytes) -> None:
         """See ``base.SpeechToText``."""
         self._record.sent(audio)
-        await self._send(base64.b64encode(audio).decode("ascii"), commit="false")
+        await self._send(self._piece(audio))
+
+    def send_at_once(self, audio: bytes) -> bool:
+        """See ``base.SpeechToText``."""
+        if self._socket is None or not write_text(self._socket, self._piece(audio)):
+            return False
+        self._record.sent(audio)
+        return True
+
+    def _piece(self, audio: bytes) -> bytes:
+        return b"".join((_BEGINNING, binascii.b2a_base64(audio, newline=False), self._end))
 
     async def commit(self) -> int:
         """See ``base.SpeechToText``; with less than 100 ms since the last commit the answer is empty, at once.
@@ -122,22 +134,18 @@ class ElevenLabsSpeechToText(SpeechToText):
         if uncommitted_ms < MIN_COMMIT_MS:
             zero = b"\xff" if self.input_format == MULAW_8K else b"\x00"
             silence = zero * (self.input_format.bytes_per_ms * (MIN_COMMIT_MS - uncommitted_ms))
-            await self._send(base64.b64encode(silence).decode("ascii"), commit="false")
+            await self._send(self._piece(silence))
         number = self._record.next_commit()
         self._asked.append(number)
-        await self._send("", commit="true")
+        await self._send(self._piece(b"").replace(b"false", b"true"))
         return number
 
-    async def _send(self, audio: str, *, commit: str) -> None:
+    async def _send(self, message: bytes) -> None:
         if self._socket is None:
             raise make_error(ErrorKind.DROPPED, self.config, "stt", "the session is not open")
-        message = (
-            f'{{"message_type":"input_audio_chunk","audio_base_64":"{audio}",'
-            f'"commit":{commit},"sample_rate":{self.input_format.rate}}}'
-        )
         try:
             async with asyncio.timeout(self._clocks.stall):
-                await self._socket.send(message)
+                await self._socket.send(message, text=True)
         except (OSError, WebSocketException) as error:
             raise self._record.failed(socket_error(error, self.config, "stt")) from None
 

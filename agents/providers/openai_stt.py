@@ -115,6 +115,10 @@ class OpenAiSpeechToText(SpeechToText):
         self._record.sent(audio)
         await self._send({"type": "input_audio_buffer.append", "audio": base64.b64encode(audio).decode("ascii")})
 
+    def send_at_once(self, audio: bytes) -> bool:  # noqa: ARG002
+        """See ``base.SpeechToText``; the SDK's connection has no such way."""
+        return False
+
     async def commit(self) -> int:
         """See ``base.SpeechToText``; with less than 100 ms since the last commit the answer is empty, at once."""
         if self._record.uncommitted_ms < MIN_COMMIT_MS:

@@ -13,8 +13,8 @@ def test_a_sample_counts_for_the_innermost_matter_and_imports_for_none():
     samples = "\n".join(
         [
             f"{LOOP} 1",
-            f"{LOOP};streaming/resources.py:Resources._vad_tick;streaming/audio/detectors.py:SileroDetector.run 4",
-            f"{LOOP};streaming/resources.py:Resources._vad_tick;streaming/session.py:CallSession.feed 2",
+            f"{LOOP};streaming/resources.py:Resources._judge_voices;streaming/audio/detectors.py:SileroDetector.run 4",
+            f"{LOOP};streaming/resources.py:Resources._judge_voices;streaming/session.py:CallSession.feed 2",
             f"{LOOP};streaming/consumers.py:PhoneLine.read;streaming/audio/vad.py:VadLane.feed 2",
             f"{LOOP};streaming/consumers.py:PhoneLine.read 1",
             f"{LOOP};importlib:_find_and_load 50",

@@ -57,6 +57,7 @@ class Peer:
 
     Attributes:
         heard: texts, binary messages and the close code, each kind in order.
+        later: what is to be read, until ``beat``.
     """
 
     def __init__(self, make: type[WebSocketsSansIOProtocol], *, direct: bool) -> None:
@@ -66,6 +67,7 @@ class Peer:
         self.ready = asyncio.Event()
         self.failure: BaseException | None = None
         self.take: Callable[[str], None] = self.heard["text"].append
+        self.later: list[Callable[[], None]] = []
         config = Config(
             self.application,
             interface="asgi3",
@@ -83,7 +85,7 @@ class Peer:
         await receive()
         await send({"type": "websocket.accept"})
         if self.direct:
-            scope["extensions"][DIRECT](self.taken)
+            scope["extensions"][DIRECT](self.taken, self.later.append)
         self.ready.set()
         while True:
             event = await receive()
@@ -98,11 +100,21 @@ class Peer:
     def taken(self, text: str) -> None:
         self.take(text)
 
-    async def hear(self, pieces: list[bytes]) -> None:
+    def beat(self) -> None:
+        for read in self.later:
+            read()
+        self.later.clear()
+
+    async def hear(self, pieces: list[bytes], beats: set[int] = frozenset()) -> None:
+        """Takes the pieces in, with a beat behind each of ``beats``, and then the end of the connection."""
         await self.ready.wait()
-        for piece in pieces:
+        for number, piece in enumerate(pieces):
             self.protocol.data_received(piece)
+            if number in beats:
+                self.beat()
             await asyncio.sleep(0)
+        self.protocol.eof_received()
+        await asyncio.sleep(0)
         self.protocol.connection_lost(None)
         await asyncio.gather(*self.protocol.tasks)
 
@@ -155,21 +167,26 @@ last = st.one_of(
 )
 
 
-@given(frames=st.lists(accepted, max_size=12), end=last, cuts=st.lists(st.integers(0, 4000), max_size=12))
+@given(
+    frames=st.lists(accepted, max_size=12),
+    end=last,
+    cuts=st.lists(st.integers(0, 4000), max_size=12),
+    beats=st.sets(st.integers(0, 30)),
+)
 @settings(max_examples=300)
 def test_the_short_way_hears_answers_and_refuses_what_the_stock_way_does(
-    frames: list[bytes], end: bytes, cuts: list[int]
+    frames: list[bytes], end: bytes, cuts: list[int], beats: set[int]
 ) -> None:
     sent = b"".join(frames)
     ends = sorted({cut for cut in cuts if cut < len(sent)} | {len(sent)})
     pieces = [sent[start:end] for start, end in zip([0, *ends], ends, strict=False)]
-    # Of what comes in one piece with something that it refuses, the stock way may forget the beginning.
+    # Of what is read in one piece with something that it refuses, the stock way may forget the beginning.
     tail = [end[at : at + 7] for at in range(0, min(len(end), 70), 7)] + [end[70:]]
 
     async def both() -> list[Peer]:
         stock, ours = Peer(WebSocketsSansIOProtocol, direct=False), Peer(StreamProtocol, direct=True)
         await stock.hear([*pieces, *tail])
-        await ours.hear([*pieces, *tail])
+        await ours.hear([*pieces, *tail], beats | {len(pieces) - 1})
         return [stock, ours]
 
     stock, ours = asyncio.run(both())
@@ -178,12 +195,54 @@ def test_the_short_way_hears_answers_and_refuses_what_the_stock_way_does(
     assert ours.transport.closing == stock.transport.closing
 
 
-async def test_a_text_is_taken_as_it_comes_and_reading_never_pauses() -> None:
+async def test_texts_are_taken_at_the_next_beat_and_reading_never_pauses() -> None:
     peer = Peer(StreamProtocol, direct=True)
     await peer.ready.wait()
     peer.protocol.data_received(frame(Opcode.TEXT, b"one") + frame(Opcode.TEXT, b"two"))
-    assert peer.heard["text"] == ["one", "two"]
+    peer.protocol.data_received(frame(Opcode.TEXT, b"three"))
+    assert peer.heard["text"] == []
+    assert len(peer.later) == 1, "asked for once, however much comes"
+    peer.beat()
+    assert peer.heard["text"] == ["one", "two", "three"]
     assert peer.transport.reading
+
+
+async def test_a_flood_does_not_pile_up_between_two_beats() -> None:
+    peer = Peer(StreamProtocol, direct=True)
+    await peer.ready.wait()
+    text = frame(Opcode.TEXT, b"x" * 1000)
+    for _ in range(100):
+        peer.protocol.data_received(text)
+    assert len(peer.heard["text"]) > 60
+
+
+@pytest.mark.parametrize("lost", [True, False])
+async def test_what_came_before_the_end_is_taken(lost: bool) -> None:
+    peer = Peer(StreamProtocol, direct=True)
+    await peer.ready.wait()
+    peer.protocol.data_received(frame(Opcode.TEXT, b"one"))
+    if lost:
+        peer.protocol.connection_lost(ConnectionResetError())
+    else:
+        peer.protocol.eof_received()
+    assert peer.heard["text"] == ["one"]
+    peer.beat()
+    assert peer.heard["text"] == ["one"]
+    if not lost:
+        peer.protocol.connection_lost(None)
+    await asyncio.gather(*peer.protocol.tasks)
+
+
+async def test_what_waits_when_the_short_way_is_left_goes_the_stock_way() -> None:
+    peer = Peer(StreamProtocol, direct=True)
+    await peer.ready.wait()
+    peer.protocol.data_received(frame(Opcode.TEXT, b"one"))
+    peer.protocol.scope["extensions"][DIRECT](None, peer.later.append)  # type: ignore[operator]
+    peer.take = lambda _: pytest.fail("it takes no more")
+    await asyncio.sleep(0)
+    assert peer.heard["text"] == ["one"]
+    peer.protocol.connection_lost(None)
+    await asyncio.gather(*peer.protocol.tasks)
 
 
 async def test_what_came_before_the_short_way_was_taken_comes_first() -> None:
@@ -191,6 +250,7 @@ async def test_what_came_before_the_short_way_was_taken_comes_first() -> None:
     peer.protocol.data_received(frame(Opcode.TEXT, b"early"))
     await peer.ready.wait()
     peer.protocol.data_received(frame(Opcode.TEXT, b"late"))
+    peer.beat()
     assert peer.heard["text"] == ["early", "late"]
     assert peer.transport.reading
 
@@ -200,6 +260,7 @@ async def test_a_fault_of_who_takes_ends_its_own_socket_alone() -> None:
     await peer.ready.wait()
     peer.take = lambda _: 1 / 0  # type: ignore[assignment, return-value]
     peer.protocol.data_received(frame(Opcode.TEXT, b"one") + frame(Opcode.TEXT, b"two"))
+    peer.beat()
     await asyncio.gather(*peer.protocol.tasks)
     assert isinstance(peer.failure, ZeroDivisionError)
     assert peer.transport.closing

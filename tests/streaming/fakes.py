@@ -137,6 +137,9 @@ class FakeStt:
             self.world.stt_breaks_after = None
             self._events.put_nowait(ProviderError(ErrorKind.DROPPED, provider="fake", stage="stt"))
 
+    def send_at_once(self, audio: bytes) -> bool:
+        return False
+
     async def commit(self) -> int:
         self._commits += 1
         text = self.world.heard.pop(0) if self.world.heard else ""
@@ -423,8 +426,8 @@ class FakeVault:
     def open(self, *, call_id: int, host: str, rate: int) -> None:
         self.opened.append(call_id)
 
-    def over(self, call_id: int) -> bool:
-        return call_id in self.ended
+    def over(self, call_ids: Collection[int]) -> set[int]:
+        return self.ended & set(call_ids)
 
     def keep(self, call_id: int, take: Take) -> None:
         with take.wav(None, 0).open() as file:

@@ -18,6 +18,7 @@ from streaming import archive as archive_module
 from streaming.archive import Archive
 from streaming.audio.recording_files import HEADER
 from streaming.audio.recording_wav import Take
+from tests.factories import CallFactory
 from tests.streaming.fakes import FakeVault, now, tone, until
 
 pytestmark = pytest.mark.db
@@ -316,3 +317,37 @@ def forget(archive: Archive) -> None:
             if descriptor.readlink().parent == archive._folder:
                 os.close(int(descriptor.name))
     archive._untold.clear()
+
+
+@pytest.mark.django_db
+def test_one_query_tells_which_of_all_calls_are_over(django_assert_num_queries) -> None:
+    live = CallFactory(status="answered", stream_ended_at=None)
+    ended = CallFactory(status="ended", stream_ended_at=None)
+    left = CallFactory(status="answered", stream_ended_at=now())
+    gone = left.pk + 1000
+    with django_assert_num_queries(1):
+        over = archive_module.CallsVault().over([live.pk, ended.pk, left.pk, gone])
+    assert over == {ended.pk, left.pk, gone}
+
+
+async def test_a_database_that_does_not_answer_ends_neither_the_archive_nor_its_closing(
+    tmp_path: Path, vault: FakeVault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = await opened(tmp_path, vault)
+    record(archive, 400).leave()
+    down = True
+
+    def over(call_ids):
+        if down:
+            raise OperationalError("down")
+        return set(call_ids)
+
+    monkeypatch.setattr(vault, "over", over)
+    await asyncio.sleep(0.2)
+    assert vault.kept == {}
+    down = False
+    await until(lambda: 7 in vault.kept)
+    record(archive, 400, call_id=8).leave()
+    down = True
+    await archive.close()
+    assert (tmp_path / "8").exists()

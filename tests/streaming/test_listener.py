@@ -76,6 +76,33 @@ class BreaksOnTheWay(Stalled):
             raise ProviderError(ErrorKind.DROPPED, provider="fake", stage="stt")
 
 
+class Prompt(FakeStt):
+    """Takes audio at once, while it is not ``busy``; ``order`` tells what came, and how."""
+
+    def __init__(self, world: FakeProviders, codec: AudioFormat, config: ProviderConfig) -> None:
+        super().__init__(world, codec, config)
+        self.order: list[tuple[str, int]] = []
+        self.busy = False
+
+    def _heard(self, how: str, audio: bytes) -> None:
+        self.received += audio
+        self.order.append((how, len(audio) // self.input_format.bytes_per_ms))
+
+    def send_at_once(self, audio: bytes) -> bool:
+        if not self.busy:
+            self._heard("at once", audio)
+        return not self.busy
+
+    async def send(self, audio: bytes) -> None:
+        await asyncio.sleep(0.02)
+        self._heard("sent", audio)
+
+    async def commit(self) -> int:
+        await asyncio.sleep(0.02)
+        self.order.append(("commit", 0))
+        return await super().commit()
+
+
 class Heard:
     """A listener at work, and what it told."""
 
@@ -295,3 +322,61 @@ async def test_a_commit_without_an_answer_is_waited_for_less_long_where_another_
     listening.listener.commit(1)
     await until(lambda: listening.finals, 4)
     assert listening.finals == [TranscriptFinal("A table for two.", 1)]
+
+
+async def test_a_piece_goes_to_an_idle_recogniser_at_once(listen, world: FakeProviders) -> None:
+    heard = listen(Prompt)
+    heard.listener.audio(early := tone(80))
+    await until(lambda: world.stts and world.stts[0].order)
+    await asyncio.sleep(0)
+    heard.listener.audio(late := tone(80))
+    assert world.stts[0].order == [("sent", 80), ("at once", 80)]
+    assert bytes(world.stts[0].received) == early + late
+
+
+async def test_a_piece_never_overtakes_what_was_handed_in_before_it(listen, world: FakeProviders) -> None:
+    world.heard = ["Yes."]
+    heard = listen(Prompt)
+    heard.listener.audio(tone(80))
+    await until(lambda: world.stts and world.stts[0].order)
+    await asyncio.sleep(0)
+    heard.listener.commit(1)
+    heard.listener.audio(tone(80))  # behind a commit that waits
+    await asyncio.sleep(0.01)
+    heard.listener.audio(tone(80))  # behind one on its way
+    await until(lambda: len(world.stts[0].order) == 4)
+    world.stts[0].busy = True
+    await asyncio.sleep(0)
+    heard.listener.audio(tone(160))
+    world.stts[0].busy = False
+    heard.listener.audio(tone(80))  # behind a piece that the recogniser would not take
+    await until(lambda: len(world.stts[0].order) == 6)
+    sent = [("sent", 80), ("commit", 0), ("sent", 80), ("sent", 80), ("sent", 160), ("sent", 80)]
+    assert world.stts[0].order == sent
+    assert heard.finals == [TranscriptFinal("Yes.", 1)]
+
+
+async def test_audio_that_has_to_be_converted_is_never_handed_on_as_it_is(listen, world: FakeProviders) -> None:
+    class Wide(Prompt):
+        def __init__(self, world: FakeProviders, codec: AudioFormat, config: ProviderConfig) -> None:
+            super().__init__(world, codec, config)
+            self.input_format = L16_16K
+
+    heard = listen(Wide)
+    for _ in range(3):
+        heard.listener.audio(tone(80))
+        await asyncio.sleep(0.05)
+    await until(lambda: world.stts and len(world.stts[0].order) == 3)
+    assert {how for how, _ in world.stts[0].order} == {"sent"}
+    assert len(world.stts[0].received) > 3 * len(tone(80))
+
+
+async def test_nothing_is_handed_to_a_session_that_has_ended(listen, world: FakeProviders) -> None:
+    heard = listen(Prompt, FakeStt)
+    heard.listener.audio(tone(80))
+    await until(lambda: world.stts and world.stts[0].order)
+    world.stts[0]._events.put_nowait(ProviderError(ErrorKind.DROPPED, provider="fake", stage="stt"))
+    await until(lambda: len(world.stts) == 2)
+    heard.listener.audio(again := tone(80))
+    await until(lambda: len(world.stts[1].received) >= len(again))
+    assert world.stts[0].order == [("sent", 80)]
