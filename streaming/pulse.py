@@ -1,7 +1,7 @@
 """The pulse of a stream process: what its sockets have brought is read, and listened to, for all calls together.
 
-Made by ``resources``. The same code for one call after the other finds the processor's caches warm; frame by frame,
-between everything else that a process does, it takes several times as long.
+Made by ``resources``. The same code for one call after the other finds the processor's caches warm, and the detector
+judges many calls in one run (docs/decisions/0006).
 """
 
 import asyncio

@@ -60,7 +60,9 @@ class ElevenLabsSpeechToText(SpeechToText):
         self._pools = pools
         self._key = elevenlabs_key(config, "stt")
         self._record = SttRecord(config, self.input_format)
-        self._end = f'","commit":false,"sample_rate":{self.input_format.rate}}}'.encode()
+        rate = self.input_format.rate
+        self._end = f'","commit":false,"sample_rate":{rate}}}'.encode()
+        self._commit = _BEGINNING + f'","commit":true,"sample_rate":{rate}}}'.encode()
         self._asked: deque[int] = deque()
         self._last_final = ""
         self._socket: ClientConnection | None = None
@@ -137,7 +139,7 @@ class ElevenLabsSpeechToText(SpeechToText):
             await self._send(self._piece(silence))
         number = self._record.next_commit()
         self._asked.append(number)
-        await self._send(self._piece(b"").replace(b"false", b"true"))
+        await self._send(self._commit)
         return number
 
     async def _send(self, message: bytes) -> None:

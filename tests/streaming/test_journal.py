@@ -8,11 +8,21 @@ import sys
 import textwrap
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
-from django.db import DataError, Error, IntegrityError, InterfaceError, OperationalError, ProgrammingError
+from django.db import (
+    DataError,
+    Error,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    ProgrammingError,
+    connection,
+)
 from structlog.testing import capture_logs
 
 from streaming import backlog as backlog_module
@@ -83,6 +93,27 @@ async def test_the_end_of_a_stream_is_written_after_its_turns(journal: Journal, 
     assert await journal.ended(7, session="s", reason="agent_ended", normal=True, within=2)
     assert store.turns == [{"index": 0}]
     assert store.ended == [(7, "agent_ended", True)]
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_its_thread_keeps_the_connection_to_the_database_from_one_batch_to_the_next(
+    journal: Journal, store: FakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[object] = []
+    write = store.write_turns
+
+    def write_with_the_database(turns: Mapping[int, Sequence[dict[str, Any]]]) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+        used.append(connection.connection)
+        write(turns)
+
+    monkeypatch.setattr(store, "write_turns", write_with_the_database)
+    for index in range(3):
+        journal.turn(1, {"index": index})
+        await until(lambda index=index: len(store.turns) == index + 1)
+    assert len(used) == 3
+    assert used[0] is used[1] is used[2]
 
 
 async def test_a_stalled_database_holds_nobody_up_and_loses_nothing(journal: Journal, store: FakeStore) -> None:

@@ -224,6 +224,40 @@ async def test_a_break_is_raised_with_the_audio_still_at_hand(vendor: Vendor, po
         await stt.commit()
 
 
+async def test_audio_sent_at_once_is_heard_counted_and_kept_like_any_other(
+    vendor: Vendor, pools: Pools, clocks: Clocks
+) -> None:
+    async def talk(talk: Talk) -> None:
+        await until_commit(talk)
+        await talk.say(message_type="committed_transcript", text="one")
+        await talk.hear()
+        talk.reset()
+
+    vendor.socket(PATH, started(talk))
+    stt = scribe(vendor, pools, clocks)
+    assert not stt.send_at_once(SECOND), "it is not open yet"
+    await stt.connect()
+    assert stt.send_at_once(b"a" * 800)
+    await stt.send(b"b" * 800)
+    assert stt.send_at_once(b"c" * 800)
+    await stt.commit()
+    assert await gather_events(stt, 1) == [Final("one", 1)]
+    pieces = [message for message in vendor.heard if message["audio_base_64"]]
+    assert b"".join(base64.b64decode(message["audio_base_64"]) for message in pieces) == (
+        b"a" * 800 + b"b" * 800 + b"c" * 800
+    )
+    assert {(message["message_type"], message["sample_rate"], message["commit"]) for message in pieces} == {
+        ("input_audio_chunk", 8000, False)
+    }
+    assert stt.send_at_once(b"d" * 800)
+    with pytest.raises(ProviderError):
+        await gather_events(stt, 1)
+    assert stt.unconfirmed() == b"d" * 800
+    assert not stt.send_at_once(SECOND), "it is lost"
+    assert stt.usage().audio_ms == 400
+    await stt.close()
+
+
 async def test_only_the_last_12_s_wait_for_a_new_session(vendor: Vendor, pools: Pools, clocks: Clocks) -> None:
     async def talk(talk: Talk) -> None:
         while await talk.hear() is not None:
