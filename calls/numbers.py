@@ -126,7 +126,7 @@ def _zones(number: phonenumbers.PhoneNumber, kind: int, region: str) -> tuple[st
     """Where the number's owner may be; nothing rather than a guess.
 
     Of a mobile number in a country of several zones all of these count. By what the plans call "geographical" a
-    Jamaican number is in one zone instead of all of North America's 42; an Australian or Russian mobile one, wrongly, too.
+    Jamaican number is in one zone instead of all of North America's 42; so, wrongly, is a Russian mobile number.
     """
     if kind in _PLACELESS_TYPES or kind in _REFUSED_TYPES or region == _NOWHERE:
         return ()

@@ -109,14 +109,35 @@ def test_what_comes_next_is_found_among_the_stretches() -> None:
 # --- against a reference ---------------------------------------------------------------------------------------------
 
 ZONES = [
-    "America/New_York", "America/Los_Angeles", "America/St_Johns", "America/Sao_Paulo", "Europe/Berlin",
-    "Europe/London", "Asia/Calcutta", "Asia/Kathmandu", "Asia/Tehran", "Australia/Lord_Howe", "Australia/Sydney", "Pacific/Auckland",
-    "Pacific/Chatham", "Pacific/Kiritimati", "Africa/Casablanca", "Antarctica/Troll", "UTC",
-]  # fmt: skip
+    "America/New_York",
+    "America/Los_Angeles",
+    "America/St_Johns",
+    "America/Sao_Paulo",
+    "Europe/Berlin",
+    "Europe/London",
+    "Asia/Calcutta",
+    "Asia/Kathmandu",
+    "Asia/Tehran",
+    "Australia/Lord_Howe",
+    "Australia/Sydney",
+    "Pacific/Auckland",
+    "Pacific/Chatham",
+    "Pacific/Kiritimati",
+    "Africa/Casablanca",
+    "Antarctica/Troll",
+    "UTC",
+]
 # Nights in which one of them puts its clock forward or back, and a year's other days.
 NIGHTS = [
-    "2026-03-08", "2026-03-29", "2026-04-05", "2026-10-04", "2026-10-25", "2026-11-01", "2027-03-14", "2027-02-08",
-]  # fmt: skip
+    "2026-03-08",
+    "2026-03-29",
+    "2026-04-05",
+    "2026-10-04",
+    "2026-10-25",
+    "2026-11-01",
+    "2027-03-14",
+    "2027-02-08",
+]
 
 
 @st.composite
