@@ -28,6 +28,7 @@ NAVIGATION: list[dict[str, Any]] = [
         "title": "Calls",
         "items": [
             _page("Call log", "call_log", "calls.call", "What was said on each call, its recording and its summary."),
+            _page("Do not call", "phone_disabled", "calls.donotcall", "Numbers that nobody is called at any more."),
             _page("Phone numbers", "dialpad", "calls.phonenumber", "Which agent answers which number."),
         ],
     },

@@ -1,6 +1,7 @@
 """Models of what happens."""
 
 from calls.models.call import Call
+from calls.models.do_not_call import DoNotCall
 from calls.models.edge_refusal import EdgeRefusal
 from calls.models.event import CallEvent
 from calls.models.phone_number import PhoneNumber
@@ -16,6 +17,7 @@ __all__ = [
     "Call",
     "CallEvent",
     "CallSummary",
+    "DoNotCall",
     "EdgeRefusal",
     "PhoneNumber",
     "PlivoAccount",

@@ -1,0 +1,138 @@
+"""The do-not-call list: who is on it, and what goes onto it. It beats everything that would ring somebody.
+
+Numbers are kept as HMAC-SHA256 under SUPPRESSION_KEY, so that the list says nothing of anybody and still holds after a
+person's data were erased. Under another key nobody would be found on it: while a row bears another key's mark nothing
+may be dialled (``trouble``).
+"""
+
+import datetime
+import hashlib
+import hmac
+from collections.abc import Collection, Iterable, Iterator
+from itertools import islice
+
+import msgspec
+from django.conf import settings
+from django.db import transaction
+
+from calls.models import Call, DoNotCall
+from calls.numbers import E164
+from calls.reports import masked
+
+BATCH = 500  # rows of one transaction
+MAX_EVIDENCE = 1000
+TROUBLE = (
+    "SUPPRESSION_KEY is not the one under which the do-not-call list was written, so nobody can be found on it: "
+    "nothing is dialled until the old key is put back."
+)
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """A number that is not to be called: E.164, since when (aware), and what shows it."""
+
+    number: str
+    since: datetime.datetime
+    evidence: str = ""
+
+
+def _hmac(text: str) -> str:
+    return hmac.new(settings.SUPPRESSION_KEY.encode(), text.encode(), hashlib.sha256).hexdigest()
+
+
+def number_hash(e164: str) -> str:
+    """64 hex digits. Raises ValueError for anything but E.164: another spelling would be another hash."""
+    if not E164.fullmatch(e164):
+        raise ValueError("not a number in E.164")
+    return _hmac(e164)
+
+
+def _key_mark() -> str:
+    """Cannot be the beginning of any number's hash, which it would give away: no number begins like this."""
+    return _hmac("key of the do-not-call list")[:16]
+
+
+def trouble() -> str:
+    """Why the list cannot be relied on, for an operator; empty when it can."""
+    marks = DoNotCall.objects.order_by("key_mark").values_list("key_mark", flat=True)
+    ends = {marks.first(), marks.last()} - {None}
+    return TROUBLE if ends - {_key_mark()} else ""
+
+
+def is_suppressed(e164: str) -> bool:
+    """Whether the number is on the list. Raises ValueError as ``number_hash``."""
+    return DoNotCall.objects.filter(number_hash=number_hash(e164)).exists()
+
+
+def suppressed(numbers: Collection[str]) -> set[str]:
+    """Those of the numbers (E.164) that are on the list."""
+    by_hash = {number_hash(number): number for number in numbers}
+    found: set[str] = set()
+    for part in _batches(by_hash):
+        hits = DoNotCall.objects.filter(number_hash__in=part).values_list("number_hash", flat=True)
+        found.update(by_hash[hit] for hit in hits)
+    return found
+
+
+def add(
+    entry: Entry, *, source: DoNotCall.Source, call: Call | None = None, added_by_id: int | None = None
+) -> tuple[DoNotCall, bool]:
+    """Puts a number onto the list, at once and for every campaign; the first entry of a number stays as it is.
+
+    Returns:
+        The row, and whether it is new.
+
+    Raises:
+        ValueError: the number is not E.164.
+    """
+    return DoNotCall.objects.get_or_create(
+        number_hash=number_hash(entry.number),
+        defaults=_columns(entry, source=source, added_by_id=added_by_id) | {"call": call},
+    )
+
+
+def add_all(entries: Iterable[Entry], *, source: DoNotCall.Source, added_by_id: int | None = None) -> int:
+    """Puts many onto the list, in transactions of 500; what is on it stays as it is.
+
+    Returns:
+        how many are new.
+
+    Raises:
+        ValueError: a number is not E.164; those of earlier batches are on the list by then.
+    """
+    added = 0
+    rest = iter(entries)
+    while batch := list(islice(rest, BATCH)):
+        rows = {
+            number_hash(entry.number): DoNotCall(
+                number_hash=number_hash(entry.number), **_columns(entry, source=source, added_by_id=added_by_id)
+            )
+            for entry in reversed(batch)  # of a number that comes twice the first entry counts
+        }
+        with transaction.atomic():
+            known = set(DoNotCall.objects.filter(number_hash__in=rows).values_list("number_hash", flat=True))
+            new = [row for number, row in rows.items() if number not in known]
+            DoNotCall.objects.bulk_create(new, ignore_conflicts=True)
+        added += len(new)
+    return added
+
+
+def find(text: str) -> DoNotCall | None:
+    """The row of a number that somebody has typed in full, E.164."""
+    return DoNotCall.objects.filter(number_hash=number_hash(text)).first() if E164.fullmatch(text) else None
+
+
+def _columns(entry: Entry, *, source: DoNotCall.Source, added_by_id: int | None) -> dict[str, object]:
+    return {
+        "key_mark": _key_mark(),
+        "masked": masked(entry.number),
+        "source": source,
+        "since": entry.since,
+        "evidence": entry.evidence[:MAX_EVIDENCE],
+        "added_by_id": added_by_id,
+    }
+
+
+def _batches(keys: Iterable[str]) -> Iterator[list[str]]:
+    rest = iter(keys)
+    while batch := list(islice(rest, BATCH)):
+        yield batch
