@@ -1,6 +1,7 @@
 """Models of what happens."""
 
 from calls.models.call import Call
+from calls.models.contact import Contact, ContactImport, ContactList, RejectedRow
 from calls.models.do_not_call import DoNotCall
 from calls.models.edge_refusal import EdgeRefusal
 from calls.models.event import CallEvent
@@ -17,11 +18,15 @@ __all__ = [
     "Call",
     "CallEvent",
     "CallSummary",
+    "Contact",
+    "ContactImport",
+    "ContactList",
     "DoNotCall",
     "EdgeRefusal",
     "PhoneNumber",
     "PlivoAccount",
     "Recording",
+    "RejectedRow",
     "StreamToken",
     "Turn",
     "Usage",

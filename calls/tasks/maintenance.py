@@ -8,13 +8,17 @@ from django.db import connection
 from django.utils import timezone
 
 from calls import retention, sweeper
-from calls.tasks import post_call
+from calls.campaigns import imports
+from calls.tasks import campaigns, post_call
 
 
 @shared_task
 def sweep_calls() -> None:
     """Repairs what was lost, and hints again at whatever is due."""
-    due = sweeper.sweep(now=timezone.now())
+    now = timezone.now()
+    for import_id in imports.due(now):
+        campaigns.import_contacts.delay(import_id)
+    due = sweeper.sweep(now=now)
     for call_id in due.summaries:
         post_call.after_call.delay(call_id)
     for recording_id in due.recordings:
