@@ -7,9 +7,11 @@ right before a number is dialled: Plivo takes a list of numbers joined by "<" wh
 import re
 from collections.abc import Collection
 from enum import StrEnum
+from functools import lru_cache
 
 import msgspec
 import phonenumbers
+from babel import Locale
 from phonenumbers import PhoneNumberType as Type
 from phonenumbers import timezone as zones_by_number
 
@@ -120,6 +122,13 @@ def callable_number(e164: str, *, countries: Collection[str]) -> Number:
     if number.country not in countries:
         raise NumberRefused(Kind.COUNTRY, f"calls to {number.country} are not allowed: see the allowed countries")
     return number
+
+
+@lru_cache(maxsize=1)
+def country_names() -> list[tuple[str, str]]:
+    """ISO 3166 two letters and English name of every country that has a numbering plan, in the names' order."""
+    names = Locale("en").territories
+    return sorted(((code, names[code]) for code in phonenumbers.SUPPORTED_REGIONS), key=lambda pair: pair[1])
 
 
 def _zones(number: phonenumbers.PhoneNumber, kind: int, region: str) -> tuple[str, ...]:

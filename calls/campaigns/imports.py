@@ -14,7 +14,7 @@ from typing import IO
 import msgspec
 from django.core.files.base import File
 from django.db import transaction
-from django.db.models import F
+from django.db.models import Count, F
 
 from calls.campaigns import tables
 from calls.campaigns.people import Meaning, Person, RowRefused, faults, guess, person
@@ -28,6 +28,7 @@ SHOWN = 20  # rows of a preview
 AT_ONCE_S = 150.0  # a task has 240 s
 STUCK_AFTER = datetime.timedelta(seconds=60)
 MAX_WHY = 600
+IN_LIST = "the number is in the list already"
 TASK = "calls.tasks.campaigns.import_contacts"
 
 
@@ -58,6 +59,7 @@ def upload(*, contact_list: ContactList, file: "File[bytes]", country: str, crea
         encoding=form.encoding,
         delimiter=form.delimiter,
         country=country,
+        headers=headers,
         meanings=[[meaning.field, meaning.variable] for meaning in guess(headers)],
         total=total,
         created_by_id=created_by_id,
@@ -124,6 +126,7 @@ def choose(contact_import: ContactImport, *, form: Form, country: str, meanings:
         "encoding": form.encoding,
         "delimiter": form.delimiter,
         "country": country,
+        "headers": headers,
         "meanings": [[meaning.field, meaning.variable] for meaning in meanings],
         "total": total,
     }
@@ -145,6 +148,24 @@ def start(contact_import: ContactImport, *, now: datetime.datetime) -> None:
     if not waiting.update(status=ContactImport.Status.RUNNING, moved_at=now):
         raise Refused("This import has been started already.")
     transaction.on_commit(lambda: hint(TASK, str(contact_import.pk)))
+
+
+def discard(contact_import: ContactImport) -> None:
+    """Forgets one that was not started, with its file.
+
+    Raises:
+        Refused: it was.
+    """
+    with transaction.atomic():
+        if not ContactImport.objects.filter(pk=contact_import.pk, status=ContactImport.Status.UPLOADED).delete()[0]:
+            raise Refused("This import has been started already.")
+    contact_import.file.delete(save=False)
+
+
+def reasons(contact_import: ContactImport) -> list[tuple[str, int]]:
+    """Why rows were rejected and how many for each reason, the most frequent first."""
+    rows = contact_import.rejected_rows.order_by().values_list("reason").annotate(rows=Count("id"))
+    return sorted(((str(reason), count) for reason, count in rows), key=lambda pair: (-pair[1], pair[0]))
 
 
 def due(now: datetime.datetime) -> list[str]:
@@ -186,15 +207,16 @@ def _take(contact_import: ContactImport, chunk: list[tables.Row], *, done: int, 
     """Writes what some rows hold; False when they were written by somebody else."""
     meanings = meanings_of(contact_import)
     people: dict[str, tuple[tables.Row, Person]] = {}
-    rejected: list[tuple[tables.Row, str]] = []
+    rejected: list[tuple[tables.Row, str, str]] = []  # with the reason, and how that shows here
     for row in chunk:
         try:
             found = person(row[1], meanings, country=contact_import.country)
         except RowRefused as refused:
-            rejected.append((row, str(refused)))
+            rejected.append((row, str(refused), str(refused)))
             continue
         if found.number in people:
-            rejected.append((row, f"the number stands in row {people[found.number][0][0]} already"))
+            why = f"the number stands in row {people[found.number][0][0]} already"
+            rejected.append((row, "the number stands in an earlier row", why))
         else:
             people[found.number] = (row, found)
     unwanted = suppressed(people)
@@ -204,14 +226,14 @@ def _take(contact_import: ContactImport, chunk: list[tables.Row], *, done: int, 
             return False
         in_list = Contact.objects.filter(contact_list=contact_import.contact_list_id, number__in=people)
         known = set(in_list.values_list("number", flat=True))
-        rejected += [
-            (row, "the number is in the list already") for row, found in people.values() if found.number in known
-        ]
+        rejected += [(row, IN_LIST, IN_LIST) for row, found in people.values() if found.number in known]
         new = [found for _, found in people.values() if found.number not in known]
         Contact.objects.bulk_create([_contact(found, contact_import) for found in new])
         RejectedRow.objects.bulk_create(
-            RejectedRow(contact_import=contact_import, row=number, cells=cells, why=why[:MAX_WHY])
-            for (number, cells), why in rejected
+            RejectedRow(
+                contact_import=contact_import, row=number, cells=cells, why=why[:MAX_WHY], reason=reason[:MAX_WHY]
+            )
+            for (number, cells), reason, why in rejected
         )
         ContactImport.objects.filter(pk=contact_import.pk).update(
             added=F("added") + len(new),

@@ -152,7 +152,7 @@ def person(cells: Sequence[str], meanings: Sequence[Meaning], *, country: str) -
         wrong.append(f"{FIELDS['number']}: {refused}")
     if number is not None and number.refused_as:
         wrong.append(f"{FIELDS['number']}: it is {number.refused_as}")
-    time_zone, language = read("time_zone", _time_zone), read("language", _language)
+    zone, tongue = read("time_zone", time_zone), read("language", language)
     consent, consent_at = read("consent", _consent), read("consent_at", _date)
     if wrong or number is None:
         raise RowRefused("; ".join(wrong))
@@ -161,14 +161,26 @@ def person(cells: Sequence[str], meanings: Sequence[Meaning], *, country: str) -
         country=number.country,
         zones=number.zones,
         name=clean(given.get("name", ""))[:MAX_NAME],
-        time_zone=time_zone,
+        time_zone=zone,
         region=clean(given.get("region", ""))[:MAX_REGION],
-        language=language,
+        language=tongue,
         consent=_CONSENTS[consent],
         consent_at=datetime.date.fromisoformat(consent_at) if consent_at else None,
         consent_source=clean(given.get("consent_source", ""))[:MAX_SOURCE],
         variables=_variables(cells, meanings),
     )
+
+
+def typed_variables(given: object) -> dict[str, str]:
+    """Variables that somebody has typed. Raises ValueError with what is wrong with them."""
+    if not isinstance(given, dict):
+        raise ValueError('Write names and values, such as {"order_no": "A-17"}.')
+    meanings = [Meaning("number"), *(Meaning(VARIABLE, str(name)) for name in given)]
+    if found := faults(meanings):
+        raise ValueError(" ".join(found))
+    if any(isinstance(value, dict | list | None) for value in given.values()):
+        raise ValueError("A value is a text or a number.")
+    return {name: clean(value)[:MAX_VALUE_CHARS] for name, value in given.items()}
 
 
 def _variables(cells: Sequence[str], meanings: Sequence[Meaning]) -> dict[str, str]:
@@ -185,7 +197,8 @@ def _zone_names() -> Mapping[str, str]:
     return {name.casefold(): name for name in zoneinfo.available_timezones()}
 
 
-def _time_zone(cell: str) -> str:
+def time_zone(cell: str) -> str:
+    """The IANA name of a zone in which people live. Raises ValueError."""
     if not cell:
         return ""
     name = _zone_names().get(cell.casefold().replace(" ", "_"))
@@ -195,7 +208,8 @@ def _time_zone(cell: str) -> str:
     return name
 
 
-def _language(cell: str) -> str:
+def language(cell: str) -> str:
+    """A language's tag in its usual spelling. Raises ValueError."""
     if not cell:
         return ""
     parts = cell.replace("_", "-").split("-")

@@ -32,7 +32,6 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-ENCODINGS = ("utf-8", "utf-8-sig", "utf-16", "utf-32", "cp1252")
 
 Row = tuple[int, list[str]]  # its number in the file, from 1, and its cells
 

@@ -84,6 +84,7 @@ class ContactImport(models.Model):
     encoding = models.CharField(max_length=12, blank=True)
     delimiter = models.CharField(max_length=1, blank=True)
     country = models.CharField(max_length=2, blank=True, help_text="Of numbers without a country code.")
+    headers = models.JSONField(default=list)
     meanings = models.JSONField(default=list, help_text="Of each column: [field, variable].")
     total = models.PositiveIntegerField("rows", default=0)
     done = models.PositiveIntegerField("rows read", default=0)
@@ -116,6 +117,7 @@ class RejectedRow(models.Model):
     row = models.PositiveIntegerField(help_text="Its number in the file.")
     cells = models.JSONField()
     why = models.CharField(max_length=600)
+    reason = models.CharField(max_length=600, help_text="Why, in the same words for all rows of its kind.")
 
     class Meta:
         ordering = ["id"]

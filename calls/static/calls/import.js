@@ -1,0 +1,27 @@
+// The page of an import: while it runs, the part that moves is fetched again every second.
+"use strict";
+
+const progress = document.getElementById("progress");
+const EVERY_MS = 1000;
+
+function running() {
+  return progress.querySelector("[data-status='running']") !== null;
+}
+
+async function look() {
+  try {
+    const answer = await fetch(progress.dataset.url, { credentials: "same-origin" });
+    if (answer.ok && !answer.redirected) {
+      progress.innerHTML = await answer.text();
+    }
+  } catch {
+    // The server is away for the moment; the next look finds it.
+  }
+  if (running()) {
+    setTimeout(look, EVERY_MS);
+  }
+}
+
+if (progress !== null && running()) {
+  setTimeout(look, EVERY_MS);
+}
