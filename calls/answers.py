@@ -17,6 +17,7 @@ from agents.prompts import render
 from agents.spec import AgentSpec
 from calls import lifecycle, transfers
 from calls.addresses import call_url, stream_url
+from calls.campaigns import gate
 from calls.live_calls import variables
 from calls.models import Call
 from calls.states import Facts, is_over
@@ -63,6 +64,13 @@ def outbound(call: Call, *, replay: bool, now: datetime.datetime) -> Document:
         return Document().hang_up()
     if replay:  # its deadline was set by the first
         return conversation(call, now=now)
+    if call.campaign is not None and (why := gate.obstacle(call, call.campaign, now=now)):
+        lifecycle.note(call=call, kind="not_answered", now=now, data={"why": why})
+        lifecycle.apply(
+            call_id=call.pk,
+            facts=Facts(status=Call.Status.CANCELLED, end_reason=Call.EndReason.REFUSED, answered_at=now),
+        )
+        return Document().hang_up()
     facts = Facts(status=Call.Status.ANSWERED, answered_at=now)
     state = lifecycle.apply(call_id=call.pk, facts=facts, deadline_at=now + lifecycle.ANSWERED_GRACE)
     if is_over(state.status):

@@ -59,6 +59,36 @@ def create_browser(*, now: datetime.datetime, **fields: Any) -> Call:
     )
 
 
+def create_outbound(*, now: datetime.datetime, deadline_at: datetime.datetime, **fields: Any) -> Call:
+    """The call of a claimed attempt, CLAIMED.
+
+    Args:
+        deadline_at: from when another worker may place it.
+
+    Raises:
+        django.db.IntegrityError: the attempt has a call, or another outbound call to the number is under way.
+    """
+    return Call.objects.create(
+        direction=Call.Direction.OUTBOUND,
+        status=Call.Status.CLAIMED,
+        created_at=now,
+        deadline_at=deadline_at,
+        **fields,
+    )
+
+
+def begin_sending(*, call_id: int, deadline_at: datetime.datetime) -> bool:
+    """CLAIMED to SENDING, before the first byte leaves; False when another worker has done so, or it is over."""
+    claimed = Call.objects.filter(pk=call_id, status=Call.Status.CLAIMED)
+    return bool(claimed.update(status=Call.Status.SENDING, deadline_at=deadline_at))
+
+
+def take_back(*, call_id: int, deadline_at: datetime.datetime) -> bool:
+    """SENDING to CLAIMED: it is certain that nothing was sent. The only way back, for the worker that marked it."""
+    sending = Call.objects.filter(pk=call_id, status=Call.Status.SENDING)
+    return bool(sending.update(status=Call.Status.CLAIMED, deadline_at=deadline_at))
+
+
 def apply(*, call_id: int, facts: Facts, deadline_at: datetime.datetime | None = None) -> State:
     """Adds facts to a call; at its first ENDED the work after the call is started.
 

@@ -15,11 +15,11 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Q
 
-from calls import lifecycle, recordings, summaries
+from calls import lifecycle, recordings, summaries, whereabouts
 from calls.models import Call, CallSummary, PlivoAccount, Recording
-from calls.states import Facts, is_over
+from calls.states import is_over
 from calls.telephony.accounts import client_for
-from calls.telephony.base import CallRecord, CarrierError
+from calls.telephony.base import CarrierError
 
 log = structlog.get_logger(__name__)
 
@@ -55,7 +55,8 @@ def sweep(*, now: datetime.datetime) -> Due:
         if time.monotonic() > until:
             break
         if _claim(call, now):
-            due.repaired[_look_into(call, now)] += 1
+            nameless = call.direction == Call.Direction.OUTBOUND and not call.plivo_call_uuid
+            due.repaired[whereabouts.look(call, now=now) if nameless else _look_into(call, now)] += 1
     for recording in recordings.unannounced_recordings(now):
         if time.monotonic() > until:
             break
@@ -94,7 +95,8 @@ def repaired_totals() -> dict[str, int]:
 
 def _overdue(now: datetime.datetime) -> list[Call]:
     """The longest overdue first, so that calls of an account that cannot be asked never keep others waiting."""
-    under_way = [status for status in Call.Status.values if not is_over(status)]
+    # A claimed call has not been sent: the dialler places it or lets it go.
+    under_way = [status for status in Call.Status.values if not is_over(status) and status != Call.Status.CLAIMED]
     silent = Q(status=Call.Status.LIVE, last_seen_at__lt=now - LIVE_SILENCE)
     browser_silent = silent & Q(direction=Call.Direction.BROWSER)
     late = Q(deadline_at__lt=now) & ~Q(status=Call.Status.LIVE, last_seen_at__gte=now - LIVE_SILENCE)
@@ -139,7 +141,7 @@ def _look_into(call: Call, now: datetime.datetime) -> str:
         if not too_old:
             return "asked_in_vain"
     if record is not None:
-        lifecycle.apply(call_id=call.pk, facts=_facts(record, ended_at=call.last_seen_at or now))
+        lifecycle.apply(call_id=call.pk, facts=whereabouts.facts_of(record, ended_at=call.last_seen_at or now))
     elif too_old or now - _gone_since(call, now) >= RECORD_WITHIN:
         with transaction.atomic():
             _end_without_facts(call, now)
@@ -175,7 +177,7 @@ def _ask_for_facts(call: Call, account: PlivoAccount, call_uuid: str, now: datet
     if record is not None:
         with transaction.atomic():
             without.update(ended_at=record.ended_at or guessed, deadline_at=None)
-            lifecycle.apply(call_id=call.pk, facts=_facts(record, ended_at=guessed))
+            lifecycle.apply(call_id=call.pk, facts=whereabouts.facts_of(record, ended_at=guessed))
         return "facts_added"
     age = now - guessed
     if age < FACTS_WITHIN:
@@ -183,22 +185,6 @@ def _ask_for_facts(call: Call, account: PlivoAccount, call_uuid: str, now: datet
         return kind
     without.update(deadline_at=None)
     return "facts_given_up"
-
-
-def _facts(record: CallRecord, *, ended_at: datetime.datetime) -> Facts:
-    """What Plivo's record says; ``ended_at`` where it says no time."""
-    return Facts(
-        status=Call.Status.ENDED,
-        end_reason=Call.EndReason.SWEPT,
-        answered_at=record.answered_at,
-        ended_at=record.ended_at or ended_at,
-        hangup_cause=record.hangup_cause[:60],
-        hangup_code=record.hangup_code,
-        hangup_source=record.hangup_source[:40],
-        duration_s=record.duration_s,
-        bill_duration_s=record.bill_duration_s,
-        carrier_cost=record.cost,
-    )
 
 
 def _create_missing_summaries(now: datetime.datetime) -> int:

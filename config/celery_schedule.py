@@ -17,6 +17,7 @@ CELERY: dict[str, Any] = {
     "CELERY_TASK_DEFAULT_QUEUE": "maintenance",
     "CELERY_TASK_ROUTES": {
         "calls.tasks.post_call.*": {"queue": "post_call"},
+        "calls.tasks.campaigns.dial": {"queue": "dial"},
         "streaming.tasks.prepare_opening": {"queue": "dial"},  # it must be there before the call is picked up
     },
     "CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP": True,
@@ -36,6 +37,11 @@ CELERY: dict[str, Any] = {
             "task": "calls.tasks.maintenance.sweep_calls",
             "schedule": 10.0,
             "options": {"expires": 9},
+        },
+        "dial": {
+            "task": "calls.tasks.campaigns.dial",
+            "schedule": 5.0,
+            "options": {"expires": 4},
         },
         "checkpoint": {
             "task": "calls.tasks.maintenance.checkpoint",

@@ -1,6 +1,7 @@
 """Models of what happens."""
 
 from calls.models.call import Call
+from calls.models.campaign import Campaign, CampaignContact, Switch
 from calls.models.contact import Contact, ContactImport, ContactList, RejectedRow
 from calls.models.do_not_call import DoNotCall
 from calls.models.edge_refusal import EdgeRefusal
@@ -18,6 +19,8 @@ __all__ = [
     "Call",
     "CallEvent",
     "CallSummary",
+    "Campaign",
+    "CampaignContact",
     "Contact",
     "ContactImport",
     "ContactList",
@@ -28,6 +31,7 @@ __all__ = [
     "Recording",
     "RejectedRow",
     "StreamToken",
+    "Switch",
     "Turn",
     "Usage",
     "WebhookEvent",

@@ -5,11 +5,15 @@ import uuid
 import msgspec
 from django.db import models
 from django.db.models import Q
+from django.utils import timezone
 
 from agents.models import Agent, AgentVersion
 from agents.spec import AgentSpec
 from calls.models.phone_number import PhoneNumber
 from calls.models.plivo_account import PlivoAccount
+
+# Statuses of a call that is on its way or going on; calls.states.FINAL are the others.
+ACTIVE = ("claimed", "sending", "unknown", "queued", "ringing", "answered", "live")
 
 
 class Call(models.Model):
@@ -69,6 +73,13 @@ class Call(models.Model):
     )
     phone_number = models.ForeignKey(PhoneNumber, null=True, on_delete=models.SET_NULL, related_name="calls")
     plivo_account = models.ForeignKey(PlivoAccount, null=True, on_delete=models.PROTECT, related_name="calls")
+    campaign = models.ForeignKey(
+        "calls.Campaign", null=True, blank=True, editable=False, on_delete=models.SET_NULL, related_name="calls"
+    )
+    campaign_person = models.ForeignKey(
+        "calls.CampaignContact", null=True, blank=True, editable=False, on_delete=models.SET_NULL, related_name="calls"
+    )
+    attempt = models.PositiveSmallIntegerField(default=0, editable=False, help_text="Of the campaign at this person.")
     started_by = models.ForeignKey("auth.User", null=True, on_delete=models.SET_NULL, related_name="+")
     from_number = models.CharField("from", max_length=120, blank=True)
     to_number = models.CharField("to", max_length=120, blank=True)
@@ -79,7 +90,7 @@ class Call(models.Model):
     plivo_call_uuid = models.CharField(max_length=64, null=True, unique=True)  # noqa: DJ001  (unique: NULL is "none")
     plivo_request_uuid = models.CharField(max_length=64, blank=True)
 
-    created_at = models.DateTimeField(auto_now_add=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
     queued_at = models.DateTimeField(null=True)
     ringing_at = models.DateTimeField(null=True)
     answered_at = models.DateTimeField(null=True)
@@ -112,7 +123,25 @@ class Call(models.Model):
             models.Index(fields=["status", "-created_at"], name="call_by_status"),
             models.Index(fields=["from_number"], name="call_by_from"),
             models.Index(fields=["to_number"], name="call_by_to"),
+            models.Index(
+                fields=["campaign"],
+                name="call_active_of_campaign",
+                condition=Q(campaign__isnull=False, status__in=ACTIVE),
+            ),
             models.Index(fields=["deadline_at"], name="call_deadline", condition=Q(deadline_at__isnull=False)),
+        ]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["campaign_person", "attempt"],
+                condition=Q(campaign_person__isnull=False),
+                name="one_call_for_an_attempt",
+            ),
+            # An attempt of which nobody knows whether it rang counts: nobody is rung twice at once, by any campaign.
+            models.UniqueConstraint(
+                fields=["to_number"],
+                condition=Q(direction="outbound", status__in=ACTIVE),
+                name="one_outbound_call_to_a_number",
+            ),
         ]
         permissions = [
             ("listen_call", "Can listen to and download recordings"),

@@ -1,8 +1,9 @@
 """The Plivo account that carries the calls."""
 
 import uuid
+from decimal import Decimal
 
-from django.core.validators import RegexValidator
+from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
 from simple_history.models import HistoricalRecords
 
@@ -29,6 +30,13 @@ class PlivoAccount(models.Model):
     auth_token = EncryptedTextField(help_text="Stored encrypted and never shown again.")
     token_hint = models.CharField(max_length=8, blank=True, editable=False)
     api_url = models.URLField("API URL", blank=True, help_text="Empty for Plivo's own, or the one of the environment.")
+    calls_per_second = models.DecimalField(
+        max_digits=5,
+        decimal_places=1,
+        default=2,
+        validators=[MinValueValidator(Decimal("0.1"))],
+        help_text="How many calls a second campaigns start; Plivo's own limit of an account is 2 unless it was raised.",
+    )
     application_id = models.CharField(max_length=40, blank=True, editable=False)
     is_sandbox = models.BooleanField("sandbox", default=False, help_text="A simulated phone network.")
     tested_at = models.DateTimeField("last tested", null=True, editable=False)

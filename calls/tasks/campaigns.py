@@ -3,7 +3,9 @@
 from celery import shared_task
 from django.utils import timezone
 
-from calls.campaigns import imports
+from calls.campaigns import control, dialler, imports
+
+DIAL_S = 5.0
 
 
 @shared_task
@@ -11,3 +13,15 @@ def import_contacts(import_id: str) -> None:
     """Reads a table's rows on; a long one in several tasks."""
     if imports.run(import_id, clock=timezone.now):
         import_contacts.delay(import_id)
+
+
+@shared_task
+def enrol(campaign_id: str) -> None:
+    """A campaign was launched: puts its people into it."""
+    control.enrol(campaign_id, now=timezone.now())
+
+
+@shared_task
+def dial() -> None:
+    """Somebody may be due: calls people for as long as until beat says so again."""
+    dialler.work(clock=timezone.now, seconds=DIAL_S)

@@ -95,6 +95,7 @@ class RunningCall(msgspec.Struct, frozen=True, kw_only=True):
     call_uuid: str
     status: str
     direction: str
+    to_number: str = ""
     request_uuid: str = ""
 
 
@@ -111,6 +112,7 @@ class CallRecord(msgspec.Struct, frozen=True, kw_only=True):
     hangup_code: int | None
     hangup_cause: str
     hangup_source: str
+    started_at: datetime.datetime | None = None
 
 
 class CarrierRecording(msgspec.Struct, frozen=True, kw_only=True):

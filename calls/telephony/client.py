@@ -6,7 +6,7 @@ the SDK's own transport may be sent three times.
 
 import datetime
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from decimal import Decimal, InvalidOperation
 from typing import Any, Self
 from urllib.parse import quote
@@ -154,6 +154,7 @@ class PlivoClient:
                 call_uuid=_text(found, "call_uuid"),
                 status=_text(found, "call_status") or status,
                 direction=_text(found, "direction"),
+                to_number=normalise(_text(found, "to")),
                 request_uuid=_text(found, "request_uuid"),
             )
         return None
@@ -172,6 +173,20 @@ class PlivoClient:
                     break
         return found
 
+    def running_to(self, number: str, *, known: Collection[str]) -> list[RunningCall]:
+        """Outbound calls to a number (E.164) that are live or queued, but for those whose CallUUID is known already."""
+        found = []
+        for call_uuid in sorted(self.running_call_uuids() - set(known)):
+            running = self.running_call(call_uuid)
+            if running is not None and running.direction == "outbound" and running.to_number == number:
+                found.append(running)
+        return found
+
+    def records_to(self, number: str) -> Iterator[CallRecord]:
+        """Plivo's records of the outbound calls to a number (E.164) of the last seven days."""
+        for item in self._pages("Call", to_number=number.lstrip("+"), call_direction="outbound"):
+            yield _record(item)
+
     def call_record(self, call_uuid: str) -> CallRecord | None:
         """Plivo's record of a call that is over; None while it runs, or when Plivo has no such record."""
         try:
@@ -180,18 +195,7 @@ class PlivoClient:
             if error.failure is Failure.NOT_FOUND:
                 return None
             raise
-        return CallRecord(
-            call_uuid=_text(found, "call_uuid"),
-            direction=_text(found, "call_direction"),
-            answered_at=_time(_text(found, "answer_time")),
-            ended_at=_time(_text(found, "end_time")),
-            duration_s=_whole(_text(found, "call_duration")),
-            bill_duration_s=_whole(_text(found, "billed_duration") or _text(found, "bill_duration")),
-            cost=_decimal(_text(found, "total_amount")),
-            hangup_code=_whole(_text(found, "hangup_cause_code")),
-            hangup_cause=_text(found, "hangup_cause_name"),
-            hangup_source=_text(found, "hangup_source"),
-        )
+        return _record(found)
 
     def recordings(self, call_uuid: str) -> list[CarrierRecording]:
         """The recordings of a call."""
@@ -247,6 +251,22 @@ class PlivoClient:
             raise CarrierError(failure, detail) from error
         except (TypeError, AttributeError) as error:  # the SDK on an answer that is JSON but not an object
             raise CarrierError(Failure.GARBAGE, type(error).__name__) from error
+
+
+def _record(found: Any) -> CallRecord:
+    return CallRecord(
+        call_uuid=_text(found, "call_uuid"),
+        direction=_text(found, "call_direction"),
+        started_at=_time(_text(found, "initiation_time")),
+        answered_at=_time(_text(found, "answer_time")),
+        ended_at=_time(_text(found, "end_time")),
+        duration_s=_whole(_text(found, "call_duration")),
+        bill_duration_s=_whole(_text(found, "billed_duration") or _text(found, "bill_duration")),
+        cost=_decimal(_text(found, "total_amount")),
+        hangup_code=_whole(_text(found, "hangup_cause_code")),
+        hangup_cause=_text(found, "hangup_cause_name"),
+        hangup_source=_text(found, "hangup_source"),
+    )
 
 
 def _by_status(text: str) -> Failure:

@@ -46,7 +46,8 @@ LIFE = [
 
 
 def row_after(events, number):
-    call = Call.objects.create(direction="outbound", status="sending", phone_number=number)
+    to = f"+1415555{Call.objects.count():04}"  # one outbound call to a number at a time
+    call = Call.objects.create(direction="outbound", status="sending", phone_number=number, to_number=to)
     for event in events:
         lifecycle.apply(call_id=call.pk, facts=event, deadline_at=at(99))
     row = Call.objects.values(*FIELDS, "deadline_at").get(pk=call.pk)

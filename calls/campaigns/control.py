@@ -1,0 +1,130 @@
+"""Launching, pausing, resuming and stopping a campaign, and the switch that stops all dialling.
+
+The only writer of ``Campaign.status`` but for its end (``outcomes.finish``). A pause counts from its commit: whatever
+is claimed but not sent looks at the campaign once more (``dialling.obstacle``), and so does whoever picks up.
+"""
+
+import datetime
+import itertools
+
+from django.db import transaction
+
+from calls.campaigns import claims, schedule
+from calls.campaigns.schedule import Due, Held, History
+from calls.hints import hint
+from calls.models import Campaign, CampaignContact, Contact, Switch
+from calls.suppression import suppressed
+
+CHUNK = 500
+TASK_ENROL = "calls.tasks.campaigns.enrol"
+_Status = Campaign.Status
+
+
+class Refused(ValueError):  # noqa: N818  (as an operator would say it)
+    """It cannot be done; the text says why and what to do."""
+
+
+def faults(campaign: Campaign) -> list[str]:
+    """What stands in the way of a launch, in sentences."""
+    found = []
+    if campaign.agent_version is None and campaign.agent.published_version is None:
+        found.append(f"{campaign.agent} was never published: publish it first.")
+    if not campaign.caller_numbers.exists():
+        found.append("Choose a number to call from.")
+    if not Contact.objects.filter(contact_list__in=campaign.contact_lists.all()).exists():
+        found.append("Nobody is in its lists: import people first.")
+    if not campaign.countries:
+        found.append("Choose the countries that may be called.")
+    if not any(campaign.week):
+        found.append("Its week has no hours in which anybody may be called.")
+    return found
+
+
+def launch(campaign: Campaign, *, now: datetime.datetime) -> None:
+    """From now on people are called.
+
+    Raises:
+        Refused: it is no draft, or something is missing.
+    """
+    if found := faults(campaign):
+        raise Refused(" ".join(found))
+    _move(campaign, {_Status.DRAFT}, _Status.RUNNING, launched_at=now)
+    transaction.on_commit(lambda: hint(TASK_ENROL, str(campaign.pk)))
+
+
+def pause(campaign: Campaign) -> None:
+    """Nobody more is rung; calls that go on are finished. Raises Refused."""
+    _move(campaign, {_Status.RUNNING}, _Status.PAUSED)
+
+
+def resume(campaign: Campaign) -> None:
+    """Raises Refused."""
+    _move(campaign, {_Status.PAUSED}, _Status.RUNNING)
+
+
+def stop(campaign: Campaign, *, now: datetime.datetime) -> None:
+    """For good. Raises Refused."""
+    _move(campaign, {_Status.RUNNING, _Status.PAUSED}, _Status.STOPPED, finished_at=now)
+
+
+def _move(campaign: Campaign, sources: set[_Status], target: _Status, **fields: object) -> None:
+    if not Campaign.objects.filter(pk=campaign.pk, status__in=sources).update(status=target, **fields):
+        campaign.refresh_from_db(fields=["status"])
+        raise Refused(f"This campaign is {campaign.get_status_display().lower()}.")
+    campaign.status = target
+
+
+def throw_switch(*, user_id: int | None, why: str, now: datetime.datetime) -> None:
+    """Nothing is dialled any more, by any campaign, until it is thrown back."""
+    Switch.objects.get_or_create(pk=1, defaults={"thrown_by_id": user_id, "why": why[:200], "thrown_at": now})
+
+
+def throw_back() -> None:
+    """Dialling goes on."""
+    Switch.objects.all().delete()
+
+
+def enrol(campaign_id: str, *, now: datetime.datetime) -> int:
+    """Puts everybody of a launched campaign's lists into it, once, with what is known of when they are due.
+
+    Safe to repeat after it broke off: whoever is in it stays as they are.
+
+    Returns:
+        how many were added.
+    """
+    campaign = Campaign.objects.select_related("agent__published_version", "agent_version").get(pk=campaign_id)
+    if campaign.launched_at is None or campaign.enrolled_at is not None:
+        return 0
+    added = 0
+    contacts = Contact.objects.filter(contact_list__in=campaign.contact_lists.all()).order_by("pk")
+    rest = contacts.iterator(chunk_size=CHUNK)
+    while chunk := list(itertools.islice(rest, CHUNK)):
+        added += _enrol(campaign, chunk, now=now)
+    Campaign.objects.filter(pk=campaign.pk, enrolled_at=None).update(enrolled_at=now)
+    return added
+
+
+def _enrol(campaign: Campaign, chunk: list[Contact], *, now: datetime.datetime) -> int:
+    numbers = [contact.number for contact in chunk]
+    unwanted, histories = suppressed(numbers), claims.histories(numbers, now=now)
+    rows = []
+    for contact in chunk:
+        found = schedule.answer(
+            campaign,
+            contact,
+            suppressed=contact.number in unwanted,
+            history=histories.get(contact.number, History()),
+            now=now,
+            missing=claims.missing_variables(campaign, contact.variables),
+        )
+        row = CampaignContact(campaign=campaign, contact=contact, number=contact.number, why=found.why, changed_at=now)
+        if isinstance(found, Due):
+            row.next_due = found.at
+        else:
+            row.state = CampaignContact.State.HELD if isinstance(found, Held) else CampaignContact.State.SKIPPED
+        rows.append(row)
+    with transaction.atomic():
+        known = set(campaign.people.filter(number__in=numbers).values_list("number", flat=True))
+        new = {row.number: row for row in rows if row.number not in known}
+        CampaignContact.objects.bulk_create(new.values(), ignore_conflicts=True)
+    return len(new)

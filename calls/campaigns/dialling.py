@@ -1,0 +1,114 @@
+"""From a claimed call to one that rings: marked, given its turn, looked at once more, and placed by one request.
+
+A call is SENDING before its first byte leaves: should this worker die, it may have rung, and is never placed again.
+Whatever is certain not to have rung goes back to CLAIMED, the same row.
+"""
+
+import datetime
+import time
+from collections.abc import Callable
+
+import structlog
+from django.conf import settings
+
+from agents.crypto import UndecryptableError
+from calls import lifecycle
+from calls.addresses import call_url
+from calls.answers import TIMEOUT_MARGIN_S
+from calls.campaigns import gate, pacing
+from calls.models import Call, Campaign
+from calls.states import Facts
+from calls.telephony.accounts import auth_token
+from calls.telephony.dial import Dialled, Order, Sent, dial
+
+log = structlog.get_logger(__name__)
+
+SENDING = datetime.timedelta(seconds=90)  # longer than any request takes
+LOOK_AFTER = datetime.timedelta(seconds=30)  # when an attempt of which nothing is known is asked for
+PATIENCE_S = 1.0  # what a turn may be waited for with a call that is marked
+BACK_OFF = datetime.timedelta(seconds=5)
+RING_GRACE = datetime.timedelta(seconds=60)
+
+Clock = Callable[[], datetime.datetime]
+Dial = Callable[..., Dialled]
+
+
+def place(call_id: int, *, clock: Clock, dial: Dial = dial) -> str:
+    """Places a claimed call, if it still may be; blocks for up to half a minute.
+
+    Returns:
+        the call's status after it, for tests and logs; "" when another worker has it.
+    """
+    if not lifecycle.begin_sending(call_id=call_id, deadline_at=clock() + SENDING):
+        return ""
+    call = Call.objects.select_related("campaign", "plivo_account", "agent_version").get(pk=call_id)
+    account, campaign = call.plivo_account, call.campaign
+    if account is None or campaign is None:
+        return _cancel(call, "the account or the campaign is gone", clock)
+    try:
+        token = auth_token(account)
+        wait_s = pacing.take(account.auth_id, per_second=float(account.calls_per_second), patience_s=PATIENCE_S)
+    except UndecryptableError:
+        return _cancel(call, "the Plivo account's token cannot be read", clock)
+    except pacing.NoTurn as none:
+        after = BACK_OFF if none.wait_s is None else datetime.timedelta(seconds=none.wait_s - PATIENCE_S)
+        return _back(call, clock() + after)
+    time.sleep(wait_s)
+    if why := gate.obstacle(call, campaign, now=clock()):
+        return _cancel(call, why, clock)
+    found = dial(
+        _order(call, campaign),
+        api_url=account.api_url or settings.PLIVO_API_URL,
+        auth_id=account.auth_id,
+        auth_token=token,
+    )
+    return _written(call, campaign, found, clock)
+
+
+def _order(call: Call, campaign: Campaign) -> Order:
+    spec = call.spec
+    longest_ms = spec.max_call_ms if spec else 0
+    addresses = {"answer": call_url(call.public_id, "answer"), "ring": call_url(call.public_id, "ring")}
+    addresses |= {"hangup": call_url(call.public_id, "hangup"), "fallback": call_url(call.public_id, "fallback")}
+    addresses |= {"machine_detection": call_url(call.public_id, "machine")}
+    return Order(
+        to=call.to_number,
+        caller=call.from_number,
+        urls={f"{name}_url": url for name, url in addresses.items()} | {f"{name}_method": "POST" for name in addresses},
+        ring_s=campaign.ring_s,
+        longest_s=longest_ms // 1000 + TIMEOUT_MARGIN_S,
+        detect_machine=True,
+    )
+
+
+def _written(call: Call, campaign: Campaign, found: Dialled, clock: Clock) -> str:
+    """What is certain after the request."""
+    now = clock()
+    match found.sent:
+        case Sent.QUEUED:
+            Call.objects.filter(pk=call.pk, plivo_request_uuid="").update(plivo_request_uuid=found.request_uuid)
+            deadline = now + datetime.timedelta(seconds=campaign.ring_s) + RING_GRACE
+            facts = Facts(status=Call.Status.QUEUED, queued_at=now)
+            return lifecycle.apply(call_id=call.pk, facts=facts, deadline_at=deadline).status
+        case Sent.REJECTED:
+            lifecycle.note(call=call, kind="dial_rejected", now=now, data={"detail": found.detail})
+            return lifecycle.apply(call_id=call.pk, facts=Facts(status=Call.Status.REJECTED)).status
+        case Sent.NOT_SENT:
+            log.warning("not_dialled", call=str(call.public_id), status=found.status)
+            wait = BACK_OFF if found.retry_after_s is None else datetime.timedelta(seconds=found.retry_after_s)
+            return _back(call, now + max(wait, BACK_OFF))
+        case Sent.UNKNOWN:
+            log.warning("dial_unknown", call=str(call.public_id), status=found.status)
+            lifecycle.note(call=call, kind="dial_unknown", now=now, data={"detail": found.detail})
+            facts = Facts(status=Call.Status.UNKNOWN)
+            return lifecycle.apply(call_id=call.pk, facts=facts, deadline_at=now + LOOK_AFTER).status
+
+
+def _back(call: Call, again_at: datetime.datetime) -> str:
+    lifecycle.take_back(call_id=call.pk, deadline_at=again_at)
+    return Call.Status.CLAIMED
+
+
+def _cancel(call: Call, why: str, clock: Clock) -> str:
+    lifecycle.note(call=call, kind="dial_cancelled", now=clock(), data={"why": why})
+    return lifecycle.apply(call_id=call.pk, facts=Facts(status=Call.Status.CANCELLED)).status

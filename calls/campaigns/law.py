@@ -1,0 +1,76 @@
+"""The hours in which the law of a person's country, and state, lets them be called: ceilings that no campaign widens.
+
+Data, each with its source and date; not legal advice. Where no rule is known the cautious default holds, and where a
+state's rule might apply and the state is not known, the strictest of all.
+"""
+
+import datetime
+import re
+
+import msgspec
+
+from calls.campaigns.windows import Rule, Span, Week, every_day
+
+_WEEKDAYS, _NO_SUNDAY = range(5), range(6)
+
+
+class Ceiling(msgspec.Struct, frozen=True):
+    """When calls are allowed in a place (ISO 3166, a state as US-FL), who says so, and when that was looked up."""
+
+    place: str
+    week: Week
+    source: str
+    looked_up: datetime.date = datetime.date(2026, 11, 23)
+
+
+def _hours(start: int, end: int, days: range = range(7)) -> Week:
+    return every_day(start * 60, end * 60, days=days)
+
+
+_FRENCH_DAY = (Span(10 * 60, 13 * 60), Span(14 * 60, 20 * 60))
+CEILINGS = {
+    each.place: each
+    for each in (
+        Ceiling("US", _hours(8, 21), "47 CFR 64.1200(c)(1)"),
+        Ceiling("US-AL", _hours(8, 20, _NO_SUNDAY), "Alabama, telephone solicitations"),
+        Ceiling("US-CT", _hours(9, 20), "Connecticut, telemarketing"),
+        Ceiling("US-FL", _hours(8, 20), "Florida Telephone Solicitation Act"),
+        Ceiling("US-KY", _hours(10, 21), "Kentucky, telephone solicitations"),
+        Ceiling("US-LA", _hours(8, 20, _NO_SUNDAY), "Louisiana, telephonic solicitation"),
+        Ceiling("US-MA", _hours(8, 20), "Massachusetts, telemarketing"),
+        Ceiling("US-MD", _hours(8, 20), "Maryland, Stop the Spam Calls Act"),
+        Ceiling("US-NV", _hours(9, 20), "Nevada, telephone solicitation"),
+        Ceiling("US-OK", _hours(8, 20), "Oklahoma Telephone Solicitation Act"),
+        Ceiling("US-RI", _hours(9, 18, _WEEKDAYS), "Rhode Island, telephone sales"),
+        Ceiling("US-WA", _hours(8, 20), "Washington, commercial telephone solicitation"),
+        Ceiling("FR", (*(_FRENCH_DAY for _ in _WEEKDAYS), (), ()), "France, décret 2022-1313"),
+        Ceiling("IN", _hours(9, 21), "TCCCPR"),
+    )
+}
+DEFAULT = Ceiling("", _hours(9, 20, _NO_SUNDAY), "no rule known here: a cautious default")
+# Of somebody in the United States whose state is not known any state's law may hold.
+UNKNOWN_STATE = Ceiling("US-?", _hours(10, 18, _WEEKDAYS), "the strictest of the states, where the state is not known")
+US_STATES = frozenset(
+    re.findall(
+        r"[A-Z]{2}",
+        "AK AL AR AZ CA CO CT DC DE FL GA HI IA ID IL IN KS KY LA MA MD ME MI MN MO MS MT NC ND NE NH NJ NM NV NY OH "
+        "OK OR PA PR RI SC SD TN TX UT VA VT WA WI WV WY",
+    )
+)
+
+
+def rules(*, country: str, region: str) -> list[Rule]:
+    """What holds for a person.
+
+    Args:
+        country: ISO 3166, of their number.
+        region: as the list gives it; of the United States two letters count.
+    """
+    found = [CEILINGS.get(country, DEFAULT)]
+    if country == "US":
+        state = region.strip().upper().removeprefix("US-")
+        if state not in US_STATES:
+            found.append(UNKNOWN_STATE)
+        elif f"US-{state}" in CEILINGS:
+            found.append(CEILINGS[f"US-{state}"])
+    return [Rule(f"law of {ceiling.place or country}: {ceiling.source}", ceiling.week) for ceiling in found]

@@ -1,0 +1,87 @@
+"""After an attempt: is the person called again, and when? Looks at the rows, so that it may come late or twice."""
+
+import datetime
+
+from django.db import transaction
+from django.db.models import F
+
+from calls.models import Call, Campaign, CampaignContact
+from calls.states import FINAL
+
+BATCH = 500
+
+
+def settle(*, now: datetime.datetime) -> int:
+    """Moves on everybody whose latest attempt is over; returns how many."""
+    over = Call.objects.filter(
+        campaign_person__state=CampaignContact.State.CALLING,
+        campaign_person__attempts=F("attempt"),
+        status__in=FINAL,
+    )
+    calls = list(over.select_related("campaign_person", "campaign")[:BATCH])
+    return sum(_settle(call, now) for call in calls)
+
+
+def _settle(call: Call, now: datetime.datetime) -> bool:
+    person, campaign = call.campaign_person, call.campaign
+    if person is None or campaign is None:
+        return False
+    outcome = outcome_of(call)
+    due = next_attempt(campaign, call, now=now)
+    calling = CampaignContact.objects.filter(
+        pk=person.pk, state=CampaignContact.State.CALLING, attempts=person.attempts
+    )
+    if due is None:
+        why = NOT_FOUND if call.status == Call.Status.NOT_FOUND else ""
+        return bool(calling.update(state="done", next_due=None, outcome=outcome, why=why, changed_at=now))
+    why = "was not called after all" if not_called(call) else "to be called again"
+    return bool(calling.update(state="waiting", next_due=due, outcome=outcome, why=why, changed_at=now))
+
+
+NOT_FOUND = "whether they were rung was never known: not called again"
+
+
+def outcome_of(call: Call) -> str:
+    """What came of an attempt, under the names that ``Campaign.retries`` uses."""
+    if call.status == Call.Status.NOT_FOUND:
+        return "unknown"
+    return call.outcome or "failed"
+
+
+def not_called(call: Call) -> bool:
+    """Nobody was spoken to, because of us: it was let go before it rang, or hung up on at once."""
+    return call.status == Call.Status.CANCELLED or call.end_reason == Call.EndReason.REFUSED
+
+
+def next_attempt(campaign: Campaign, call: Call, *, now: datetime.datetime) -> datetime.datetime | None:
+    """When a person is called again after this attempt; None: not in this campaign.
+
+    Of each outcome so many attempts are made as the campaign gives delays for; one that nobody knows of is the last.
+    """
+    if not_called(call):
+        return now  # the claim looks at everything again
+    if call.status == Call.Status.NOT_FOUND:
+        return None
+    outcome = outcome_of(call)
+    delays = campaign.retries.get(outcome, [])
+    same = Call.objects.filter(
+        campaign_person=call.campaign_person, status__in=[Call.Status.ENDED, Call.Status.REJECTED]
+    )
+    made = sum(outcome_of(each) == outcome for each in same)
+    if made > len(delays):
+        return None
+    return (call.ended_at or now) + datetime.timedelta(minutes=delays[made - 1])
+
+
+def finish(*, now: datetime.datetime) -> list[Campaign]:
+    """Ends the campaigns in which nobody waits and nobody is being called."""
+    finished = []
+    for campaign in Campaign.objects.filter(status=Campaign.Status.RUNNING, enrolled_at__isnull=False):
+        with transaction.atomic():
+            open_ = CampaignContact.objects.filter(
+                campaign=campaign, state__in=[CampaignContact.State.WAITING, CampaignContact.State.CALLING]
+            )
+            running = Campaign.objects.filter(pk=campaign.pk, status=Campaign.Status.RUNNING)
+            if not open_.exists() and running.update(status=Campaign.Status.FINISHED, finished_at=now):
+                finished.append(campaign)
+    return finished

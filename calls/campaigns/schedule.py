@@ -1,0 +1,143 @@
+"""When a person of a campaign is due, or why they are not called: one answer, for the claim, the last look and people.
+
+Pure but for the models' types: everything that counts is handed in.
+"""
+
+import datetime
+from collections.abc import Collection, Sequence
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from calls.campaigns import law
+from calls.campaigns.windows import Rule, Span, Stretch, Week, next_open, open_at, stretches
+from calls.models import Campaign, Contact
+from calls.numbers import NumberRefused, callable_number
+
+AHEAD = datetime.timedelta(days=15)  # somebody who is not allowed within two weeks is held
+NEEDS_CONSENT = {Campaign.Purpose.PROMOTIONAL: "written", Campaign.Purpose.SERVICE: "express"}
+
+
+class Due(msgspec.Struct, frozen=True):
+    """They may be called from ``at`` until ``until`` (aware)."""
+
+    at: datetime.datetime
+    until: datetime.datetime
+    why: str = ""
+
+
+class Held(msgspec.Struct, frozen=True):
+    """They are not called until something is changed: by an operator, who reads why."""
+
+    why: str
+
+
+class Skipped(msgspec.Struct, frozen=True):
+    """They are not called in this campaign."""
+
+    why: str
+
+
+class History(msgspec.Struct, frozen=True):
+    """When this person was called before, by any campaign: aware moments, in any order."""
+
+    calls: tuple[datetime.datetime, ...] = ()
+
+
+Answer = Due | Held | Skipped
+
+
+def week_of(campaign: Campaign) -> Week:
+    """The campaign's own week."""
+    return tuple(tuple(Span(*span) for span in day) for day in campaign.week)
+
+
+def zones_of(contact: Contact) -> list[str]:
+    """Where the person may be; empty when nothing is known."""
+    return [contact.time_zone] if contact.time_zone else list(contact.zones)
+
+
+def rules_of(campaign: Campaign, contact: Contact) -> list[Rule]:
+    """All that must allow a moment."""
+    own = Rule("the campaign's week", week_of(campaign))
+    return [own, *law.rules(country=contact.country, region=contact.region)]
+
+
+def answer(
+    campaign: Campaign,
+    contact: Contact,
+    *,
+    suppressed: bool,
+    history: History,
+    now: datetime.datetime,
+    margin: datetime.timedelta = datetime.timedelta(),
+    missing: Collection[str] = (),
+) -> Answer:
+    """What is to be done about a person now.
+
+    Args:
+        suppressed: they are on the do-not-call list.
+        margin: a call must be able to begin so long before its window closes.
+        missing: variables that the agent's texts need and the contact does not have.
+    """
+    if suppressed:
+        return Skipped("on the do-not-call list")
+    obstacle = _obstacle(campaign, contact, missing)
+    return Held(obstacle) if obstacle else _when(campaign, contact, history, now, margin)
+
+
+def _obstacle(campaign: Campaign, contact: Contact, missing: Collection[str]) -> str:
+    """What no hour of the day changes; empty for nothing."""
+    try:
+        callable_number(contact.number, countries=campaign.countries)
+    except NumberRefused as refused:
+        return f"the number: {refused}"
+    needed = NEEDS_CONSENT.get(Campaign.Purpose(campaign.purpose))
+    if needed and contact.consent not in {"written", needed}:
+        return f"no {needed} consent is known, which {campaign.purpose} calls need"
+    if missing:
+        return f"without a value for {', '.join(sorted(missing))}"
+    return "" if zones_of(contact) else "the time zone is not known"
+
+
+def _when(
+    campaign: Campaign, contact: Contact, history: History, now: datetime.datetime, margin: datetime.timedelta
+) -> Answer:
+    begin, why = _after_earlier_calls(campaign, history, max(now, campaign.starts_at or now))
+    last = campaign.ends_at
+    end = begin + AHEAD if last is None else min(begin + AHEAD, last)
+    found = [
+        Stretch(stretch.start, stretch.end - margin)
+        for stretch in stretches(rules_of(campaign, contact), zones_of(contact), begin, end)
+        if stretch.end - margin > stretch.start
+    ]
+    at = next_open(found, begin)
+    stretch = None if at is None else open_at(found, at)
+    if at is None or stretch is None:
+        if last is not None and last <= begin + AHEAD:
+            return Skipped("the campaign ends before they may be called")
+        return Held("no hour in the next two weeks is allowed by the campaign and the law")
+    if at <= now:
+        return Due(at, stretch.end)
+    return Due(at, stretch.end, why if why and at == begin else "outside the hours for calls")
+
+
+def _after_earlier_calls(
+    campaign: Campaign, history: History, begin: datetime.datetime
+) -> tuple[datetime.datetime, str]:
+    """The first moment at which the caps on calls to one person are kept, and which of them made it later."""
+    why = ""
+    earlier = sorted(history.calls)
+    if earlier and (gap := earlier[-1] + datetime.timedelta(hours=campaign.gap_hours)) > begin:
+        begin, why = gap, "called a short time ago"
+    for most, days, name in ((campaign.most_a_day, 1, "day"), (campaign.most_a_week, 7, "week")):
+        span = datetime.timedelta(days=days)
+        # The last ``most`` calls must not all lie within the span before the next one.
+        if most and len(earlier) >= most and (free := earlier[-most] + span) > begin:
+            begin, why = free, f"called as often as allowed this {name}"
+    return begin, why
+
+
+def local_times(zones: Sequence[str], at: datetime.datetime) -> list[str]:
+    """What clocks show where the person may be, for an operator."""
+    return list(dict.fromkeys(at.astimezone(ZoneInfo(zone)).strftime("%a %H:%M") for zone in zones))

@@ -1,0 +1,142 @@
+"""Campaigns: whom an agent calls, when, and how far it has come; and the switch that stops all of them."""
+
+import uuid
+
+from django.conf import settings
+from django.db import models
+from simple_history.models import HistoricalRecords
+
+from agents.models import Agent, AgentVersion
+from calls.models.contact import Contact, ContactList
+from calls.models.phone_number import PhoneNumber
+
+OFFICE_HOURS = [[[540, 1080]]] * 5 + [[], []]  # minutes of each weekday, Monday first
+RETRIES = {"busy": [15, 60], "no_answer": [240, 1440], "machine": [1440], "failed": [60]}
+
+
+def office_hours() -> list[list[list[int]]]:
+    """Monday to Friday, nine to six."""
+    return [[list(span) for span in day] for day in OFFICE_HOURS]
+
+
+def usual_retries() -> dict[str, list[int]]:
+    """Minutes until the second, third ... attempt, by what came of the one before."""
+    return {outcome: list(delays) for outcome, delays in RETRIES.items()}
+
+
+class Campaign(models.Model):
+    """Calls of one agent to the people of some lists. ``status`` is written by ``calls.campaigns.control`` alone."""
+
+    class Status(models.TextChoices):
+        DRAFT = "draft", "Draft"
+        RUNNING = "running", "Running"
+        PAUSED = "paused", "Paused"
+        STOPPED = "stopped", "Stopped"
+        FINISHED = "finished", "Finished"
+
+    class Purpose(models.TextChoices):
+        PROMOTIONAL = "promotional", "Promotional: selling, advertising"
+        SERVICE = "service", "Service: about something they have or asked for"
+        TRANSACTIONAL = "transactional", "Transactional: about an order or appointment of theirs"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    name = models.CharField(max_length=80, unique=True)
+    agent = models.ForeignKey(Agent, on_delete=models.PROTECT, related_name="campaigns")
+    agent_version = models.ForeignKey(
+        AgentVersion,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+        help_text="Empty: whichever is published when somebody is called.",
+    )
+    contact_lists = models.ManyToManyField(ContactList, related_name="campaigns")
+    caller_numbers = models.ManyToManyField(PhoneNumber, related_name="campaigns")
+    purpose = models.CharField(max_length=13, choices=Purpose)
+    countries = models.JSONField(default=list, help_text="ISO 3166, of numbers that may be called; none by default.")
+    week = models.JSONField(default=office_hours, help_text="In each person's own time: spans of minutes, by weekday.")
+    starts_at = models.DateTimeField(null=True, blank=True)
+    ends_at = models.DateTimeField(null=True, blank=True)
+    concurrency = models.PositiveSmallIntegerField("calls at once", default=5)
+    retries = models.JSONField(default=usual_retries)
+    ring_s = models.PositiveSmallIntegerField("rings for (s)", default=40)
+    gap_hours = models.PositiveSmallIntegerField("hours between calls to a person", default=4)
+    most_a_day = models.PositiveSmallIntegerField("calls to a person a day", default=2)
+    most_a_week = models.PositiveSmallIntegerField("calls to a person a week", default=5)
+    status = models.CharField(max_length=8, choices=Status, default=Status.DRAFT, editable=False)
+    launched_at = models.DateTimeField(null=True, editable=False)
+    enrolled_at = models.DateTimeField(null=True, editable=False, help_text="When all people of its lists were in it.")
+    finished_at = models.DateTimeField(null=True, editable=False)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, editable=False, on_delete=models.SET_NULL, related_name="+"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    history = HistoricalRecords()
+
+    class Meta:
+        ordering = ["-created_at"]
+        permissions = [
+            ("launch_campaign", "Can launch, resume and stop campaigns"),
+            ("pause_campaign", "Can pause campaigns, and stop all dialling"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class CampaignContact(models.Model):
+    """One person of one campaign: where they stand, and when they are due."""
+
+    class State(models.TextChoices):
+        WAITING = "waiting", "Waiting"
+        CALLING = "calling", "Being called"
+        DONE = "done", "Done"
+        HELD = "held", "Held"
+        SKIPPED = "skipped", "Skipped"
+
+    id = models.BigAutoField(primary_key=True)
+    campaign = models.ForeignKey(Campaign, on_delete=models.CASCADE, related_name="people")
+    contact = models.ForeignKey(Contact, null=True, on_delete=models.SET_NULL, related_name="campaigns_of")
+    number = models.CharField(max_length=16)
+    state = models.CharField(max_length=8, choices=State, default=State.WAITING)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    next_due = models.DateTimeField(null=True, help_text="When the next attempt may be made; only while waiting.")
+    why = models.CharField(max_length=200, blank=True, help_text="Why they wait, are held or were skipped.")
+    outcome = models.CharField(max_length=12, blank=True, help_text="Of the latest attempt.")
+    changed_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(fields=["campaign", "number"], name="person_once_in_a_campaign"),
+            models.CheckConstraint(
+                condition=models.Q(state="waiting", next_due__isnull=False)
+                | (~models.Q(state="waiting") & models.Q(next_due__isnull=True)),
+                name="only_who_waits_is_due",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["campaign", "next_due"], name="person_due", condition=models.Q(state="waiting")),
+            models.Index(fields=["campaign", "state"], name="person_by_state"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.number[:5]}…"
+
+
+class Switch(models.Model):
+    """The kill switch: while its one row stands, nothing is dialled."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1, editable=False)
+    thrown_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    thrown_at = models.DateTimeField()
+    why = models.CharField(max_length=200, blank=True)
+
+    class Meta:
+        verbose_name = "kill switch"
+        verbose_name_plural = "kill switch"
+        constraints = [models.CheckConstraint(condition=models.Q(id=1), name="one_switch")]
+
+    def __str__(self) -> str:
+        return "dialling is stopped"

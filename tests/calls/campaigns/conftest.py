@@ -1,0 +1,51 @@
+"""A running campaign with people in it, at a moment when everybody may be called."""
+
+import datetime
+
+import pytest
+
+from calls.campaigns import control
+from calls.models import Campaign, CampaignContact, Contact, ContactList
+from tests import factories
+
+# A Thursday, noon in New York.
+NOON = datetime.datetime(2026, 11, 26, 17, tzinfo=datetime.UTC)
+ZONE = "America/New_York"
+
+
+class Making:
+    """Makes people and campaigns; whoever is made may be called at NOON unless told otherwise."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def people(self, count: int = 1, **fields) -> ContactList:
+        made = ContactList.objects.create(name=f"List {ContactList.objects.count()}")
+        for _ in range(count):
+            self._count += 1
+            number = f"+1415555{self._count:04}"
+            defaults = {"number": number, "country": "US", "time_zone": ZONE, "region": "NY", "consent": "written"}
+            Contact.objects.create(contact_list=made, **(defaults | fields))
+        return made
+
+    def campaign(self, people: ContactList | None = None, *, caller=None, launched: bool = True, **fields) -> Campaign:
+        caller = caller or factories.PhoneNumberFactory()
+        defaults = {"purpose": "service", "countries": ["US"], "agent": caller.agent}
+        made = Campaign.objects.create(name=f"Campaign {Campaign.objects.count()}", **(defaults | fields))
+        made.contact_lists.add(people or self.people())
+        made.caller_numbers.add(caller)
+        if launched:
+            control.launch(made, now=NOON)
+            control.enrol(str(made.pk), now=NOON)
+            made.refresh_from_db()
+        return made
+
+
+@pytest.fixture
+def make(monkeypatch) -> Making:
+    monkeypatch.setattr("celery.current_app.send_task", lambda *_, **__: None)
+    return Making()
+
+
+def only_person() -> CampaignContact:
+    return CampaignContact.objects.select_related("contact", "campaign").get()

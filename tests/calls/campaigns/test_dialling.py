@@ -1,0 +1,370 @@
+"""From a claim to a ring: one request at most, whatever breaks, and only while it may be.
+
+Plivo's ledger is the judge.
+"""
+
+import datetime
+import json
+import threading
+import time
+
+import pytest
+from django.db import connection
+
+from calls import lifecycle, suppression, sweeper, whereabouts
+from calls.campaigns import claims, control, dialler, dialling, outcomes, pacing
+from calls.campaigns.pacing import NoTurn
+from calls.models import Call, CampaignContact, Contact, DoNotCall, Switch
+from calls.telephony import dial as dial_module
+from calls.telephony.dial import Dialled, Sent
+from tests.calls.campaigns.conftest import NOON, only_person
+from tests.calls.conftest import SILENT
+
+pytestmark = [pytest.mark.sandbox, pytest.mark.django_db(transaction=True)]
+
+LISTENS = {"kind": "human", "ring_ms": 200, "answer_ms": 400, "script": SILENT}
+MINUTE = datetime.timedelta(minutes=1)
+
+
+@pytest.fixture(autouse=True)
+def requests(monkeypatch):
+    """Every request that is made; everybody's turn is now, unless a test says otherwise."""
+    made: list[str] = []
+    ask = dial_module._ask
+
+    def counted(connection, path, body, headers):
+        made.append(f"+{json.loads(body)['to']}")
+        return ask(connection, path, body, headers)
+
+    monkeypatch.setattr(dial_module, "_ask", counted)
+    monkeypatch.setattr(pacing, "take", lambda account, **_: 0.0)
+    return made
+
+
+@pytest.fixture
+def campaign(make, rented):
+    return make.campaign(caller=rented, retries={})
+
+
+def clock() -> datetime.datetime:
+    return NOON
+
+
+def place(campaign, **options) -> Call:
+    call_id = claims.claim(campaign.pk, now=NOON).call_id
+    assert call_id is not None
+    dialling.place(call_id, clock=clock, **options)
+    return Call.objects.get(pk=call_id)
+
+
+def posts(box) -> list[dict]:
+    return box.ledger()["posts"]
+
+
+def rung(box) -> list[str]:
+    return [each["number"] for each in box.ledger()["rings"]]
+
+
+def until(condition, what="it"):
+    for _ in range(200):
+        if condition():
+            return
+        connection.close()
+        time.sleep(0.05)
+    raise AssertionError(f"{what} did not come")
+
+
+def fresh(call: Call) -> Call:
+    connection.close()
+    return Call.objects.get(pk=call.pk)
+
+
+# --- one request -----------------------------------------------------------------------------------------------------
+
+
+def test_a_person_is_rung_once_and_the_call_goes_the_whole_way(box, campaign):
+    box.behaviour("*", LISTENS)
+    call = place(campaign)
+    until(lambda: fresh(call).status == "ended", "the end")
+    call = fresh(call)
+    (post,) = posts(box)
+    assert (post["status"], post["request_uuid"]) == (201, call.plivo_request_uuid)
+    assert rung(box) == [call.to_number.lstrip("+")]
+    assert None not in {call.queued_at, call.ringing_at, call.answered_at, call.plivo_call_uuid}
+    outcomes.settle(now=NOON)
+    assert only_person().state == "done"
+
+
+@pytest.mark.parametrize(
+    ("kind", "outcome"),
+    [("busy", "busy"), ("no-answer", "no_answer"), ("rejected", "declined"), ("unreachable", "failed")],
+)
+def test_what_came_of_it_is_what_plivo_says(box, campaign, kind, outcome):
+    box.behaviour("*", {"kind": kind, "ring_ms": 100, "answer_ms": 200})
+    call = place(campaign)
+    until(lambda: fresh(call).status == "ended", "the end")
+    assert fresh(call).outcome == outcome
+
+
+@pytest.mark.parametrize(
+    ("faults", "status"),
+    [
+        ({"rest_500": 1}, "unknown"),
+        ({"rest_500": 1, "rest_500_call_proceeds": True}, "unknown"),
+        ({"rest_429": 1}, "claimed"),
+        ({"rest_403": 1}, "rejected"),
+    ],
+)
+def test_after_each_answer_the_call_is_what_is_certain_and_there_was_one_request(
+    box, campaign, requests, faults, status
+):
+    box.faults(**faults)
+    call = place(campaign)
+    assert (call.status, requests) == (status, [call.to_number])
+    outcomes.settle(now=NOON)
+    assert claims.claim(campaign.pk, now=NOON).call_id is None, "nobody is claimed again at once"
+
+
+def test_a_call_that_was_not_sent_is_placed_later_as_the_same_attempt(box, campaign):
+    box.behaviour("*", LISTENS)
+    box.faults(rest_429=1)
+    call = place(campaign)
+    assert dialler._take(clock, room=5) == []
+    later = call.deadline_at
+    assert dialler._take(lambda: later, room=5) == [call.pk]
+    dialling.place(call.pk, clock=clock)
+    until(lambda: fresh(call).status == "ended", "the end")
+    assert Call.objects.count() == 1
+    assert len(rung(box)) == 1
+
+
+def test_a_webhook_that_overtakes_the_answer_is_not_taken_back(box, campaign):
+    box.behaviour("*", LISTENS)
+    box.faults(answer_before_post_reply=True)
+    call = place(campaign)
+    until(lambda: fresh(call).answered_at, "the answer")
+    until(lambda: fresh(call).status == "ended", "the end")
+
+
+def test_an_answer_that_was_lost_is_told_by_the_webhooks(box, campaign):
+    box.behaviour("*", LISTENS)
+    box.faults(rest_500=1, rest_500_call_proceeds=True)
+    call = place(campaign)
+    until(lambda: fresh(call).status == "ended", "the end")
+    assert fresh(call).outcome == "completed"
+    assert len(rung(box)) == 1
+
+
+# --- a worker dies ---------------------------------------------------------------------------------------------------
+
+
+class Killed(BaseException):
+    """As by kill -9."""
+
+
+def dies(*_args, **_kwargs):
+    raise Killed
+
+
+def test_a_worker_that_dies_before_it_marked_the_call_has_rung_nobody_and_another_goes_on(box, campaign, monkeypatch):
+    box.behaviour("*", LISTENS)
+    call_id = claims.claim(campaign.pk, now=NOON).call_id
+    monkeypatch.setattr(lifecycle, "begin_sending", dies)
+    with pytest.raises(Killed):
+        dialling.place(call_id, clock=clock)
+    monkeypatch.undo()
+    monkeypatch.setattr(pacing, "take", lambda account, **_: 0.0)
+    assert dialler._take(clock, room=5) == [], "it may still be alive"
+    late = NOON + claims.LEASE
+    assert dialler._take(lambda: late, room=5) == [call_id]
+    dialling.place(call_id, clock=clock)
+    assert len(posts(box)) == 1
+
+
+@pytest.mark.parametrize("where", ["turn", "look", "request", "answer"])
+def test_a_worker_that_dies_after_it_marked_the_call_leaves_it_unknown_and_nobody_rings_it_again(
+    box, campaign, monkeypatch, where
+):
+    box.behaviour("*", LISTENS)
+    dial = dialling.dial
+    if where == "turn":
+        monkeypatch.setattr(pacing, "take", dies)
+    elif where == "look":
+        monkeypatch.setattr(dialling.gate, "obstacle", dies)
+    elif where == "request":
+        dial = dies
+    else:
+        monkeypatch.setattr(dialling, "_written", dies)
+    call_id = claims.claim(campaign.pk, now=NOON).call_id
+    with pytest.raises(Killed):
+        dialling.place(call_id, clock=clock, dial=dial)
+    call = Call.objects.get(pk=call_id)
+    rang = where == "answer"
+    assert rang or call.status == "sending"
+    late = NOON + datetime.timedelta(hours=1)
+    for _ in range(3):
+        assert dialling.place(call_id, clock=clock) == ""
+        assert dialler._take(lambda: late, room=5) == []
+        outcomes.settle(now=late)
+    assert len(posts(box)) == rang
+    if not rang:
+        sweeper.sweep(now=late)
+        assert fresh(call).status == "unknown"
+
+
+# --- finding out -----------------------------------------------------------------------------------------------------
+
+
+def unknown(box, campaign, **faults) -> Call:
+    """A call of which no webhook tells and whose answer was lost."""
+    box.settings(cdr_after_s=0)
+    box.faults(rest_500=1, **faults)
+    return place(campaign)
+
+
+WEBHOOKS = {"webhook_lost": ["Ring", "StartApp", "Hangup", "MachineDetection"]}
+
+
+def test_a_call_that_goes_on_at_plivo_is_found_there(box, campaign):
+    box.behaviour("*", {"kind": "human", "ring_ms": 60_000_000})
+    call = unknown(box, campaign, rest_500_call_proceeds=True)
+    assert whereabouts.look(call, now=NOON + MINUTE) == "found_running"
+    call = fresh(call)
+    assert (call.status, bool(call.plivo_call_uuid)) == ("queued", True)
+
+
+def test_a_call_that_is_over_is_found_by_its_record(box, campaign):
+    box.behaviour("*", {"kind": "busy", "ring_ms": 10, "answer_ms": 20})
+    call = unknown(box, campaign, rest_500_call_proceeds=True, **WEBHOOKS)
+    Call.objects.filter(pk=call.pk).update(created_at=datetime.datetime.now(datetime.UTC))
+    box.report(box.calls()[0]["call_uuid"], wait="ended")
+    assert whereabouts.look(fresh(call), now=NOON + MINUTE) == "found_ended"
+    assert (fresh(call).status, fresh(call).outcome) == ("ended", "busy")
+
+
+def test_a_call_that_never_was_is_given_up_after_some_looks_and_not_placed_again(box, campaign, requests):
+    call = unknown(box, campaign)
+    found = [whereabouts.look(fresh(call), now=NOON + minutes * MINUTE) for minutes in (1, 2, 3, 9, 10)]
+    assert found == ["not_found_yet"] * 4 + ["never_found"]
+    outcomes.settle(now=NOON)
+    assert (fresh(call).status, only_person().state) == ("not_found", "done")
+    assert requests == [call.to_number]
+
+
+def test_the_record_of_an_earlier_call_to_the_number_is_not_taken_for_this_one(box, campaign):
+    box.settings(cdr_after_s=0)
+    box.behaviour("*", {"kind": "busy", "ring_ms": 10, "answer_ms": 20})
+    earlier = place(campaign)
+    until(lambda: fresh(earlier).status == "ended", "the end")
+    Call.objects.filter(pk=earlier.pk).update(campaign_person=None)
+    CampaignContact.objects.update(state="waiting", next_due=NOON)
+    campaign.gap_hours = 0
+    campaign.save()
+    call = unknown(box, campaign)
+    assert whereabouts.look(call, now=NOON + MINUTE) == "not_found_yet"
+
+
+# --- the last look ---------------------------------------------------------------------------------------------------
+
+
+def opt_out(campaign):
+    suppression.add(suppression.Entry(only_person().number, NOON), source=DoNotCall.Source.SPOKEN)
+
+
+STOPS = {
+    "an opt-out": opt_out,
+    "a pause": control.pause,
+    "a stop": lambda campaign: control.stop(campaign, now=NOON),
+    "the switch": lambda campaign: control.throw_switch(user_id=None, why="", now=NOON),
+    "another week": lambda campaign: type(campaign).objects.update(week=[[]] * 7),
+    "no country": lambda campaign: type(campaign).objects.update(countries=[]),
+    "an erasure": lambda campaign: Contact.objects.all().delete(),
+}
+
+
+@pytest.mark.parametrize("name", STOPS)
+def test_what_happens_between_the_claim_and_the_request_still_counts(box, campaign, monkeypatch, name):
+    def meanwhile(account, **_):
+        STOPS[name](campaign)
+        return 0.0
+
+    monkeypatch.setattr(pacing, "take", meanwhile)
+    call = place(campaign)
+    assert call.status == "cancelled"
+    assert posts(box) == []
+    assert call.events.get(kind="dial_cancelled").data["why"]
+    Switch.objects.all().delete()
+    outcomes.settle(now=NOON)
+    assert only_person().state == "waiting"
+
+
+@pytest.mark.parametrize("name", STOPS)
+def test_what_happens_while_it_rings_counts_when_it_is_picked_up(box, campaign, name):
+    box.behaviour("*", LISTENS | {"ring_ms": 3000, "answer_ms": 20_000})
+    call = place(campaign)
+    until(lambda: fresh(call).ringing_at, "the ring")
+    STOPS[name](campaign)
+    until(lambda: fresh(call).status == "ended", "the end")
+    call = fresh(call)
+    assert (call.end_reason, call.outcome, call.streams) == ("refused", "failed", 0)
+    assert call.events.get(kind="not_answered").data["why"]
+
+
+def test_after_the_hours_nobody_is_rung_any_more(box, campaign):
+    call_id = claims.claim(campaign.pk, now=NOON).call_id
+    night = NOON.replace(hour=23, minute=30)
+    assert dialling.place(call_id, clock=lambda: night) == "cancelled"
+    assert posts(box) == []
+
+
+def test_without_a_turn_nothing_is_sent_and_the_call_waits(box, campaign, monkeypatch):
+    def none(account, **_):
+        raise NoTurn(None)
+
+    monkeypatch.setattr(pacing, "take", none)
+    call = place(campaign)
+    assert (call.status, posts(box)) == ("claimed", [])
+    assert call.deadline_at == NOON + dialling.BACK_OFF
+
+
+# --- the loop --------------------------------------------------------------------------------------------------------
+
+
+def test_several_workers_place_every_call_once(make, rented, monkeypatch):
+    placed: list[int] = []
+    lock = threading.Lock()
+
+    def dial(order, **_):
+        with lock:
+            placed.append(order.to)
+        return Dialled(Sent.QUEUED, request_uuid=order.to)
+
+    campaign = make.campaign(make.people(40), caller=rented, concurrency=1000)
+    workers = [
+        threading.Thread(
+            target=lambda: dialler.work(
+                clock=clock, seconds=4, place=lambda call_id: dialling.place(call_id, clock=clock, dial=dial)
+            )
+        )
+        for _ in range(3)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert sorted(placed) == sorted(set(placed))
+    assert len(placed) == 40
+    assert campaign.people.filter(state="calling", attempts=1).count() == 40
+
+
+def test_a_call_that_cannot_be_placed_holds_up_no_other(make, rented):
+    make.campaign(make.people(6), caller=rented, concurrency=100)
+    tried: list[int] = []
+
+    def place(call_id):
+        tried.append(call_id)
+        if len(tried) % 2:
+            raise RuntimeError("a fault")
+
+    assert dialler.work(clock=clock, seconds=1.5, place=place) == 6
+    assert len(set(tried)) == 6

@@ -1,0 +1,140 @@
+"""When a person is due, or why they are not called."""
+
+import datetime
+
+import pytest
+
+from calls.campaigns import law, schedule
+from calls.campaigns.schedule import Due, Held, History, Skipped
+from calls.campaigns.windows import allows
+from calls.models import Campaign, Contact
+from tests.calls.campaigns.conftest import NOON
+
+pytestmark = pytest.mark.db
+
+HOUR = datetime.timedelta(hours=1)
+ALL_DAY = [[[0, 1440]]] * 7
+
+
+def person(**fields) -> Contact:
+    where = {"country": "US", "time_zone": "America/New_York", "region": "NY"}
+    return Contact(**({"number": "+12125552671", "consent": "written"} | where | fields))
+
+
+def campaign(**fields) -> Campaign:
+    return Campaign(**({"purpose": "service", "countries": ["US"], "week": ALL_DAY} | fields))
+
+
+def answer(contact=None, of=None, *, now=NOON, suppressed=False, history=(), **more):
+    return schedule.answer(
+        of or campaign(), contact or person(), suppressed=suppressed, history=History(tuple(history)), now=now, **more
+    )
+
+
+def local(text: str) -> datetime.datetime:
+    """In New York, in winter."""
+    return datetime.datetime.fromisoformat(f"{text}-05:00")
+
+
+def test_somebody_who_may_be_called_is_due_now_until_the_law_says_so() -> None:
+    assert answer() == Due(NOON, local("2026-11-26T21:00"))
+
+
+def test_whoever_is_on_the_do_not_call_list_is_skipped_whatever_else_holds() -> None:
+    assert answer(person(number="+19005551234", consent=""), suppressed=True) == Skipped("on the do-not-call list")
+
+
+@pytest.mark.parametrize(
+    ("fields", "of", "why"),
+    [
+        ({"number": "+19005551234"}, {}, "premium-rate"),
+        ({"number": "+4930123456"}, {}, "calls to DE are not allowed"),
+        ({}, {"countries": []}, "calls to US are not allowed"),
+        ({"consent": ""}, {}, "no express consent is known, which service calls need"),
+        ({"consent": "express"}, {"purpose": "promotional"}, "no written consent is known"),
+        ({"time_zone": "", "zones": []}, {}, "the time zone is not known"),
+        ({}, {"week": [[]] * 7}, "no hour in the next two weeks"),
+    ],
+)
+def test_whoever_cannot_be_called_is_held_with_the_reason(fields, of, why) -> None:
+    found = answer(person(**fields), campaign(**of))
+    assert isinstance(found, Held)
+    assert why in found.why
+
+
+def test_consent_is_not_asked_for_what_somebody_has_ordered() -> None:
+    assert isinstance(answer(person(consent=""), campaign(purpose="transactional")), Due)
+
+
+def test_a_text_without_its_value_is_not_spoken() -> None:
+    assert answer(missing=["order_no", "amount"]) == Held("without a value for amount, order_no")
+
+
+def test_a_person_waits_for_their_own_morning() -> None:
+    found = answer(person(time_zone="America/Los_Angeles", region="CA"), now=local("2026-11-26T09:00"))
+    assert found == Due(local("2026-11-26T11:00"), local("2026-11-27T00:00"), "outside the hours for calls")
+
+
+def test_zones_of_the_number_count_where_the_list_names_none() -> None:
+    both = person(time_zone="", zones=["America/New_York", "America/Los_Angeles"], region="TX")
+    assert answer(both, now=local("2026-11-26T09:00")) == Due(
+        local("2026-11-26T11:00"), local("2026-11-26T21:00"), "outside the hours for calls"
+    )
+
+
+def test_a_call_must_be_able_to_begin_some_time_before_its_window_closes() -> None:
+    minute = datetime.timedelta(minutes=1)
+    late = local("2026-11-26T20:59")
+    assert isinstance(answer(now=late), Due)
+    assert answer(now=late, margin=2 * minute).at == local("2026-11-27T08:00")
+
+
+@pytest.mark.parametrize(
+    ("history", "due", "why"),
+    [
+        ([NOON - HOUR], NOON + 3 * HOUR, "called a short time ago"),
+        ([NOON - 5 * HOUR], NOON, ""),
+        ([NOON - 5 * HOUR, NOON - 9 * HOUR], local("2026-11-27T08:00"), "outside the hours for calls"),
+        (
+            [NOON - datetime.timedelta(days=days, hours=1) for days in range(1, 6)],
+            NOON + datetime.timedelta(days=1, hours=23),
+            "called as often as allowed this week",
+        ),
+    ],
+)
+def test_nobody_is_called_more_often_than_allowed_by_all_campaigns_together(history, due, why) -> None:
+    found = answer(history=history)
+    assert (found.at, found.why) == (due, why)
+
+
+def test_a_campaign_calls_nobody_before_it_begins_or_after_it_ends() -> None:
+    begins = campaign(starts_at=local("2026-12-01T12:00"))
+    assert answer(of=begins).at == local("2026-12-01T12:00")
+    ends = campaign(ends_at=NOON + HOUR)
+    assert answer(of=ends) == Due(NOON, NOON + HOUR)
+    assert answer(of=ends, now=NOON + HOUR) == Skipped("the campaign ends before they may be called")
+
+
+@pytest.mark.parametrize(
+    ("region", "opens", "closes"),
+    [("NY", 8, 21), ("us-ct", 9, 20), ("KY", 10, 21), ("", 10, 18), ("Nowhere", 10, 18)],
+)
+def test_a_state_narrows_the_hours_and_an_unknown_one_leaves_those_that_all_allow(region, opens, closes) -> None:
+    rules = law.rules(country="US", region=region)
+    for hour in range(24):
+        at = local(f"2026-11-25T{hour:02}:30")
+        assert allows(rules, ["America/New_York"], at) == (opens <= hour < closes), hour
+
+
+def test_no_campaign_widens_what_the_law_says() -> None:
+    for hour in range(24):
+        at = local(f"2026-11-29T{hour:02}:30")  # a Sunday
+        found = answer(person(region="AL"), now=at)
+        assert found.at > at
+
+
+def test_a_country_without_a_rule_has_a_cautious_one() -> None:
+    rules = law.rules(country="BR", region="")
+    assert allows(rules, ["America/Sao_Paulo"], datetime.datetime(2026, 11, 26, 13, tzinfo=datetime.UTC))
+    assert not allows(rules, ["America/Sao_Paulo"], datetime.datetime(2026, 11, 29, 13, tzinfo=datetime.UTC))
+    assert all(ceiling.source and ceiling.looked_up for ceiling in law.CEILINGS.values())
