@@ -120,8 +120,13 @@ def callable_number(e164: str, *, countries: Collection[str]) -> Number:
     if number.refused_as:
         raise NumberRefused(Kind.TYPE, f"it is {number.refused_as}")
     if number.country not in countries:
-        raise NumberRefused(Kind.COUNTRY, f"calls to {number.country} are not allowed: see the allowed countries")
+        raise NumberRefused(Kind.COUNTRY, country_refused(number.country))
     return number
+
+
+def country_refused(country: str) -> str:
+    """Why a number of this country (ISO 3166) is not called."""
+    return f"calls to {country} are not allowed: see the allowed countries"
 
 
 @lru_cache(maxsize=1)

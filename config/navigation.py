@@ -28,6 +28,8 @@ NAVIGATION: list[dict[str, Any]] = [
         "title": "Calls",
         "items": [
             _page("Call log", "call_log", "calls.call", "What was said on each call, its recording and its summary."),
+            _page("Campaigns", "campaign", "calls.campaign", "Calls to many people: planned, rehearsed, watched."),
+            _page("People of campaigns", "groups", "calls.campaigncontact", "Where everybody stands, and why."),
             _page("Contact lists", "contacts", "calls.contactlist", "People who may be called, imported from tables."),
             _page("Contacts", "person_search", "calls.contact", "Everybody in the lists; find one, mend one."),
             _page("Do not call", "phone_disabled", "calls.donotcall", "Numbers that nobody is called at any more."),

@@ -9,11 +9,10 @@ import itertools
 
 from django.db import transaction
 
-from calls.campaigns import claims, schedule
-from calls.campaigns.schedule import Due, Held, History
+from calls.campaigns import claims
+from calls.campaigns.schedule import Due, Held
 from calls.hints import hint
 from calls.models import Campaign, CampaignContact, Contact, Switch
-from calls.suppression import suppressed
 
 CHUNK = 500
 TASK_ENROL = "calls.tasks.campaigns.enrol"
@@ -105,18 +104,8 @@ def enrol(campaign_id: str, *, now: datetime.datetime) -> int:
 
 
 def _enrol(campaign: Campaign, chunk: list[Contact], *, now: datetime.datetime) -> int:
-    numbers = [contact.number for contact in chunk]
-    unwanted, histories = suppressed(numbers), claims.histories(numbers, now=now)
     rows = []
-    for contact in chunk:
-        found = schedule.answer(
-            campaign,
-            contact,
-            suppressed=contact.number in unwanted,
-            history=histories.get(contact.number, History()),
-            now=now,
-            missing=claims.missing_variables(campaign, contact.variables),
-        )
+    for contact, found in claims.forecast(campaign, chunk, now=now):
         row = CampaignContact(campaign=campaign, contact=contact, number=contact.number, why=found.why, changed_at=now)
         if isinstance(found, Due):
             row.next_due = found.at
@@ -124,6 +113,7 @@ def _enrol(campaign: Campaign, chunk: list[Contact], *, now: datetime.datetime) 
             row.state = CampaignContact.State.HELD if isinstance(found, Held) else CampaignContact.State.SKIPPED
         rows.append(row)
     with transaction.atomic():
+        numbers = [row.number for row in rows]
         known = set(campaign.people.filter(number__in=numbers).values_list("number", flat=True))
         new = {row.number: row for row in rows if row.number not in known}
         CampaignContact.objects.bulk_create(new.values(), ignore_conflicts=True)

@@ -31,7 +31,8 @@ def obstacle(call: Call, campaign: Campaign, *, now: datetime.datetime) -> str:
     if campaign.status != Campaign.Status.RUNNING:
         return f"the campaign is {campaign.get_status_display().lower()}"
     # Read anew, like the campaign: what was claimed by is some moments old.
-    contact = Contact.objects.filter(campaigns_of__pk=call.campaign_person_id).first()
+    person = call.campaign_person_id
+    contact = Contact.objects.filter(campaigns_of__pk=person).first() if person is not None else None
     if contact is None:
         return "their data were erased"
     found = schedule.answer(

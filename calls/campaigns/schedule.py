@@ -5,6 +5,7 @@ Pure but for the models' types: everything that counts is handed in.
 
 import datetime
 from collections.abc import Collection, Sequence
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -12,7 +13,7 @@ import msgspec
 from calls.campaigns import law
 from calls.campaigns.windows import Rule, Span, Stretch, Week, next_open, open_at, stretches
 from calls.models import Campaign, Contact
-from calls.numbers import NumberRefused, callable_number
+from calls.numbers import NumberRefused, callable_number, country_refused
 
 AHEAD = datetime.timedelta(days=15)  # somebody who is not allowed within two weeks is held
 NEEDS_CONSENT = {Campaign.Purpose.PROMOTIONAL: "written", Campaign.Purpose.SERVICE: "express"}
@@ -72,6 +73,7 @@ def answer(
     now: datetime.datetime,
     margin: datetime.timedelta = datetime.timedelta(),
     missing: Collection[str] = (),
+    strict: bool = True,
 ) -> Answer:
     """What is to be done about a person now.
 
@@ -79,19 +81,24 @@ def answer(
         suppressed: they are on the do-not-call list.
         margin: a call must be able to begin so long before its window closes.
         missing: variables that the agent's texts need and the contact does not have.
+        strict: look the number up in the numbering plans, too; without it the country of the import counts, which is
+            enough for a forecast.
     """
     if suppressed:
         return Skipped("on the do-not-call list")
-    obstacle = _obstacle(campaign, contact, missing)
+    obstacle = _obstacle(campaign, contact, missing, strict=strict)
     return Held(obstacle) if obstacle else _when(campaign, contact, history, now, margin)
 
 
-def _obstacle(campaign: Campaign, contact: Contact, missing: Collection[str]) -> str:
+def _obstacle(campaign: Campaign, contact: Contact, missing: Collection[str], *, strict: bool) -> str:
     """What no hour of the day changes; empty for nothing."""
-    try:
-        callable_number(contact.number, countries=campaign.countries)
-    except NumberRefused as refused:
-        return f"the number: {refused}"
+    if strict:
+        try:
+            callable_number(contact.number, countries=campaign.countries)
+        except NumberRefused as refused:
+            return f"the number: {refused}"
+    elif contact.country not in campaign.countries:
+        return f"the number: {country_refused(contact.country)}"
     needed = NEEDS_CONSENT.get(Campaign.Purpose(campaign.purpose))
     if needed and contact.consent not in {"written", needed}:
         return f"no {needed} consent is known, which {campaign.purpose} calls need"
@@ -106,10 +113,11 @@ def _when(
     begin, why = _after_earlier_calls(campaign, history, max(now, campaign.starts_at or now))
     last = campaign.ends_at
     end = begin + AHEAD if last is None else min(begin + AHEAD, last)
+    allowed = _allowed(tuple(rules_of(campaign, contact)), tuple(zones_of(contact)), _midnight(begin))
     found = [
-        Stretch(stretch.start, stretch.end - margin)
-        for stretch in stretches(rules_of(campaign, contact), zones_of(contact), begin, end)
-        if stretch.end - margin > stretch.start
+        Stretch(max(start, begin), min(closes, end) - margin)
+        for start, closes in allowed
+        if min(closes, end) - margin > max(start, begin)
     ]
     at = next_open(found, begin)
     stretch = None if at is None else open_at(found, at)
@@ -120,6 +128,16 @@ def _when(
     if at <= now:
         return Due(at, stretch.end)
     return Due(at, stretch.end, why if why and at == begin else "outside the hours for calls")
+
+
+@lru_cache(maxsize=10_000)
+def _allowed(rules: tuple[Rule, ...], zones: tuple[str, ...], midnight: datetime.datetime) -> list[Stretch]:
+    """Of a day and all that lies ahead: the same for thousands of people."""
+    return stretches(rules, zones, midnight, midnight + AHEAD + datetime.timedelta(days=2))
+
+
+def _midnight(at: datetime.datetime) -> datetime.datetime:
+    return at.astimezone(datetime.UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def _after_earlier_calls(

@@ -25,3 +25,11 @@ async function look() {
 if (progress !== null && running()) {
   setTimeout(look, EVERY_MS);
 }
+
+// What cannot be taken back is asked for once more.
+document.addEventListener("submit", (event) => {
+  const asked = event.submitter?.dataset.confirm ?? event.target.dataset.confirm;
+  if (asked && !window.confirm(asked)) {
+    event.preventDefault();
+  }
+});

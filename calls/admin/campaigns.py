@@ -1,0 +1,381 @@
+"""Campaigns in the admin: planned, rehearsed, launched, watched, paused."""
+
+import datetime
+import itertools
+import re
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.db.models import Count, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.views.decorators.http import require_POST, require_safe
+from unfold.admin import ModelAdmin
+from unfold.decorators import display
+from unfold.widgets import UnfoldAdminSelect2MultipleWidget, UnfoldAdminTextInputWidget
+
+from agents.history import ReadOnlyHistoryAdmin
+from calls.campaigns import control, gate
+from calls.campaigns.control import Refused
+from calls.campaigns.preflight import rehearse
+from calls.models import Campaign, CampaignContact, Switch
+from calls.numbers import country_names
+from calls.reports import masked
+
+RETRIED = ("busy", "no_answer", "machine", "failed")
+MOST_RETRIES, LONGEST_DELAY = 10, 30 * 24 * 60
+_SPAN = re.compile(r"(\d{1,2})(?::(\d{2}))?\s*[-–]\s*(\d{1,2})(?::(\d{2}))?", re.ASCII)  # noqa: RUF001
+
+
+def read_day(text: str) -> list[list[int]]:
+    """ "9-12, 13:30-18" as minutes of the day. Raises ValueError."""
+    spans = []
+    for part in filter(None, (each.strip() for each in text.split(","))):
+        match = _SPAN.fullmatch(part)
+        if match is None:
+            raise ValueError("write it as 9:00-12:00, 13:00-18:00")
+        start, end = (int(match[at]) * 60 + int(match[at + 1] or 0) for at in (1, 3))
+        if not start < end <= 24 * 60:
+            raise ValueError(f"“{part}” does not end after it begins, within the day")
+        spans.append([start, end])
+    spans.sort()
+    if any(later[0] <= earlier[1] for earlier, later in itertools.pairwise(spans)):
+        raise ValueError("its hours overlap")
+    return spans
+
+
+def written_day(spans: list[list[int]]) -> str:
+    """The other way round."""
+    return ", ".join(f"{a // 60}:{a % 60:02}-{b // 60}:{b % 60:02}" for a, b in spans)
+
+
+def read_delays(text: str) -> list[int]:
+    """ "15, 60" as minutes. Raises ValueError."""
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if any(not part.isascii() or not part.isdigit() for part in parts):
+        raise ValueError("write minutes, as 15, 60")
+    delays = [int(part) for part in parts]
+    if len(delays) > MOST_RETRIES or any(not 1 <= delay <= LONGEST_DELAY for delay in delays):
+        raise ValueError(f"at most {MOST_RETRIES} times, each within 30 days")
+    return delays
+
+
+def _text(label: str) -> forms.CharField:
+    return forms.CharField(required=False, max_length=80, label=label, widget=UnfoldAdminTextInputWidget())
+
+
+class CampaignForm(forms.ModelForm):
+    """The plan: its week and its retries as people write them."""
+
+    day_0 = _text("Monday")
+    day_1 = _text("Tuesday")
+    day_2 = _text("Wednesday")
+    day_3 = _text("Thursday")
+    day_4 = _text("Friday")
+    day_5 = _text("Saturday")
+    day_6 = _text("Sunday")
+    retry_busy = _text("Busy")
+    retry_no_answer = _text("No answer")
+    retry_machine = _text("A machine answered")
+    retry_failed = _text("Failed")
+    countries = forms.MultipleChoiceField(
+        required=False,
+        widget=UnfoldAdminSelect2MultipleWidget(),
+        help_text="Only numbers of these are called. A country that shares its code with another, as Jamaica with the "
+        "United States, is a country of its own.",
+    )
+
+    class Meta:
+        model = Campaign
+        fields = (
+            "name", "agent", "agent_version", "purpose", "contact_lists", "caller_numbers", "countries", "starts_at",
+            "ends_at", "concurrency", "ring_s", "gap_hours", "most_a_day", "most_a_week",
+        )  # fmt: skip
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "countries" in self.fields:
+            self.fields["countries"].choices = country_names()  # type: ignore[attr-defined]
+        for at, day in enumerate(self.instance.week):
+            self.initial[f"day_{at}"] = written_day(day)
+        for outcome, delays in self.instance.retries.items():
+            self.initial[f"retry_{outcome}"] = ", ".join(map(str, delays))
+
+    def clean(self) -> dict[str, Any]:
+        """Puts week and retries together; what cannot be read is named at its field."""
+        data = super().clean() or self.cleaned_data
+        self.instance.week = [self._read(f"day_{at}", read_day) for at in range(7)]
+        found = {outcome: self._read(f"retry_{outcome}", read_delays) for outcome in RETRIED}
+        self.instance.retries = {outcome: delays for outcome, delays in found.items() if delays}
+        starts, ends = data.get("starts_at"), data.get("ends_at")
+        if starts and ends and ends <= starts:
+            self.add_error("ends_at", "It ends before it begins.")
+        return data
+
+    def _read(self, field: str, reader: Any) -> Any:
+        try:
+            return reader(self.cleaned_data.get(field, ""))
+        except ValueError as error:
+            self.add_error(field, f"{str(error)[:1].upper()}{str(error)[1:]}.")
+            return []
+
+
+WEEK = tuple(f"day_{at}" for at in range(7))
+RETRIES = tuple(f"retry_{outcome}" for outcome in RETRIED)
+LATER = ("concurrency", *WEEK, *RETRIES, "gap_hours", "most_a_day", "most_a_week", "ends_at", "countries")
+
+
+@admin.register(Campaign)
+class CampaignAdmin(ReadOnlyHistoryAdmin, ModelAdmin):
+    """What may still be changed after the launch counts for those who are not claimed yet."""
+
+    form = CampaignForm
+    list_display = ("name", "agent", "show_status", "people_in_it", "launched_at")
+    list_filter = ("status", "agent")
+    list_select_related = ("agent",)
+    search_fields = ("name",)
+    autocomplete_fields = ("agent", "contact_lists", "caller_numbers")
+    nothing_yet = "No campaigns yet. Import people under Contact lists first, then add a campaign that calls them."
+    change_form_before_template = "admin/calls/campaign/standing.html"
+    warn_unsaved_form = True
+    fieldsets = (
+        (None, {"fields": ("name", "agent", "agent_version", "purpose")}),
+        ("Whom", {"fields": ("contact_lists", "countries")}),
+        ("From which number", {"fields": ("caller_numbers",)}),
+        (
+            "When",
+            {
+                "fields": ("starts_at", "ends_at", *WEEK),
+                "description": "In the time of whoever is called. The law of their country and state narrows these "
+                "hours, and nothing here widens it. Write 9:00-12:00, 13:00-18:00; leave a day empty to call nobody.",
+            },
+        ),
+        (
+            "How often",
+            {
+                "fields": ("concurrency", "ring_s", "gap_hours", "most_a_day", "most_a_week", *RETRIES),
+                "description": "After each outcome: minutes until the second, third ... attempt; empty for no other.",
+            },
+        ),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Campaign]:
+        return super().get_queryset(request).annotate(count_people=Count("people"))
+
+    def get_readonly_fields(self, _request: HttpRequest, obj: Campaign | None = None) -> tuple[str, ...]:
+        """After the launch a campaign is what was launched, but for its pace and hours."""
+        if obj is None or obj.status == Campaign.Status.DRAFT:
+            return ()
+        fixed = [name for name in CampaignForm.Meta.fields if name not in LATER]
+        return tuple(fixed)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Campaign | None = None) -> bool:
+        """A campaign that has called people stays."""
+        started = obj is not None and obj.status != Campaign.Status.DRAFT
+        return not started and super().has_delete_permission(request, obj)
+
+    def save_model(self, request: HttpRequest, obj: Campaign, form: Any, change: bool) -> None:
+        """Notes who planned it; after the launch only what may change is written, and nothing of its standing."""
+        if not change:
+            obj.created_by_id = request.user.pk
+            super().save_model(request, obj, form, change)
+            return
+        obj.save(update_fields=[*(name for name in CampaignForm.Meta.fields if name not in MANY), "week", "retries"])
+
+    @display(
+        description="Status",
+        label={"running": "success", "paused": "warning", "stopped": "danger", "finished": "info", "draft": ""},
+        ordering="status",
+    )
+    def show_status(self, campaign: Campaign) -> tuple[str, str]:
+        return campaign.status, campaign.get_status_display()
+
+    @display(description="People", ordering="count_people")
+    def people_in_it(self, campaign: Campaign) -> str:
+        return f"{campaign.count_people:,}"  # type: ignore[attr-defined]
+
+    # --- pages -------------------------------------------------------------------------------------------------------
+
+    def get_urls(self) -> list[URLPattern]:
+        """Adds the rehearsal, the buttons and the part of the page that moves."""
+        wrap = self.admin_site.admin_view
+        acts = [
+            path(f"<uuid:pk>/{name}/", wrap(require_POST(self._act(name))), name=f"calls_campaign_{name}")
+            for name in ("launch", "pause", "resume", "stop")
+        ]
+        return [
+            *acts,
+            path("<uuid:pk>/rehearsal/", wrap(require_safe(self.rehearsal_view)), name="calls_campaign_rehearsal"),
+            path("<uuid:pk>/standing/", wrap(require_safe(self.standing_view)), name="calls_campaign_standing"),
+            path("switch/", wrap(require_POST(self.switch_view)), name="calls_campaign_switch"),
+            *super().get_urls(),
+        ]
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Says so when nothing may be dialled."""
+        if why := gate.stopped():
+            messages.error(request, f"Nobody is called: {why}.")
+        context = {"switch": Switch.objects.first(), "may_stop_all": request.user.has_perm("calls.pause_campaign")}
+        return super().changelist_view(request, {**(extra_context or {}), **context})
+
+    list_before_template = "admin/calls/campaign/switch.html"
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        campaign = self.get_object(request, unquote(object_id))
+        context = standing(request, campaign) if campaign is not None else {}
+        return super().change_view(request, object_id, form_url, {**(extra_context or {}), **context})
+
+    def standing_view(self, request: HttpRequest, pk: Any) -> HttpResponse:
+        """How it stands now."""
+        campaign = self._seen(request, pk)
+        return TemplateResponse(request, "admin/calls/campaign/figures.html", standing(request, campaign))
+
+    def rehearsal_view(self, request: HttpRequest, pk: Any) -> HttpResponse:
+        """What would happen, and the button that makes it happen."""
+        campaign = self._seen(request, pk)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"Rehearsal of {campaign}",
+            "opts": self.opts,
+            "campaign": campaign,
+            "faults": control.faults(campaign) if campaign.status == Campaign.Status.DRAFT else [],
+            "found": rehearse(campaign, now=timezone.now()),
+            "may_launch": request.user.has_perm("calls.launch_campaign") and campaign.status == Campaign.Status.DRAFT,
+        }
+        return TemplateResponse(request, "admin/calls/campaign/rehearsal.html", context)
+
+    def _act(self, name: str) -> Any:
+        permission = "calls.pause_campaign" if name == "pause" else "calls.launch_campaign"
+
+        def view(request: HttpRequest, pk: Any) -> HttpResponse:
+            if not request.user.has_perm(permission):
+                raise PermissionDenied
+            campaign = self._seen(request, pk)
+            now = timezone.now()
+            try:
+                with transaction.atomic():
+                    _DO[name](campaign, now)
+                    self.log_change(request, campaign, f"{_SAID[name]}.")
+            except Refused as refused:
+                messages.error(request, str(refused))
+            else:
+                messages.success(request, f"{campaign}: {_SAID[name].lower()}.")
+            return HttpResponseRedirect(reverse("admin:calls_campaign_change", args=[campaign.pk]))
+
+        return view
+
+    def switch_view(self, request: HttpRequest) -> HttpResponse:
+        """Stops all dialling, or lets it go on."""
+        if not request.user.has_perm("calls.pause_campaign"):
+            raise PermissionDenied
+        if request.POST.get("stop"):
+            control.throw_switch(user_id=request.user.pk, why=request.POST.get("why", ""), now=timezone.now())
+        elif request.user.has_perm("calls.launch_campaign"):
+            control.throw_back()
+            messages.success(request, "Dialling goes on.")
+        else:
+            raise PermissionDenied
+        return HttpResponseRedirect(reverse("admin:calls_campaign_changelist"))
+
+    def _seen(self, request: HttpRequest, pk: Any) -> Campaign:
+        campaign = get_object_or_404(
+            Campaign.objects.select_related("agent__published_version", "agent_version"), pk=pk
+        )
+        if not self.has_view_permission(request, campaign):
+            raise PermissionDenied
+        return campaign
+
+
+MANY = ("contact_lists", "caller_numbers")
+_DO: dict[str, Any] = {
+    "launch": lambda campaign, now: control.launch(campaign, now=now),
+    "pause": lambda campaign, _: control.pause(campaign),
+    "resume": lambda campaign, _: control.resume(campaign),
+    "stop": lambda campaign, now: control.stop(campaign, now=now),
+}
+_SAID = {"launch": "Launched", "pause": "Paused", "resume": "Resumed", "stop": "Stopped for good"}
+
+
+def standing(request: HttpRequest, campaign: Campaign) -> dict[str, Any]:
+    """How a campaign stands, for its page."""
+    states = dict(campaign.people.order_by().values_list("state").annotate(people=Count("id")))
+    outcomes = campaign.people.exclude(outcome="").order_by().values_list("outcome").annotate(people=Count("id"))
+    reasons = (
+        campaign.people.filter(state__in=["held", "skipped"])
+        .order_by()
+        .values_list("state", "why")
+        .annotate(people=Count("id"))
+        .order_by("-people")[:20]
+    )
+    waiting = campaign.people.filter(state=CampaignContact.State.WAITING).order_by("next_due").first()
+    return {
+        "campaign": campaign,
+        "figures": [(label, states.get(state, 0)) for state, label in CampaignContact.State.choices],
+        "total": sum(states.values()),
+        "outcomes": sorted(outcomes, key=lambda pair: -pair[1]),
+        "reasons": list(reasons),
+        "next_due": waiting.next_due if waiting else None,
+        "overdue": bool(
+            waiting and waiting.next_due and waiting.next_due < timezone.now() - datetime.timedelta(minutes=5)
+        ),
+        "stopped": gate.stopped(),
+        "may_launch": request.user.has_perm("calls.launch_campaign"),
+        "may_pause": request.user.has_perm("calls.pause_campaign"),
+    }
+
+
+@admin.register(CampaignContact)
+class CampaignContactAdmin(ModelAdmin):
+    """Everybody of all campaigns: where they stand, and why. Nobody edits it."""
+
+    list_display = ("who", "campaign", "show_state", "attempts", "outcome", "next_due", "why")
+    list_filter = ("campaign", "state", "outcome")
+    list_select_related = ("campaign", "contact")
+    list_per_page = 50
+    show_full_result_count = False
+    search_fields = ("contact__name",)
+    nothing_yet = "Nobody yet: people appear here when a campaign is launched."
+    fields = ("who", "campaign", "state", "attempts", "outcome", "next_due", "why", "trace")
+    readonly_fields = fields
+
+    def has_add_permission(self, _request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, _request: HttpRequest, _obj: CampaignContact | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, _request: HttpRequest, _obj: CampaignContact | None = None) -> bool:
+        return False
+
+    @display(description="Person")
+    def who(self, person: CampaignContact) -> str:
+        number = masked(person.number)
+        return f"{person.contact.name} {number}".strip() if person.contact else number
+
+    @display(
+        description="State",
+        label={"waiting": "info", "calling": "success", "done": "", "held": "warning", "skipped": "danger"},
+        ordering="state",
+    )
+    def show_state(self, person: CampaignContact) -> tuple[str, str]:
+        return person.state, person.get_state_display()
+
+    @display(description="Attempts")
+    def trace(self, person: CampaignContact) -> str:
+        """Each attempt with what is known of it."""
+        lines = []
+        for call in person.calls.order_by("attempt").prefetch_related("events"):
+            notes = [event.data.get("why") or event.data.get("detail", "") for event in call.events.all()]
+            said = "; ".join(filter(None, notes))
+            at = timezone.localtime(call.created_at).strftime("%d %b %Y, %H:%M:%S")
+            lines.append(f"{call.attempt}: {at}, {call.get_status_display()} {call.outcome} {said}".strip())
+        return "\n".join(lines) or "Not called yet."

@@ -1,0 +1,219 @@
+"""Campaigns in the admin: planned, rehearsed, launched, watched, paused; each by its own permission."""
+
+import re
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from calls import suppression
+from calls.admin.campaigns import read_day, read_delays, written_day
+from calls.models import Call, Campaign, CampaignContact, Contact, DoNotCall, Switch
+from tests import factories
+from tests.calls.campaigns.conftest import NOON, make  # noqa: F401  (a fixture)
+
+pytestmark = [pytest.mark.db, pytest.mark.django_db]
+
+TOO_SOON = ("2026-12-02", "10:00", "2026-12-01", "10:00")
+LIST = "/admin/calls/campaign/"
+
+
+def staff(*permissions: str) -> Client:
+    client = Client()
+    client.force_login(factories.UserFactory(permissions=[f"calls.{name}" for name in permissions]))
+    return client
+
+
+def page(campaign: Campaign, name: str = "change") -> str:
+    return reverse(f"admin:calls_campaign_{name}", args=[campaign.pk])
+
+
+def text_of(html: str) -> str:
+    return " ".join(re.sub(r"<[^>]+>", " ", html).split())
+
+
+def form(people, caller, **changes):
+    data = {
+        "name": "Spring", "agent": str(caller.agent.pk), "agent_version": "", "purpose": "service",
+        "contact_lists": [str(people.pk)], "caller_numbers": [str(caller.pk)], "countries": ["US"],
+        "starts_at_0": "", "starts_at_1": "", "ends_at_0": "", "ends_at_1": "", "concurrency": "5", "ring_s": "40",
+        "gap_hours": "4", "most_a_day": "2", "most_a_week": "5", "retry_busy": "15, 60", "retry_no_answer": "",
+        "retry_machine": "", "retry_failed": "", **{f"day_{at}": "9-18" for at in range(5)}, "day_5": "", "day_6": "",
+    }  # fmt: skip
+    return data | changes
+
+
+@pytest.mark.parametrize(
+    ("text", "spans"),
+    [
+        ("", []),
+        ("9-18", [[540, 1080]]),
+        ("13:30-18, 9:00-12:15", [[540, 735], [810, 1080]]),
+        ("0-24", [[0, 1440]]),
+    ],
+)
+def test_a_days_hours_are_read_as_people_write_them(text, spans):
+    assert read_day(text) == spans
+    assert read_day(written_day(spans)) == spans
+
+
+@pytest.mark.parametrize("text", ["9", "nine to five", "18-9", "9-25", "9-12, 11-14", "9-12,12-14", "9:61-10", "-"])
+def test_hours_that_cannot_be_are_refused(text):
+    with pytest.raises(ValueError, match=r"\w"):
+        read_day(text)
+
+
+@pytest.mark.parametrize("text", ["soon", "0", "-5", "1.5", "99999999", ",".join(["1"] * 11)])
+def test_delays_that_cannot_be_are_refused(text):
+    with pytest.raises(ValueError, match=r"\w"):
+        read_delays(text)
+    assert read_delays(" 15,60 ,") == [15, 60]
+
+
+def test_a_campaign_is_planned_with_the_hours_and_retries_that_were_written(admin_page, make):  # noqa: F811
+    assert "No campaigns yet." in admin_page.get(LIST).content.decode()
+    people, caller = make.people(), factories.PhoneNumberFactory()
+    admin_page.post(f"{LIST}add/", form(people, caller, day_0="9:00-12:00, 13:00-18:00"))
+    campaign = Campaign.objects.get()
+    assert campaign.week == [[[540, 720], [780, 1080]], *[[[540, 1080]]] * 4, [], []]
+    assert (campaign.retries, campaign.countries) == ({"busy": [15, 60]}, ["US"])
+    assert list(campaign.contact_lists.all()) == [people]
+    assert campaign.created_by is not None
+    html = admin_page.get(page(campaign)).content.decode()
+    assert 'value="9:00-12:00, 13:00-18:00"' in html
+    assert "A draft: nobody is called yet." in html
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"day_0": "9 to 5"}, "Write it as 9:00-12:00, 13:00-18:00."),
+        ({"retry_busy": "soon"}, "Write minutes, as 15, 60."),
+        (dict(zip(("starts_at_0", "starts_at_1", "ends_at_0", "ends_at_1"), TOO_SOON, strict=True)), "ends before"),
+        ({"countries": ["XX"]}, "Select a valid choice"),
+        ({"concurrency": "-1"}, "greater than or equal to 0"),
+    ],
+)
+def test_what_is_wrong_with_a_plan_is_said_at_its_field(admin_page, make, changes, why):  # noqa: F811
+    html = admin_page.post(
+        f"{LIST}add/", form(make.people(), factories.PhoneNumberFactory(), **changes)
+    ).content.decode()
+    assert why in html
+    assert not Campaign.objects.exists()
+
+
+def test_the_rehearsal_says_what_would_happen_before_anything_does(admin_page, make):  # noqa: F811
+    people = make.people(4, name="Jane", variables={})
+    held, skipped, *_ = people.contacts.all()
+    Contact.objects.filter(pk=held.pk).update(consent="")
+    suppression.add(suppression.Entry(skipped.number, NOON), source=DoNotCall.Source.OPERATOR)
+    campaign = make.campaign(people, launched=False)
+    shown = text_of(admin_page.get(page(campaign, "rehearsal")).content.decode())
+    assert "People 4 Will be called 2" in shown
+    assert "1: no express consent is known, which service calls need" in shown
+    assert "1: on the do-not-call list" in shown
+    assert "Launch: call 2 people" in shown
+    assert "Jane: “" in shown
+    assert not CampaignContact.objects.exists()
+
+
+def test_a_rehearsal_names_what_is_missing_and_offers_no_launch(admin_page, make):  # noqa: F811
+    campaign = make.campaign(launched=False, countries=[])
+    html = admin_page.get(page(campaign, "rehearsal")).content.decode()
+    assert "Choose the countries that may be called." in html
+    assert "Launch: call" not in html
+
+
+def test_a_campaign_is_launched_paused_resumed_and_stopped_by_its_buttons(admin_page, make):  # noqa: F811
+    campaign = make.campaign(launched=False)
+    for act, status, said in (
+        ("launch", "running", "launched"),
+        ("pause", "paused", "Paused: nobody more is rung."),
+        ("resume", "running", "resumed"),
+        ("stop", "stopped", "Stopped for good."),
+    ):
+        html = admin_page.post(page(campaign, act), follow=True).content.decode()
+        campaign.refresh_from_db()
+        assert campaign.status == status
+        assert said in html
+    assert "is stopped" in admin_page.post(page(campaign, "resume"), follow=True).content.decode()
+    assert admin_page.get(page(campaign, "pause")).status_code == 405
+
+
+def test_the_page_shows_how_it_stands_and_why_somebody_is_not_called(admin_page, make):  # noqa: F811
+    people = make.people(3)
+    Contact.objects.filter(pk=people.contacts.first().pk).update(time_zone="", zones=[])
+    campaign = make.campaign(people)
+    for address in (page(campaign), page(campaign, "standing")):
+        shown = text_of(admin_page.get(address).content.decode())
+        assert "Waiting 2" in shown
+        assert "Held 1" in shown
+        assert "1 held: the time zone is not known" in shown
+
+
+def test_after_the_launch_only_pace_and_hours_can_be_changed_and_nothing_of_its_standing(admin_page, make):  # noqa: F811
+    campaign = make.campaign()
+    caller, other = campaign.caller_numbers.get(), factories.PhoneNumberFactory()
+    Campaign.objects.filter(pk=campaign.pk).update(status="paused")
+    changes = form(make.people(), other, name="Renamed", concurrency="2", day_6="9-10")
+    admin_page.post(page(campaign), changes)
+    found = Campaign.objects.get(pk=campaign.pk)
+    assert (found.concurrency, found.week[6], found.status) == (2, [[540, 600]], "paused")
+    assert (found.name, list(found.caller_numbers.all())) == (campaign.name, [caller])
+    assert admin_page.get(f"{LIST}{campaign.pk}/delete/").status_code == 403
+
+
+def test_each_act_is_for_those_who_may(make):  # noqa: F811
+    campaign = make.campaign()
+    viewer, pauser = staff("view_campaign"), staff("view_campaign", "pause_campaign")
+    launcher = staff("view_campaign", "launch_campaign")
+    for act in ("launch", "pause", "resume", "stop"):
+        assert viewer.post(page(campaign, act)).status_code == 403
+        assert Client().post(page(campaign, act)).status_code == 302
+    assert viewer.post(f"{LIST}switch/", {"stop": "1"}).status_code == 403
+    assert pauser.post(page(campaign, "stop")).status_code == 403
+    assert pauser.post(page(campaign, "pause")).status_code == 302
+    assert pauser.post(page(campaign, "resume")).status_code == 403
+    assert launcher.post(page(campaign, "resume")).status_code == 302
+    assert staff("view_call").get(page(campaign, "rehearsal")).status_code == 403
+    assert "Launch: call" not in viewer.get(page(campaign, "rehearsal")).content.decode()
+
+
+def test_the_switch_stops_everything_and_letting_go_on_takes_more(make):  # noqa: F811
+    make.campaign()
+    pauser = staff("view_campaign", "pause_campaign")
+    assert "Stop all dialling" in pauser.get(LIST).content.decode()
+    html = pauser.post(f"{LIST}switch/", {"stop": "1"}, follow=True).content.decode()
+    assert "Nobody is called: all dialling is stopped by the kill switch." in html
+    assert Switch.objects.get().thrown_by is not None
+    assert pauser.post(f"{LIST}switch/", {}).status_code == 403
+    assert Switch.objects.exists()
+    staff("view_campaign", "pause_campaign", "launch_campaign").post(f"{LIST}switch/", {})
+    assert not Switch.objects.exists()
+
+
+def test_everybodys_attempts_can_be_looked_up_with_their_reasons(admin_page, make):  # noqa: F811
+    campaign = make.campaign(make.people(name="Jane"))
+    person = campaign.people.get()
+    call = Call.objects.create(
+        direction="outbound", to_number=person.number, campaign=campaign, campaign_person=person, attempt=1,
+        status="cancelled",
+    )  # fmt: skip
+    call.events.create(at=NOON, kind="dial_cancelled", data={"why": "the campaign is paused"})
+    html = admin_page.get(reverse("admin:calls_campaigncontact_change", args=[person.pk])).content.decode()
+    assert "the campaign is paused" in html
+    assert person.number not in html
+    assert "Jane +1415•••••" in html
+
+
+def test_lists_take_as_many_queries_however_long_they_are(admin_page, make, django_assert_max_num_queries):  # noqa: F811
+    for _ in range(4):
+        make.campaign(make.people(5))
+    for address in (LIST, "/admin/calls/campaigncontact/"):
+        with django_assert_max_num_queries(18):
+            admin_page.get(address)
+
+
+def test_a_stranger_to_a_campaign_is_told_so(admin_page):
+    for wrong in ("nonsense", "00000000-0000-0000-0000-000000000000"):
+        assert "t exist" in admin_page.get(f"{LIST}{wrong}/change/", follow=True).content.decode()
