@@ -125,10 +125,13 @@ def role_processes(
             own = ["--own-port", str(free_port(stream_port + OWN_PORTS_FROM + number))]
             doors.append(Process(f"stream-{number}", [*stream, *own], environment, drain))
     worker = [*celery, "worker", level, "-Q", "dial,post_call,maintenance", "--concurrency", "2", "--without-mingle"]
+    # By itself: it is at work all the time, and holds up nothing that others wait for.
+    dialler = [*celery, "worker", level, "-Q", "dialler", "--concurrency", "1", "--without-mingle", "-n", "dialler@%h"]
     schedule = str(var_dir() / "celerybeat-schedule")
     return [
         *doors,
         Process("worker", worker, environment),
+        Process("dialler", dialler, environment),
         Process("beat", [*celery, "beat", level, "-s", schedule, "--pidfile="], environment),
     ]
 

@@ -15,6 +15,7 @@ from calls.hints import hint
 from calls.models import Campaign, CampaignContact, Contact, Switch
 
 CHUNK = 500
+ENROLS_WITHIN = datetime.timedelta(minutes=2)
 TASK_ENROL = "calls.tasks.campaigns.enrol"
 _Status = Campaign.Status
 
@@ -81,6 +82,12 @@ def throw_switch(*, user_id: int | None, why: str, now: datetime.datetime) -> No
 def throw_back() -> None:
     """Dialling goes on."""
     Switch.objects.all().delete()
+
+
+def due_enrolments(now: datetime.datetime) -> list[str]:
+    """Ids of campaigns that were launched a while ago and still lack people: their hint was lost, or it broke off."""
+    late = Campaign.objects.filter(enrolled_at=None, launched_at__lt=now - ENROLS_WITHIN)
+    return [str(pk) for pk in late.exclude(status=_Status.STOPPED).values_list("pk", flat=True)]
 
 
 def enrol(campaign_id: str, *, now: datetime.datetime) -> int:

@@ -11,7 +11,7 @@ from tests.integration.stream.conftest import PLACES, Build
 
 pytestmark = MARKS
 
-WORKER, BEAT = ("celery", "worker"), ("celery", "beat")
+WORKER, BEAT = ("celery", "worker", "dial,post_call,maintenance"), ("celery", "beat")
 
 
 @pytest.mark.parametrize("place", PLACES[:1], indirect=True)

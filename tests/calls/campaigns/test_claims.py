@@ -261,6 +261,15 @@ def test_a_launch_that_broke_off_is_gone_on_with(make, monkeypatch):
     assert control.enrol(str(campaign.pk), now=NOON) == 15
 
 
+def test_a_launch_whose_hint_was_lost_is_found_by_the_sweep(make):
+    campaign = make.campaign(launched=False)
+    control.launch(campaign, now=NOON)
+    assert control.due_enrolments(NOON + MINUTE) == []
+    assert control.due_enrolments(NOON + 3 * MINUTE) == [str(campaign.pk)]
+    control.enrol(str(campaign.pk), now=NOON)
+    assert control.due_enrolments(NOON + 3 * MINUTE) == []
+
+
 def test_who_is_held_or_skipped_is_so_from_the_beginning(make):
     people = make.people(3)
     held, skipped, _ = people.contacts.all()
