@@ -25,6 +25,7 @@ class CallContext(msgspec.Struct, frozen=True, kw_only=True):
         resumed: this stream continues a call whose earlier stream was lost.
         history: what was said before, when resumed.
         next_turn_index: index of the next Turn row.
+        opt_out_key: the key that puts the person on the do-not-call list; empty on a call that is no campaign's.
         is_sandbox: some stage is scripted or synthetic; shown wherever the call shows.
     """
 
@@ -43,6 +44,7 @@ class CallContext(msgspec.Struct, frozen=True, kw_only=True):
     history: tuple[Message, ...] = ()
     next_turn_index: int = 0
     is_sandbox: bool = False
+    opt_out_key: str = ""
     stt_further: tuple[ProviderConfig, ...] = ()
     llm_further: tuple[ProviderConfig, ...] = ()
     tts_further: tuple[ProviderConfig, ...] = ()

@@ -24,12 +24,13 @@ from agents.prompts import built_ins
 from agents.providers.base import Message, ProviderConfig
 from agents.providers.errors import Stage
 from agents.spec import AgentSpec, StageSpec
-from calls import lifecycle
+from calls import lifecycle, suppression
 from calls.context import CallContext
 from calls.edge import printable
-from calls.models import Call, CallEvent, Turn, Usage
+from calls.models import Call, CallEvent, DoNotCall, Turn, Usage
 from calls.states import Facts, is_over
 
+OPT_OUT, OPT_OUT_KEY = "opt_out", "9"  # whatever the agent's own tools are, a campaign's people can ask for it
 MAX_TRANSFERS = 3  # of one call
 LEASE = datetime.timedelta(seconds=2)  # what a session that shows no life keeps its call; it shows some every second
 CHUNK = 500  # rows of one statement
@@ -157,6 +158,20 @@ def stream_ended(
             ended_at=now if over else None,
         )
         lifecycle.apply(call_id=call_id, facts=facts, deadline_at=now + lifecycle.AFTER_STREAM_GRACE)
+
+
+def opt_out(*, call_id: int, source: DoNotCall.Source, evidence: str, now: datetime.datetime) -> None:
+    """Puts the person at the other end of a call on the do-not-call list, before anybody tells them so.
+
+    Raises:
+        ValueError: the other end has no number.
+    """
+    call = Call.objects.get(pk=call_id)
+    number = call.to_number if call.direction == Call.Direction.OUTBOUND else call.from_number
+    with transaction.atomic():
+        _, new = suppression.add(suppression.Entry(number, now, printable(evidence, 1000)), source=source, call=call)
+        if new:
+            lifecycle.note(call=call, kind="opted_out", now=now, data={"source": source})
 
 
 def write_turns(turns: Mapping[int, Sequence[Row]]) -> None:
@@ -288,6 +303,8 @@ def _context(call: Call, spec: AgentSpec, *, session: str, resumed: bool, now: d
     if call.transfers >= MAX_TRANSFERS:
         tools = tuple(name for name in spec.tools if name != "transfer_call")
         spec = msgspec.structs.replace(spec, transfers=(), tools=tools)
+    if call.campaign_id is not None and OPT_OUT not in spec.tools and spec.mode == "conversation":
+        spec = msgspec.structs.replace(spec, tools=(*spec.tools, OPT_OUT))
     return CallContext(
         call_id=call.pk,
         public_id=str(call.public_id),
@@ -301,6 +318,7 @@ def _context(call: Call, spec: AgentSpec, *, session: str, resumed: bool, now: d
         llm_further=configs["llm"].usable[1:] if "llm" in configs else (),
         tts_further=configs["tts"].usable[1:] if "tts" in configs else (),
         variables=variables(call, spec, now=now),
+        opt_out_key=OPT_OUT_KEY if call.campaign_id is not None else "",
         session=session,
         live_at=call.live_at,
         resumed=resumed,

@@ -40,8 +40,9 @@ END_REASONS = {
     "max_length": 6,
     "agent_ended": 7,
     "transferred": 8,
-    "provider_failure": 9,
-    "operator": 10,
+    "opted_out": 9,
+    "provider_failure": 10,
+    "operator": 11,
 }
 
 

@@ -12,7 +12,8 @@ from agents.providers.base import ProviderConfig
 from agents.providers.chain import Chain
 from agents.providers.errors import Stage
 from calls.context import CallContext
-from streaming import tools
+from calls.models import DoNotCall
+from streaming import opting_out, tools
 from streaming.conversation.events import (
     CancelGeneration,
     Commit,
@@ -21,6 +22,8 @@ from streaming.conversation.events import (
     HoldVoice,
     JudgeTurn,
     OpenEars,
+    OptedOut,
+    OptOut,
     PauseVoice,
     ReleaseVoice,
     ResumeVoice,
@@ -29,6 +32,7 @@ from streaming.conversation.events import (
     Speak,
     SpeechWindow,
     StartReply,
+    ToolResult,
     VoicePaused,
 )
 from streaming.line import Line
@@ -56,6 +60,7 @@ Act = (
     | PauseVoice
     | ResumeVoice
     | RunTool
+    | OptOut
 )
 Beginning = JudgeTurn | StartReply | Speak  # what begins a task of the call
 
@@ -86,6 +91,7 @@ class Faculties:
         self._records = records
         self._feed = feed
         self._spawn = spawn
+        self._silent = False  # the last sound was heard
         self._listener = Listener(
             make=lambda config: resources.providers.speech_to_text(config, codec=fmt),
             chain=self._chain("stt", context.stt, *context.stt_further),
@@ -187,6 +193,7 @@ class Faculties:
         Args:
             displaced: another session carries the call by now, and records it.
         """
+        self._silent = True
         self._lane.close()
         if not displaced:
             self._record(now_ms, at_once=True)
@@ -242,8 +249,8 @@ class Faculties:
         match action:
             case Commit() | ShutEars() | OpenEars():
                 self._hear(action)
-            case RunTool():
-                self._feed(tools.run(action, self._context.spec, self._line))
+            case RunTool() | OptOut():
+                self._run(action)
             case JudgeTurn():
                 if self._judge is not None:
                     self._judge.ask()
@@ -259,6 +266,31 @@ class Faculties:
                 self._voice(action, now_ms)
             case _:
                 assert_never(action)
+
+    def _run(self, action: RunTool | OptOut) -> None:
+        """A tool of the model's, or the key by which a caller asks never to be called again."""
+        if isinstance(action, OptOut):
+            self._opt_out(DoNotCall.Source.KEY, action.evidence, lambda done: self._feed(OptedOut(done)))
+            return
+        words = tools.opts_out(action, self._context.spec)
+        if words is None:
+            self._feed(tools.run(action, self._context.spec, self._line))
+            return
+        generation, asked = action.generation, action.call.id
+        self._opt_out(
+            DoNotCall.Source.SPOKEN,
+            words,
+            lambda done: self._feed(ToolResult(generation, asked, opting_out.DONE if done else opting_out.NOT_DONE)),
+        )
+
+    def _opt_out(self, source: DoNotCall.Source, evidence: str, told: Callable[[bool], None]) -> None:
+        opting_out.begin(
+            self._resources,
+            call_id=self._context.call_id,
+            source=source,
+            evidence=evidence,
+            told=lambda done: None if self._silent else told(done),
+        )
 
     def _hear(self, action: Commit | ShutEars | OpenEars) -> None:
         match action:

@@ -34,6 +34,7 @@ def conversation_plan(context: CallContext) -> ConversationPlan:
         transfers=tuple(target.name for target in spec.transfers),
         backchannels=spec.backchannels,
         stop_words=spec.stop_words,
+        opt_out_key=context.opt_out_key,
         history=context.history,
     )
 

@@ -7,7 +7,7 @@ conversation's own affair, since the last words must be heard first.
 import agents.tools  # noqa: F401  (registers what the model may call)
 from agents.providers.base import ToolDefinition
 from agents.spec import AgentSpec
-from agents.tools.base import PressKeys, ToolProblem, definitions, interpret
+from agents.tools.base import OptOut, PressKeys, ToolProblem, definitions, interpret
 from streaming.conversation.events import RunTool, ToolResult
 from streaming.line import Line
 
@@ -15,6 +15,12 @@ from streaming.line import Line
 def offered(spec: AgentSpec) -> tuple[ToolDefinition, ...]:
     """The tools of an agent as its model is told of them; raises KeyError for an unknown name."""
     return definitions(spec)
+
+
+def opts_out(action: RunTool, spec: AgentSpec) -> str | None:
+    """What the caller said who does not want to be called again; None when the model asks for something else."""
+    effect = interpret(action.call)
+    return effect.words if isinstance(effect, OptOut) and action.call.name in spec.tools else None
 
 
 def run(action: RunTool, spec: AgentSpec, line: Line) -> ToolResult:

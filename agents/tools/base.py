@@ -31,7 +31,13 @@ class PressKeys(msgspec.Struct, frozen=True):
     keys: Annotated[str, msgspec.Meta(pattern=r"^[0-9*#]{1,32}$")]
 
 
-Effect = EndCall | Transfer | PressKeys
+class OptOut(msgspec.Struct, frozen=True):
+    """Never call this person again; ``words``: what they said, the evidence."""
+
+    words: str = ""
+
+
+Effect = EndCall | Transfer | PressKeys | OptOut
 
 
 class ToolProblem(msgspec.Struct, frozen=True):

@@ -194,6 +194,8 @@ class Caller:
 
     def dtmf(self, event: events.Dtmf) -> None:
         """A key."""
+        if self._opts_out(event.digit):
+            return
         before = self._keypad.digits
         complete = self._keypad.press(event.digit)
         if self._keypad.digits != before or complete:
@@ -201,6 +203,19 @@ class Caller:
             self._take_floor("keypad")
         if complete:
             self.keypad_done()
+
+    def _opts_out(self, digit: str) -> bool:
+        """Whether a key asks never to be called again: the first of an entry, on a call on which it means that."""
+        if not digit or digit != self._plan.opt_out_key or self._keypad.digits or self._closing.reason is not None:
+            return False
+        now = self._desk.now
+        self._silence.caller_is_there()
+        self._take_floor("keypad")
+        turn = HeardTurn(f"[keypad] {digit}", now, now, None, now)
+        self._hearing.write(turn, end_reason="dtmf", kind="dtmf")
+        self._desk.history.caller_said(turn.text)
+        self._desk.do(events.OptOut(f"pressed {digit}"))
+        return True
 
     def keypad_done(self) -> None:
         """The entry is complete."""

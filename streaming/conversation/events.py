@@ -19,7 +19,7 @@ TurnRole = Literal["caller", "agent", "tool"]
 TurnKind = Literal["speech", "greeting", "reprompt", "filler", "goodbye", "apology", "wrap_up", "dtmf", "typed", "tool"]
 EndReason = Literal[
     "caller_hung_up", "agent_ended", "transferred", "silence", "max_length", "provider_failure", "stream_lost",
-    "operator",
+    "operator", "opted_out",
 ]  # fmt: skip
 
 # --- events ----------------------------------------------------------------------------------------------------------
@@ -168,6 +168,12 @@ class ToolResult(msgspec.Struct, frozen=True, gc=False):
     content: str
 
 
+class OptedOut(msgspec.Struct, frozen=True, gc=False):
+    """The answer to OptOut: whether the caller is on the do-not-call list now."""
+
+    done: bool
+
+
 class EndRequested(msgspec.Struct, frozen=True, gc=False):
     """Somebody outside ends the call; ``say_goodbye`` lets the goodbye be heard first."""
 
@@ -204,6 +210,7 @@ Event = (
     | Dtmf
     | Typed
     | ToolResult
+    | OptedOut
     | EndRequested
     | HungUp
     | Tick
@@ -226,6 +233,12 @@ class OpenEars(msgspec.Struct, frozen=True, gc=False):
     """The STT hears the caller again, and what was kept from it in the last ``back_ms``."""
 
     back_ms: int
+
+
+class OptOut(msgspec.Struct, frozen=True, gc=False):
+    """Put the caller on the do-not-call list; answered by OptedOut. ``evidence``: what asked for it."""
+
+    evidence: str
 
 
 class JudgeTurn(msgspec.Struct, frozen=True, gc=False):
@@ -350,6 +363,7 @@ class ShowPartial(msgspec.Struct, frozen=True, gc=False):
 
 Action = (
     Commit
+    | OptOut
     | ShutEars
     | OpenEars
     | JudgeTurn

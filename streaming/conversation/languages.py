@@ -34,6 +34,7 @@ class Language(msgspec.Struct, frozen=True, kw_only=True):
         lost: said when a lost stream was resumed.
         filler: said while a tool or an answer takes long.
         connecting: said before a caller is put through to somebody.
+        opted_out, not_opted_out: said to who pressed the key for it: that it is so, or could not be noted.
     """
 
     backchannels: frozenset[str] = frozenset()
@@ -50,6 +51,8 @@ class Language(msgspec.Struct, frozen=True, kw_only=True):
     lost: str = ""
     filler: str = ""
     connecting: str = ""
+    opted_out: str = ""
+    not_opted_out: str = ""
 
 
 def normalise(text: str) -> str:
@@ -114,6 +117,8 @@ _ENGLISH = Language(
     lost="Sorry, I lost you for a moment. Please go on.",
     filler="One moment, please.",
     connecting="I am putting you through. One moment, please.",
+    opted_out="You will not be called again. Goodbye.",
+    not_opted_out="I am sorry, that could not be noted just now. Please tell me that you want no more calls.",
 )
 
 _GERMAN = Language(
@@ -161,6 +166,8 @@ _GERMAN = Language(
     lost="Entschuldigung, die Verbindung war kurz weg. Bitte sprechen Sie weiter.",
     filler="Einen Moment, bitte.",
     connecting="Ich verbinde Sie. Einen Moment, bitte.",
+    opted_out="Sie werden nicht wieder angerufen. Auf Wiederhören.",
+    not_opted_out="Das konnte gerade nicht vermerkt werden. Bitte sagen Sie mir, dass Sie keine Anrufe möchten.",
 )
 
 _SPANISH = Language(
@@ -205,6 +212,8 @@ _SPANISH = Language(
     lost="Perdone, se ha cortado un momento. Continúe, por favor.",
     filler="Un momento, por favor.",
     connecting="Le paso. Un momento, por favor.",
+    opted_out="No le volveremos a llamar. Adiós.",
+    not_opted_out="Lo siento, no se ha podido anotar ahora. Dígame, por favor, que no quiere que le llamemos.",
 )
 
 _FRENCH = Language(
@@ -247,6 +256,8 @@ _FRENCH = Language(
     lost="Pardon, la ligne a été coupée un instant. Je vous écoute.",
     filler="Un instant, s'il vous plaît.",
     connecting="Je vous mets en relation. Un instant, s'il vous plaît.",
+    opted_out="Nous ne vous appellerons plus. Au revoir.",
+    not_opted_out="Désolé, cela n'a pas pu être noté. Dites-moi, s'il vous plaît, que vous ne voulez plus être appelé.",
 )
 
 _HINDI = Language(
@@ -290,6 +301,8 @@ _HINDI = Language(
     lost="माफ़ कीजिए, एक पल के लिए आवाज़ नहीं आई। कृपया बोलिए।",
     filler="एक मिनट रुकिए।",
     connecting="मैं आपकी बात करवाती हूँ। एक मिनट रुकिए।",
+    opted_out="आपको फिर कॉल नहीं किया जाएगा। नमस्ते।",
+    not_opted_out="माफ़ कीजिए, यह अभी दर्ज नहीं हो सका। कृपया कहिए कि आपको कॉल नहीं चाहिए।",
 )
 
 _LANGUAGES = {"en": _ENGLISH, "de": _GERMAN, "es": _SPANISH, "fr": _FRENCH, "hi": _HINDI}

@@ -85,6 +85,7 @@ class Conversation:
             events.Dtmf: self._caller.dtmf,
             events.Typed: self._caller.typed,
             events.ToolResult: self._replies.result,
+            events.OptedOut: self._on_opted_out,
             events.EndRequested: self._on_end_requested,
             events.HungUp: self._on_hung_up,
             events.Tick: lambda _: None,
@@ -302,6 +303,14 @@ class Conversation:
             self._end(event.reason)
         else:
             self._close(event.reason, "goodbye", (self._plan.goodbye,), at_once=True)
+
+    def _on_opted_out(self, event: events.OptedOut) -> None:
+        """Who pressed the key is told so, and the call ends; what could not be written is not said to have been."""
+        rules = self._desk.rules
+        if event.done:
+            self._close("opted_out", "goodbye", (rules.opted_out or self._plan.goodbye,), at_once=True)
+        elif self._closing.reason is None and self._voice.floor is None:
+            self._voice.say_phrases("filler", (rules.not_opted_out,), interruptible=True)
 
     def _on_transcriber_failed(self, event: events.TranscriberFailed) -> None:
         self._desk.note("transcriber_failed", error=event.kind.value, fatal=event.fatal)

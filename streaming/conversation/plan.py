@@ -20,6 +20,7 @@ class ConversationPlan(msgspec.Struct, frozen=True, kw_only=True):
         filler: said while a tool or an answer takes long; empty: what is usual in the language.
         transfers: names of those whom callers may be put through to.
         backchannels, stop_words: phrases beside the usual ones of the language.
+        opt_out_key: the key by which the caller is never called again; empty: none is.
         history: messages of an earlier stream of the same call, when it was lost and resumed.
     """
 
@@ -42,4 +43,5 @@ class ConversationPlan(msgspec.Struct, frozen=True, kw_only=True):
     transfers: tuple[str, ...] = ()
     backchannels: tuple[str, ...] = ()
     stop_words: tuple[str, ...] = ()
+    opt_out_key: str = ""
     history: tuple[Message, ...] = ()

@@ -11,8 +11,8 @@ from django.utils import timezone
 
 from agents import services
 from agents.services import AccountError
-from calls import lifecycle, live_calls, reports, summaries
-from calls.models import Call, CallEvent, Turn, Usage
+from calls import lifecycle, live_calls, reports, summaries, suppression
+from calls.models import Call, CallEvent, Campaign, DoNotCall, Turn, Usage
 from tests import factories
 
 pytestmark = [pytest.mark.db, pytest.mark.django_db]
@@ -366,3 +366,34 @@ def test_many_calls_cost_as_many_queries_as_one(call, now, django_assert_num_que
     with django_assert_num_queries(6):  # a savepoint's two among them
         live_calls.write_turns({each.pk: [turn(0), turn(1, "agent")] for each in calls})
     assert Turn.objects.count() == 42
+
+
+# --- opting out ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("direction", "number"), [("outbound", "+15552220000"), ("inbound", "+15551110000")])
+def test_who_opts_out_is_on_the_list_by_the_number_of_the_other_end(now, direction, number):
+    call = factories.CallFactory(direction=direction, from_number="+15551110000", to_number="+15552220000")
+    for _ in range(2):
+        live_calls.opt_out(call_id=call.pk, source="key", evidence="pressed 9", now=now)
+    row = suppression.find(number)
+    assert (row.source, row.evidence, row.call, row.since) == ("key", "pressed 9", call, now)
+    assert call.events.filter(kind="opted_out").count() == 1
+    assert DoNotCall.objects.count() == 1
+
+
+def test_a_caller_without_a_number_cannot_be_put_on_the_list(now):
+    call = factories.CallFactory(direction="inbound", from_number="anonymous")
+    with pytest.raises(ValueError, match=r"E\.164"):
+        live_calls.opt_out(call_id=call.pk, source="spoken", evidence="stop", now=now)
+    assert not call.events.exists()
+
+
+def test_on_a_campaigns_call_everybody_can_opt_out_whatever_the_agents_tools_are(now):
+    call = factories.CallFactory(direction="outbound", to_number="+15552220000")
+    plain = start(call, now)
+    assert (plain.opt_out_key, "opt_out" in plain.spec.tools) == ("", False)
+    campaign = Campaign.objects.create(name="Spring", agent=call.agent, purpose="service")
+    Call.objects.filter(pk=call.pk).update(campaign=campaign)
+    asked = start(call, now)
+    assert (asked.opt_out_key, "opt_out" in asked.spec.tools) == ("9", True)

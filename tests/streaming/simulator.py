@@ -28,6 +28,7 @@ LINE_MS = 30  # one way to the carrier
 # --- the caller's script ---------------------------------------------------------------------------------------------
 TURN_MODEL_MS = 70
 ECHO_MS = 200
+OPT_OUT_MS = 50
 BACKLOG_MS = 992
 BROKEN_MS = 600
 
@@ -223,6 +224,7 @@ class Simulation:
         requests: what the model was asked.
         ended: why the agent hung up, None when it did not.
         turn_model: what the turn model answers whenever it is asked; None: there is none.
+        opts_out: whether somebody who asks for it gets onto the do-not-call list.
     """
 
     def __init__(
@@ -237,6 +239,7 @@ class Simulation:
         tools: dict[str, tuple[int, str]] | None = None,
         resumed: bool = False,
         turn_model: float | None = None,
+        opts_out: bool = True,
     ) -> None:
         self.conversation = Conversation(plan)
         self.pacer = Pacer(MULAW_8K)
@@ -248,6 +251,7 @@ class Simulation:
         self.tools = tools or {}
         self.resumed = resumed
         self.turn_model = turn_model
+        self.opts_out = opts_out
         self.now = 0
         self.log: list[tuple[int, Event | Action]] = []
         self.requests: list[events.StartReply] = []
@@ -481,6 +485,8 @@ class Simulation:
                 result = events.ToolResult(generation, call.id, content)
                 if delay >= 0:
                     self._later(delay, lambda: self._give(result))
+            case events.OptOut():
+                self._later(OPT_OUT_MS, lambda: self._give(events.OptedOut(self.opts_out)))
             case events.EndCall(reason=reason):
                 self.ended, self.ended_ms = reason, now
 
