@@ -33,7 +33,7 @@ setup-test: $(VENV)/.test ## what the tests need too, Chromium by apt included
 demo: setup ## a simulated caller phones the demo agent; no key, no service needed (ONCE=1: stop after the call)
 	@$(BIN)/python -m config.demo $(if $(ONCE),--once)
 
-run: setup ## web, stream, worker, beat and Redis on this machine, in the foreground
+run: setup ## web, stream, worker, dialler, beat and Redis on this machine, in the foreground
 	@$(BIN)/python -m config.supervisor
 
 migrate: setup ## bring the database up to date

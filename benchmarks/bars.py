@@ -20,6 +20,8 @@ QUICK = ("-m", "not slow", "-n", "3")
 KILLED = "again within 5 s, no turn lost, at most 1 s of audio, ends by itself"
 LIFE_OF_A_CALL = ("tests/calls", "tests/streaming", *QUICK)
 
+DIALLING = "import django, sys; django.setup(); from benchmarks import dialling; sys.exit(dialling.main())"
+
 KEEPERS_OF_KEYS = (
     "tests/agents/admin/test_canary.py",
     "tests/agents/admin/test_accounts.py",
@@ -52,6 +54,24 @@ def kill(*arguments: str) -> tuple[str, bool]:
     status, output = run([PYTHON, "-m", "benchmarks.kill", *arguments])
     found = re.search(r"^.* calls killed .*$", output, re.MULTILINE)
     return found[0] if found else f"exit {status}: {output[-300:]}", status == 0
+
+
+def campaigns(name: str) -> Measure:
+    """A measurement of ``benchmarks.dialling``, over a database of its own."""
+
+    def measure() -> tuple[str, bool]:
+        with tempfile.TemporaryDirectory(prefix="parley-bar-") as folder:
+            own = {
+                "VAR_DIR": folder,
+                "DJANGO_SETTINGS_MODULE": "config.settings",
+                "DATABASE_URL": "",
+                "LOG_LEVEL": "ERROR",
+            }
+            status, output = run([PYTHON, "-c", DIALLING, name], **own)
+        found = re.search(r"^found: (.*)$", output, re.MULTILINE)
+        return found[1] if found else f"exit {status}: {output[-300:]}", status == 0
+
+    return measure
 
 
 def soak() -> tuple[str, bool]:
@@ -139,6 +159,25 @@ BARS = (
         long=True,
     ),
     *(Bar(*each, long=True) for each in stream_bars.BARS),
+    Bar("hours", "100,000 random instants, zones and rules: 0 calls outside the hours", campaigns("hours"), long=True),
+    Bar(
+        "importing",
+        "100,000 rows in under 60 s and 300 MB; their rehearsal in under 5 s",
+        campaigns("importing"),
+        long=True,
+    ),
+    Bar(
+        "claiming",
+        "a claim among 1,000,000 people under 10 ms at the median, whatever their number",
+        campaigns("claiming"),
+        long=True,
+    ),
+    Bar(
+        "pacing",
+        "4 processes at 2, 10 and 50 a second: never above in any second (once at 50), 95 % used",
+        campaigns("pacing"),
+        long=True,
+    ),
 )
 
 

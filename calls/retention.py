@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import structlog
+from django.core.files.storage import default_storage
 from django.db.models import Q, QuerySet
 
 from calls.intake import SETTLED_AFTER
-from calls.models import EdgeRefusal, StreamToken, WebhookEvent
+from calls.models import ContactImport, EdgeRefusal, StreamToken, WebhookEvent
 from calls.states import FINAL
 
 log = structlog.get_logger(__name__)
@@ -21,6 +22,7 @@ log = structlog.get_logger(__name__)
 CHUNK = 500  # rows of one transaction
 CHUNKS = 200  # of each kind in one round; the next round goes on
 TOKENS_KEPT = datetime.timedelta(days=1)
+FILES_KEPT = datetime.timedelta(hours=1)
 REFUSALS_KEPT = datetime.timedelta(days=30)
 
 
@@ -36,10 +38,32 @@ def prune(*, now: datetime.datetime, webhooks_kept: datetime.timedelta) -> Count
     old = WebhookEvent.objects.filter(received_at__lt=now - webhooks_kept)
     done["webhooks"] = _delete(_needless_nonces(old, now))
     done["webhook_bodies"] = _erase(old)
+    done["import_files"] = _orphaned_files(now)
     done = +done  # without the zeros
     if done:
         log.info("pruned", **done)
     return done
+
+
+def _orphaned_files(now: datetime.datetime) -> int:
+    """Uploaded tables of people whose import is gone, with its list or by its end; a new one may lack its row yet."""
+    deleted = 0
+    storage = default_storage
+    for name in _files("imports"):
+        if storage.get_modified_time(name) < now - FILES_KEPT and not ContactImport.objects.filter(file=name).exists():
+            storage.delete(name)
+            deleted += 1
+    return deleted
+
+
+def _files(folder: str) -> Iterator[str]:
+    try:
+        folders, files = default_storage.listdir(folder)
+    except FileNotFoundError:
+        return
+    yield from (f"{folder}/{name}" for name in files)
+    for each in folders:
+        yield from _files(f"{folder}/{each}")
 
 
 def _dead_tokens(now: datetime.datetime) -> QuerySet[StreamToken]:

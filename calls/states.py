@@ -40,9 +40,10 @@ END_REASONS = {
     "max_length": 6,
     "agent_ended": 7,
     "transferred": 8,
-    "opted_out": 9,
-    "provider_failure": 10,
-    "operator": 11,
+    "machine": 9,
+    "opted_out": 10,
+    "provider_failure": 11,
+    "operator": 12,
 }
 
 

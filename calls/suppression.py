@@ -65,8 +65,10 @@ def is_suppressed(e164: str) -> bool:
 
 def suppressed(numbers: Collection[str]) -> set[str]:
     """Those of the numbers (E.164) that are on the list."""
-    by_hash = {number_hash(number): number for number in numbers}
     found: set[str] = set()
+    if not DoNotCall.objects.exists():
+        return found
+    by_hash = {number_hash(number): number for number in numbers}
     for part in _batches(by_hash):
         hits = DoNotCall.objects.filter(number_hash__in=part).values_list("number_hash", flat=True)
         found.update(by_hash[hit] for hit in hits)

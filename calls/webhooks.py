@@ -8,7 +8,7 @@ import uuid
 from decimal import Decimal, InvalidOperation
 
 import structlog
-from django.db import Error
+from django.db import Error, transaction
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
@@ -80,6 +80,9 @@ def machine(request: Webhook) -> HttpResponse:
     found = request.get("Machine").lower() == "true"
     _apply(request, Facts(machine=found))
     _note(request, "machine_detected" if found else "human_detected")
+    if found and not request.replay:
+        call = _call(request)
+        transaction.on_commit(lambda: hint("calls.tasks.campaigns.machine_answered", call.pk))
     return HttpResponse()
 
 

@@ -11,7 +11,7 @@ from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Count, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect, StreamingHttpResponse
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -22,8 +22,9 @@ from unfold.decorators import display
 from unfold.widgets import UnfoldAdminSelect2MultipleWidget, UnfoldAdminTextInputWidget
 
 from agents.history import ReadOnlyHistoryAdmin
-from calls.campaigns import control, gate
+from calls.campaigns import control, gate, results
 from calls.campaigns.control import Refused
+from calls.campaigns.exports import csv_lines
 from calls.campaigns.preflight import rehearse
 from calls.models import Campaign, CampaignContact, Switch
 from calls.numbers import country_names
@@ -96,7 +97,7 @@ class CampaignForm(forms.ModelForm):
         model = Campaign
         fields = (
             "name", "agent", "agent_version", "purpose", "contact_lists", "caller_numbers", "countries", "starts_at",
-            "ends_at", "concurrency", "ring_s", "gap_hours", "most_a_day", "most_a_week",
+            "ends_at", "concurrency", "on_machine", "ring_s", "gap_hours", "most_a_day", "most_a_week",
         )  # fmt: skip
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -129,7 +130,7 @@ class CampaignForm(forms.ModelForm):
 
 WEEK = tuple(f"day_{at}" for at in range(7))
 RETRIES = tuple(f"retry_{outcome}" for outcome in RETRIED)
-LATER = ("concurrency", *WEEK, *RETRIES, "gap_hours", "most_a_day", "most_a_week", "ends_at", "countries")
+LATER = ("concurrency", "on_machine", *WEEK, *RETRIES, "gap_hours", "most_a_day", "most_a_week", "ends_at", "countries")
 
 
 @admin.register(Campaign)
@@ -160,7 +161,7 @@ class CampaignAdmin(ReadOnlyHistoryAdmin, ModelAdmin):
         (
             "How often",
             {
-                "fields": ("concurrency", "ring_s", "gap_hours", "most_a_day", "most_a_week", *RETRIES),
+                "fields": ("concurrency", "on_machine", "ring_s", "gap_hours", "most_a_day", "most_a_week", *RETRIES),
                 "description": "After each outcome: minutes until the second, third ... attempt; empty for no other.",
             },
         ),
@@ -208,11 +209,12 @@ class CampaignAdmin(ReadOnlyHistoryAdmin, ModelAdmin):
         wrap = self.admin_site.admin_view
         acts = [
             path(f"<uuid:pk>/{name}/", wrap(require_POST(self._act(name))), name=f"calls_campaign_{name}")
-            for name in ("launch", "pause", "resume", "stop")
+            for name in _DO
         ]
         return [
             *acts,
             path("<uuid:pk>/rehearsal/", wrap(require_safe(self.rehearsal_view)), name="calls_campaign_rehearsal"),
+            path("<uuid:pk>/results/", wrap(require_safe(self.results_view)), name="calls_campaign_results"),
             path("<uuid:pk>/standing/", wrap(require_safe(self.standing_view)), name="calls_campaign_standing"),
             path("switch/", wrap(require_POST(self.switch_view)), name="calls_campaign_switch"),
             *super().get_urls(),
@@ -238,6 +240,17 @@ class CampaignAdmin(ReadOnlyHistoryAdmin, ModelAdmin):
         """How it stands now."""
         campaign = self._seen(request, pk)
         return TemplateResponse(request, "admin/calls/campaign/figures.html", standing(request, campaign))
+
+    def results_view(self, request: HttpRequest, pk: Any) -> HttpResponseBase:
+        """Everybody and what came of it, as a table; its download is noted."""
+        campaign = self._seen(request, pk)
+        if not request.user.has_perm("calls.export_campaign"):
+            raise PermissionDenied
+        self.log_change(request, campaign, "Downloaded the results.")
+        table = results.rows(campaign, whole_numbers=request.user.has_perm("calls.view_numbers"))
+        response = StreamingHttpResponse(csv_lines(table), content_type="text/csv; charset=utf-8")
+        response["Content-Disposition"] = f'attachment; filename="campaign-{campaign.pk}.csv"'
+        return response
 
     def rehearsal_view(self, request: HttpRequest, pk: Any) -> HttpResponse:
         """What would happen, and the button that makes it happen."""
@@ -301,8 +314,15 @@ _DO: dict[str, Any] = {
     "pause": lambda campaign, _: control.pause(campaign),
     "resume": lambda campaign, _: control.resume(campaign),
     "stop": lambda campaign, now: control.stop(campaign, now=now),
+    "look_again": lambda campaign, now: control.look_again(campaign, now=now),
 }
-_SAID = {"launch": "Launched", "pause": "Paused", "resume": "Resumed", "stop": "Stopped for good"}
+_SAID = {
+    "launch": "Launched",
+    "pause": "Paused",
+    "resume": "Resumed",
+    "stop": "Stopped for good",
+    "look_again": "Whoever was held is looked at again",
+}
 
 
 def standing(request: HttpRequest, campaign: Campaign) -> dict[str, Any]:
@@ -320,6 +340,7 @@ def standing(request: HttpRequest, campaign: Campaign) -> dict[str, Any]:
     return {
         "campaign": campaign,
         "figures": [(label, states.get(state, 0)) for state, label in CampaignContact.State.choices],
+        "held": states.get(CampaignContact.State.HELD, 0),
         "total": sum(states.values()),
         "outcomes": sorted(outcomes, key=lambda pair: -pair[1]),
         "reasons": list(reasons),
@@ -329,6 +350,7 @@ def standing(request: HttpRequest, campaign: Campaign) -> dict[str, Any]:
         ),
         "stopped": gate.stopped(),
         "may_launch": request.user.has_perm("calls.launch_campaign"),
+        "may_export": request.user.has_perm("calls.export_campaign"),
         "may_pause": request.user.has_perm("calls.pause_campaign"),
     }
 

@@ -6,7 +6,7 @@ at a time over all campaigns. Called by ``dialler``, by any number of workers at
 
 import datetime
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import msgspec
 from django.db import IntegrityError, transaction
@@ -110,7 +110,7 @@ def answer_for(campaign: Campaign, person: CampaignContact, *, now: datetime.dat
         history=histories([person.number], now=now).get(person.number, History()),
         now=now,
         margin=margin,
-        missing=missing_variables(campaign, contact.variables),
+        missing=[name for name in needed_variables(campaign) if not contact.variables.get(name)],
     )
 
 
@@ -120,6 +120,7 @@ def forecast(
     """What is to be done about some people, in few queries; each is looked at more closely when they are claimed."""
     numbers = [contact.number for contact in contacts]
     unwanted, before = suppression.suppressed(numbers), histories(numbers, now=now)
+    needed = needed_variables(campaign)
     for contact in contacts:
         yield (
             contact,
@@ -129,28 +130,27 @@ def forecast(
                 suppressed=contact.number in unwanted,
                 history=before.get(contact.number, History()),
                 now=now,
-                missing=missing_variables(campaign, contact.variables),
+                missing=[name for name in needed if not contact.variables.get(name)],
                 strict=False,
             ),
         )
 
 
-def missing_variables(campaign: Campaign, given: dict[str, str]) -> list[str]:
-    """Variables of the agent without a default for which a person has no value."""
+def needed_variables(campaign: Campaign) -> list[str]:
+    """Variables of the agent without a default: a person without a value for one is not called."""
     version = campaign.agent_version or campaign.agent.published_version
-    declared = version.spec.variables if version else {}
-    return [name for name, default in declared.items() if not default and not given.get(name)]
+    return [name for name, default in version.spec.variables.items() if not default] if version else []
 
 
-def histories(numbers: Iterable[str], *, now: datetime.datetime) -> dict[str, History]:
+def histories(numbers: Collection[str], *, now: datetime.datetime) -> dict[str, History]:
     """When each number was rung lately, by any campaign; an attempt of which nobody knows counts."""
     rung = ~Q(status__in=[Call.Status.CLAIMED, Call.Status.REJECTED])
     rung &= ~Q(status=Call.Status.CANCELLED, ringing_at=None, answered_at=None)
-    rows = Call.objects.filter(
-        rung, direction=Call.Direction.OUTBOUND, to_number__in=list(numbers), created_at__gte=now - LOOK_BACK
-    ).values_list("to_number", "created_at")
+    lately = Call.objects.filter(rung, direction=Call.Direction.OUTBOUND, created_at__gte=now - LOOK_BACK)
     found: dict[str, list[datetime.datetime]] = {}
-    for number, at in rows:
+    if len(numbers) > 1 and not lately.exists():
+        return {}
+    for number, at in lately.filter(to_number__in=numbers).values_list("to_number", "created_at"):
         found.setdefault(number, []).append(at)
     return {number: History(tuple(calls)) for number, calls in found.items()}
 
@@ -160,9 +160,8 @@ def caller_number(campaign: Campaign, person: CampaignContact) -> PhoneNumber | 
     pool = list(campaign.caller_numbers.select_related("plivo_account").order_by("number"))
     if not pool:
         return None
-    last = (
-        Call.objects.filter(campaign_person=person).order_by("-attempt").values_list("from_number", flat=True).first()
-    )
+    earlier = Call.objects.filter(campaign_person=person).order_by("-attempt").values_list("from_number", flat=True)
+    last = earlier.first() if person.attempts else None
     return next((each for each in pool if each.number == last), pool[person.pk % len(pool)])
 
 

@@ -74,6 +74,14 @@ def _move(campaign: Campaign, sources: set[_Status], target: _Status, **fields: 
     campaign.status = target
 
 
+def look_again(campaign: Campaign, *, now: datetime.datetime) -> int:
+    """Whoever is held is looked at again, now that something was mended; returns how many. Raises Refused."""
+    if campaign.status not in {_Status.RUNNING, _Status.PAUSED}:
+        raise Refused(f"This campaign is {campaign.get_status_display().lower()}.")
+    held = campaign.people.filter(state=CampaignContact.State.HELD)
+    return held.update(state=CampaignContact.State.WAITING, next_due=now, why="to be looked at again", changed_at=now)
+
+
 def throw_switch(*, user_id: int | None, why: str, now: datetime.datetime) -> None:
     """Nothing is dialled any more, by any campaign, until it is thrown back."""
     Switch.objects.get_or_create(pk=1, defaults={"thrown_by_id": user_id, "why": why[:200], "thrown_at": now})

@@ -19,6 +19,7 @@ log = structlog.get_logger(__name__)
 
 THREADS = 16
 PAUSE_S = 0.2
+IDLE_S = 1.0  # nobody is due and nobody is being called: the database is to be left alone
 STALE_BATCH = 50
 
 Clock = Callable[[], datetime.datetime]
@@ -40,7 +41,7 @@ def work(*, clock: Clock, seconds: float, place: Callable[[int], object] | None 
             if pending:
                 _, pending = wait(pending, timeout=PAUSE_S, return_when=FIRST_COMPLETED)
             if not found:
-                time.sleep(PAUSE_S)
+                time.sleep(PAUSE_S if pending else min(IDLE_S, max(0.0, until - time.monotonic())))
     return taken
 
 

@@ -7,7 +7,8 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 
 _STARTS_FORMULA = "=+-@\t\r\n|%"
-_PLAIN_NUMBER = re.compile(r"[+-]?[0-9][0-9 ().\-]*", re.ASCII)  # a phone number is none, and is read back as it is
+# A phone number is none, and is read back as it is; masked ones neither.
+_PLAIN_NUMBER = re.compile(r"[+-]?[0-9][0-9 ().•\-]*", re.ASCII)
 
 
 def neutral(cell: str) -> str:

@@ -6,6 +6,7 @@ state's rule might apply and the state is not known, the strictest of all.
 
 import datetime
 import re
+from functools import lru_cache
 
 import msgspec
 
@@ -59,7 +60,8 @@ US_STATES = frozenset(
 )
 
 
-def rules(*, country: str, region: str) -> list[Rule]:
+@lru_cache(maxsize=10_000)
+def rules(*, country: str, region: str) -> tuple[Rule, ...]:
     """What holds for a person.
 
     Args:
@@ -73,4 +75,4 @@ def rules(*, country: str, region: str) -> list[Rule]:
             found.append(UNKNOWN_STATE)
         elif f"US-{state}" in CEILINGS:
             found.append(CEILINGS[f"US-{state}"])
-    return [Rule(f"law of {ceiling.place or country}: {ceiling.source}", ceiling.week) for ceiling in found]
+    return tuple(Rule(f"law of {ceiling.place or country}: {ceiling.source}", ceiling.week) for ceiling in found)

@@ -11,6 +11,8 @@ from django.conf import settings
 
 KEY = "parley:pace:"
 TIMEOUT_S = 1.0
+# Turns lie further apart by this, so that a worker that wakes up some ms late makes no second too full.
+SLACK = 1.02
 
 # The moment from which the next turn is free stands in Redis, in Redis' own time: workers' clocks differ. ARGV: gap
 # between turns and the longest wait worth it, in microseconds. Returns the wait, or -1 - wait if it is too long, and
@@ -49,7 +51,7 @@ def take(account: str, *, per_second: float, patience_s: float) -> float:
     Raises:
         NoTurn: not within ``patience_s``, or Redis cannot be asked.
     """
-    gap = round(1_000_000 / per_second)
+    gap = round(1_000_000 / per_second * SLACK)
     try:
         wait = int(_client(settings.REDIS_URL).eval(_TAKE, 1, KEY + account, gap, round(patience_s * 1_000_000)))
     except redis.RedisError:

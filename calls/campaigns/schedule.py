@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from calls.campaigns import law
-from calls.campaigns.windows import Rule, Span, Stretch, Week, next_open, open_at, stretches
+from calls.campaigns.windows import Rule, Span, Stretch, stretches
 from calls.models import Campaign, Contact
 from calls.numbers import NumberRefused, callable_number, country_refused
 
@@ -48,20 +48,9 @@ class History(msgspec.Struct, frozen=True):
 Answer = Due | Held | Skipped
 
 
-def week_of(campaign: Campaign) -> Week:
-    """The campaign's own week."""
-    return tuple(tuple(Span(*span) for span in day) for day in campaign.week)
-
-
 def zones_of(contact: Contact) -> list[str]:
     """Where the person may be; empty when nothing is known."""
     return [contact.time_zone] if contact.time_zone else list(contact.zones)
-
-
-def rules_of(campaign: Campaign, contact: Contact) -> list[Rule]:
-    """All that must allow a moment."""
-    own = Rule("the campaign's week", week_of(campaign))
-    return [own, *law.rules(country=contact.country, region=contact.region)]
 
 
 def answer(
@@ -113,26 +102,29 @@ def _when(
     begin, why = _after_earlier_calls(campaign, history, max(now, campaign.starts_at or now))
     last = campaign.ends_at
     end = begin + AHEAD if last is None else min(begin + AHEAD, last)
-    allowed = _allowed(tuple(rules_of(campaign, contact)), tuple(zones_of(contact)), _midnight(begin))
-    found = [
-        Stretch(max(start, begin), min(closes, end) - margin)
-        for start, closes in allowed
-        if min(closes, end) - margin > max(start, begin)
-    ]
-    at = next_open(found, begin)
-    stretch = None if at is None else open_at(found, at)
-    if at is None or stretch is None:
-        if last is not None and last <= begin + AHEAD:
-            return Skipped("the campaign ends before they may be called")
-        return Held("no hour in the next two weeks is allowed by the campaign and the law")
-    if at <= now:
-        return Due(at, stretch.end)
-    return Due(at, stretch.end, why if why and at == begin else "outside the hours for calls")
+    week = tuple(tuple(map(tuple, day)) for day in campaign.week)
+    allowed = _allowed(week, contact.country, contact.region, tuple(zones_of(contact)), _midnight(begin))
+    for start, closes in allowed:
+        until = min(closes, end) - margin
+        if until > max(start, begin):
+            at = max(start, begin)
+            return Due(at, until, "" if at <= now else why if why and at == begin else "outside the hours for calls")
+    if last is not None and last <= begin + AHEAD:
+        return Skipped("the campaign ends before they may be called")
+    return Held("no hour in the next two weeks is allowed by the campaign and the law")
 
 
 @lru_cache(maxsize=10_000)
-def _allowed(rules: tuple[Rule, ...], zones: tuple[str, ...], midnight: datetime.datetime) -> list[Stretch]:
+def _allowed(
+    week: tuple[tuple[tuple[int, ...], ...], ...],
+    country: str,
+    region: str,
+    zones: tuple[str, ...],
+    midnight: datetime.datetime,
+) -> list[Stretch]:
     """Of a day and all that lies ahead: the same for thousands of people."""
+    own = Rule("the campaign's week", tuple(tuple(Span(*span) for span in day) for day in week))
+    rules = (own, *law.rules(country=country, region=region))
     return stretches(rules, zones, midnight, midnight + AHEAD + datetime.timedelta(days=2))
 
 

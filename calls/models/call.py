@@ -50,6 +50,7 @@ class Call(models.Model):
         CALLER_HUNG_UP = "caller_hung_up", "Caller hung up"
         AGENT_ENDED = "agent_ended", "Agent ended the call"
         TRANSFERRED = "transferred", "Agent put the caller through"
+        MACHINE = "machine", "A machine answered"
         OPTED_OUT = "opted_out", "Asked not to be called again"
         SILENCE = "silence", "Caller stayed silent"
         MAX_LENGTH = "max_length", "Longest call reached"

@@ -39,6 +39,10 @@ class Campaign(models.Model):
         SERVICE = "service", "Service: about something they have or asked for"
         TRANSACTIONAL = "transactional", "Transactional: about an order or appointment of theirs"
 
+    class OnMachine(models.TextChoices):
+        HANG_UP = "hang_up", "Hang up"
+        GO_ON = "go_on", "Go on: the agent talks to it"
+
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     name = models.CharField(max_length=80, unique=True)
     agent = models.ForeignKey(Agent, on_delete=models.PROTECT, related_name="campaigns")
@@ -59,6 +63,7 @@ class Campaign(models.Model):
     ends_at = models.DateTimeField(null=True, blank=True)
     concurrency = models.PositiveSmallIntegerField("calls at once", default=5)
     retries = models.JSONField(default=usual_retries)
+    on_machine = models.CharField("when a machine answers", max_length=7, choices=OnMachine, default=OnMachine.HANG_UP)
     ring_s = models.PositiveSmallIntegerField("rings for (s)", default=40)
     gap_hours = models.PositiveSmallIntegerField("hours between calls to a person", default=4)
     most_a_day = models.PositiveSmallIntegerField("calls to a person a day", default=2)
@@ -78,6 +83,7 @@ class Campaign(models.Model):
         ordering = ["-created_at"]
         permissions = [
             ("launch_campaign", "Can launch, resume and stop campaigns"),
+            ("export_campaign", "Can download what came of campaigns"),
             ("pause_campaign", "Can pause campaigns, and stop all dialling"),
         ]
 

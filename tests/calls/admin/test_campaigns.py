@@ -1,5 +1,6 @@
 """Campaigns in the admin: planned, rehearsed, launched, watched, paused; each by its own permission."""
 
+import datetime
 import re
 
 import pytest
@@ -8,7 +9,8 @@ from django.urls import reverse
 
 from calls import suppression
 from calls.admin.campaigns import read_day, read_delays, written_day
-from calls.models import Call, Campaign, CampaignContact, Contact, DoNotCall, Switch
+from calls.campaigns import claims, results
+from calls.models import Call, CallSummary, Campaign, CampaignContact, Contact, DoNotCall, Switch
 from tests import factories
 from tests.calls.campaigns.conftest import NOON, make  # noqa: F401  (a fixture)
 
@@ -37,8 +39,9 @@ def form(people, caller, **changes):
         "name": "Spring", "agent": str(caller.agent.pk), "agent_version": "", "purpose": "service",
         "contact_lists": [str(people.pk)], "caller_numbers": [str(caller.pk)], "countries": ["US"],
         "starts_at_0": "", "starts_at_1": "", "ends_at_0": "", "ends_at_1": "", "concurrency": "5", "ring_s": "40",
-        "gap_hours": "4", "most_a_day": "2", "most_a_week": "5", "retry_busy": "15, 60", "retry_no_answer": "",
-        "retry_machine": "", "retry_failed": "", **{f"day_{at}": "9-18" for at in range(5)}, "day_5": "", "day_6": "",
+        "on_machine": "hang_up", "gap_hours": "4", "most_a_day": "2", "most_a_week": "5", "retry_busy": "15, 60",
+        "retry_no_answer": "", "retry_machine": "", "retry_failed": "",
+        **{f"day_{at}": "9-18" for at in range(5)}, "day_5": "", "day_6": "",
     }  # fmt: skip
     return data | changes
 
@@ -151,6 +154,20 @@ def test_the_page_shows_how_it_stands_and_why_somebody_is_not_called(admin_page,
         assert "1 held: the time zone is not known" in shown
 
 
+def test_whoever_was_held_is_looked_at_again_once_something_was_mended(admin_page, make):  # noqa: F811
+    campaign = make.campaign(make.people(time_zone="", zones=[]))
+    assert "Look again at who is held" in admin_page.get(page(campaign)).content.decode()
+    Contact.objects.update(time_zone="America/New_York")
+    html = admin_page.post(page(campaign, "look_again"), follow=True).content.decode()
+    assert "whoever was held is looked at again" in html
+    assert "Look again at who is held" not in html
+    assert campaign.people.get().state == "waiting"
+    assert claims.claim(campaign.pk, now=NOON + datetime.timedelta(days=365)).more
+    assert staff("view_campaign", "pause_campaign").post(page(campaign, "look_again")).status_code == 403
+    Campaign.objects.update(status="stopped")
+    assert "is stopped" in admin_page.post(page(campaign, "look_again"), follow=True).content.decode()
+
+
 def test_after_the_launch_only_pace_and_hours_can_be_changed_and_nothing_of_its_standing(admin_page, make):  # noqa: F811
     campaign = make.campaign()
     caller, other = campaign.caller_numbers.get(), factories.PhoneNumberFactory()
@@ -204,6 +221,31 @@ def test_everybodys_attempts_can_be_looked_up_with_their_reasons(admin_page, mak
     assert "the campaign is paused" in html
     assert person.number not in html
     assert "Jane +1415•••••" in html
+
+
+def test_the_results_can_be_downloaded_with_whole_numbers_only_for_those_who_may_see_them(make):  # noqa: F811
+    campaign = make.campaign(make.people(2, name="=Jane"))
+    person = campaign.people.order_by("pk").first()
+    call = Call.objects.create(
+        direction="outbound", to_number=person.number, campaign=campaign, campaign_person=person, attempt=1,
+        status="ended", duration_s=42,
+    )  # fmt: skip
+    CallSummary.objects.create(call=call, status="ready", summary="Wants a call on Monday.", success=True)
+    CampaignContact.objects.filter(pk=person.pk).update(attempts=1, outcome="completed", state="done", next_due=None)
+    exporter = staff("view_campaign", "export_campaign")
+    lines = b"".join(exporter.get(page(campaign, "results")).streaming_content).decode("utf-8-sig").splitlines()
+    assert len(lines) == 3
+    assert lines[1].startswith(f"'=Jane,{person.number[:5]}•••••{person.number[-2:]},Done,completed,1,,")
+    assert lines[1].rstrip(",").endswith("42,yes,,Wants a call on Monday.")
+    whole = staff("view_campaign", "export_campaign", "view_numbers").get(page(campaign, "results"))
+    assert person.number in b"".join(whole.streaming_content).decode()
+    assert staff("view_campaign").get(page(campaign, "results")).status_code == 403
+
+
+def test_the_results_of_many_take_few_queries(make, django_assert_max_num_queries):  # noqa: F811
+    campaign = make.campaign(make.people(40))
+    with django_assert_max_num_queries(8):
+        assert len(list(results.rows(campaign, whole_numbers=True))) == 41
 
 
 def test_lists_take_as_many_queries_however_long_they_are(admin_page, make, django_assert_max_num_queries):  # noqa: F811

