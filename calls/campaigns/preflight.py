@@ -46,7 +46,7 @@ class Rehearsal(msgspec.Struct, frozen=True):
         first, last: the earliest and the latest of the hours in which the first attempts begin, on the clocks of those
             who are called, as "08:05"; empty when nobody is.
         begins_at: of the first attempt.
-        hours: how long the first attempts take at least, at this campaign's pace.
+        takes: how long the first attempts take at least, at this campaign's pace, as "20 min".
         by_country, by_zone: how many are due, the most first; of the zones the first dozen.
     """
 
@@ -58,7 +58,7 @@ class Rehearsal(msgspec.Struct, frozen=True):
     first: str
     last: str
     begins_at: datetime.datetime | None
-    hours: float
+    takes: str
     by_country: list[tuple[str, int]]
     by_zone: list[tuple[str, int]]
     samples: list[Sample]
@@ -100,7 +100,7 @@ def rehearse(campaign: Campaign, *, now: datetime.datetime) -> Rehearsal:
         first=min(clocks).strftime("%H:%M") if clocks else "",
         last=max(clocks).strftime("%H:%M") if clocks else "",
         begins_at=begins_at,
-        hours=_hours(campaign, due),
+        takes=_takes(campaign, due),
         by_country=countries.most_common(),
         by_zone=zones.most_common(MOST_ROWS),
         samples=samples,
@@ -111,13 +111,16 @@ def _reasons(counted: Counter[str]) -> list[Reason]:
     return [Reason(why, people) for why, people in counted.most_common()]
 
 
-def _hours(campaign: Campaign, due: int) -> float:
+def _takes(campaign: Campaign, due: int) -> str:
     """By the slower of the two: how many calls go on at once, and how many a second the accounts may start."""
     paces = {number.plivo_account_id: float(number.plivo_account.calls_per_second)
              for number in campaign.caller_numbers.select_related("plivo_account")}  # fmt: skip
     starts = due / sum(paces.values()) if paces else math.inf
     talks = due * TALK_S / max(1, campaign.concurrency)
-    return round(max(starts, talks) / 3600, 1) if due else 0.0
+    seconds = max(starts, talks) if due else 0.0
+    if math.isinf(seconds):
+        return "for ever: there is no number to call from"
+    return f"{math.ceil(seconds / 60)} min" if seconds < 2 * 3600 else f"{seconds / 3600:.1f} h"
 
 
 def _sample(campaign: Campaign, contact: Contact, now: datetime.datetime) -> Sample:
