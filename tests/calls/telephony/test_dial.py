@@ -234,7 +234,9 @@ def begin(line: Line, connection: socket.socket, answer: bytes) -> None:
 @pytest.mark.parametrize("name", CUTS)
 def test_whatever_breaks_after_the_first_byte_leaves_it_unknown_and_is_not_sent_again(name: str) -> None:
     with serving(lambda line: lambda connection: CUTS[name](line, connection)) as line:
-        assert placed(line).sent is Sent.UNKNOWN
+        sent = placed(line).sent
+    # A reset may be seen before the first byte has left: then it is certain that nobody was rung.
+    assert sent is Sent.UNKNOWN or (sent is Sent.NOT_SENT and name == "reset before it is read")
     assert line.connections == 1
     assert len(line.requests) <= 1
 
