@@ -383,14 +383,12 @@ def test_several_workers_place_every_call_once(make, rented, monkeypatch):
         return Dialled(Sent.QUEUED, request_uuid=order.to)
 
     campaign = make.campaign(make.people(40), caller=rented, concurrency=1000)
-    workers = [
-        threading.Thread(
-            target=lambda: dialler.work(
-                clock=clock, seconds=4, place=lambda call_id: dialling.place(call_id, clock=clock, dial=dial)
-            )
-        )
-        for _ in range(3)
-    ]
+
+    def work() -> None:
+        dialler.work(clock=clock, seconds=4, place=lambda call_id: dialling.place(call_id, clock=clock, dial=dial))
+        connection.close()
+
+    workers = [threading.Thread(target=work) for _ in range(3)]
     for worker in workers:
         worker.start()
     for worker in workers:
