@@ -64,7 +64,7 @@ def outbound(call: Call, *, replay: bool, now: datetime.datetime) -> Document:
         return Document().hang_up()
     if replay:  # its deadline was set by the first
         return conversation(call, now=now)
-    if call.campaign is not None and (why := gate.obstacle(call, call.campaign, now=now)):
+    if call.campaign is not None and (why := gate.obstacle(call, call.campaign, now=now, rings=True)):
         lifecycle.note(call=call, kind="not_answered", now=now, data={"why": why})
         lifecycle.apply(
             call_id=call.pk,

@@ -81,7 +81,7 @@ def _running(plivo: PlivoClient, call: Call) -> RunningCall | None:
     known = Call.objects.filter(plivo_account=call.plivo_account, plivo_call_uuid__isnull=False, ended_at=None)
     uuids = {uuid for uuid in known.values_list("plivo_call_uuid", flat=True) if uuid}
     found = plivo.running_to(call.to_number, known=uuids)
-    return found[0] if found else None
+    return next((each for each in found if not Call.objects.filter(plivo_call_uuid=each.call_uuid).exists()), None)
 
 
 def _ended(plivo: PlivoClient, call: Call) -> CallRecord | None:

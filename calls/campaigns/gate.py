@@ -20,15 +20,16 @@ def stopped() -> str:
     return NO_LIST if suppression.trouble() else ""
 
 
-def obstacle(call: Call, campaign: Campaign, *, now: datetime.datetime) -> str:
+def obstacle(call: Call, campaign: Campaign, *, now: datetime.datetime, rings: bool = False) -> str:
     """Why a call that was claimed must not ring, or not be answered, after all; empty when it may.
 
-    Asked right before the request and, the call having waited at Plivo, once more when it is picked up.
+    Args:
+        rings: it does already, and was picked up: a pause lets it go on, since nothing is worse than a silent call.
     """
     if why := stopped():
         return why
     campaign.refresh_from_db(fields=["status", "week", "countries", "starts_at", "ends_at"])
-    if campaign.status != Campaign.Status.RUNNING:
+    if campaign.status != Campaign.Status.RUNNING and not rings:
         return f"the campaign is {campaign.get_status_display().lower()}"
     # Read anew, like the campaign: what was claimed by is some moments old.
     person = call.campaign_person_id

@@ -341,7 +341,17 @@ def test_what_happens_between_the_claim_and_the_request_still_counts(box, campai
     assert only_person().state == "waiting"
 
 
-@pytest.mark.parametrize("name", STOPS)
+@pytest.mark.parametrize("name", ["a pause", "a stop"])
+def test_who_picks_up_after_a_pause_is_talked_to_and_not_hung_up_on(box, campaign, name):
+    box.behaviour("*", LISTENS | {"ring_ms": 3000, "answer_ms": 20_000})
+    call = place(campaign)
+    until(lambda: fresh(call).ringing_at, "the ring")
+    STOPS[name](campaign)
+    until(lambda: fresh(call).streams, "the stream")
+    assert not fresh(call).events.filter(kind="not_answered").exists()
+
+
+@pytest.mark.parametrize("name", [name for name in STOPS if name not in {"a pause", "a stop"}])
 def test_what_happens_while_it_rings_counts_when_it_is_picked_up(box, campaign, name):
     box.behaviour("*", LISTENS | {"ring_ms": 3000, "answer_ms": 20_000})
     call = place(campaign)
