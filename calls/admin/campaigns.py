@@ -1,16 +1,14 @@
 """Campaigns in the admin: planned, rehearsed, launched, watched, paused."""
 
 import datetime
-import itertools
-import re
 from typing import Any
 
-from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.db.models import Count, QuerySet
+from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect, StreamingHttpResponse
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
@@ -19,118 +17,15 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
-from unfold.widgets import UnfoldAdminSelect2MultipleWidget, UnfoldAdminTextInputWidget
 
 from agents.history import ReadOnlyHistoryAdmin
+from calls.admin.campaign_form import LATER, RETRIES, WEEK, CampaignForm
 from calls.campaigns import control, gate, results
 from calls.campaigns.control import Refused
 from calls.campaigns.exports import csv_lines
 from calls.campaigns.preflight import rehearse
 from calls.models import Campaign, CampaignContact, Switch
-from calls.numbers import country_names
 from calls.reports import masked
-
-RETRIED = ("busy", "no_answer", "machine", "failed")
-MOST_RETRIES, LONGEST_DELAY = 10, 30 * 24 * 60
-_SPAN = re.compile(r"(\d{1,2})(?::(\d{2}))?\s*[-–]\s*(\d{1,2})(?::(\d{2}))?", re.ASCII)  # noqa: RUF001
-
-
-def read_day(text: str) -> list[list[int]]:
-    """ "9-12, 13:30-18" as minutes of the day. Raises ValueError."""
-    spans = []
-    for part in filter(None, (each.strip() for each in text.split(","))):
-        match = _SPAN.fullmatch(part)
-        if match is None:
-            raise ValueError("write it as 9:00-12:00, 13:00-18:00")
-        start, end = (int(match[at]) * 60 + int(match[at + 1] or 0) for at in (1, 3))
-        if not start < end <= 24 * 60:
-            raise ValueError(f"“{part}” does not end after it begins, within the day")
-        spans.append([start, end])
-    spans.sort()
-    if any(later[0] <= earlier[1] for earlier, later in itertools.pairwise(spans)):
-        raise ValueError("its hours overlap")
-    return spans
-
-
-def written_day(spans: list[list[int]]) -> str:
-    """The other way round."""
-    return ", ".join(f"{a // 60}:{a % 60:02}-{b // 60}:{b % 60:02}" for a, b in spans)
-
-
-def read_delays(text: str) -> list[int]:
-    """ "15, 60" as minutes. Raises ValueError."""
-    parts = [part.strip() for part in text.split(",") if part.strip()]
-    if any(not part.isascii() or not part.isdigit() for part in parts):
-        raise ValueError("write minutes, as 15, 60")
-    delays = [int(part) for part in parts]
-    if len(delays) > MOST_RETRIES or any(not 1 <= delay <= LONGEST_DELAY for delay in delays):
-        raise ValueError(f"at most {MOST_RETRIES} times, each within 30 days")
-    return delays
-
-
-def _text(label: str) -> forms.CharField:
-    return forms.CharField(required=False, max_length=80, label=label, widget=UnfoldAdminTextInputWidget())
-
-
-class CampaignForm(forms.ModelForm):
-    """The plan: its week and its retries as people write them."""
-
-    day_0 = _text("Monday")
-    day_1 = _text("Tuesday")
-    day_2 = _text("Wednesday")
-    day_3 = _text("Thursday")
-    day_4 = _text("Friday")
-    day_5 = _text("Saturday")
-    day_6 = _text("Sunday")
-    retry_busy = _text("Busy")
-    retry_no_answer = _text("No answer")
-    retry_machine = _text("A machine answered")
-    retry_failed = _text("Failed")
-    countries = forms.MultipleChoiceField(
-        required=False,
-        widget=UnfoldAdminSelect2MultipleWidget(),
-        help_text="Only numbers of these are called. A country that shares its code with another, as Jamaica with the "
-        "United States, is a country of its own.",
-    )
-
-    class Meta:
-        model = Campaign
-        fields = (
-            "name", "agent", "agent_version", "purpose", "contact_lists", "caller_numbers", "countries", "starts_at",
-            "ends_at", "concurrency", "on_machine", "ring_s", "gap_hours", "most_a_day", "most_a_week",
-        )  # fmt: skip
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        if "countries" in self.fields:
-            self.fields["countries"].choices = country_names()  # type: ignore[attr-defined]
-        for at, day in enumerate(self.instance.week):
-            self.initial[f"day_{at}"] = written_day(day)
-        for outcome, delays in self.instance.retries.items():
-            self.initial[f"retry_{outcome}"] = ", ".join(map(str, delays))
-
-    def clean(self) -> dict[str, Any]:
-        """Puts week and retries together; what cannot be read is named at its field."""
-        data = super().clean() or self.cleaned_data
-        self.instance.week = [self._read(f"day_{at}", read_day) for at in range(7)]
-        found = {outcome: self._read(f"retry_{outcome}", read_delays) for outcome in RETRIED}
-        self.instance.retries = {outcome: delays for outcome, delays in found.items() if delays}
-        starts, ends = data.get("starts_at"), data.get("ends_at")
-        if starts and ends and ends <= starts:
-            self.add_error("ends_at", "It ends before it begins.")
-        return data
-
-    def _read(self, field: str, reader: Any) -> Any:
-        try:
-            return reader(self.cleaned_data.get(field, ""))
-        except ValueError as error:
-            self.add_error(field, f"{str(error)[:1].upper()}{str(error)[1:]}.")
-            return []
-
-
-WEEK = tuple(f"day_{at}" for at in range(7))
-RETRIES = tuple(f"retry_{outcome}" for outcome in RETRIED)
-LATER = ("concurrency", "on_machine", *WEEK, *RETRIES, "gap_hours", "most_a_day", "most_a_week", "ends_at", "countries")
 
 
 @admin.register(Campaign)
@@ -168,7 +63,10 @@ class CampaignAdmin(ReadOnlyHistoryAdmin, ModelAdmin):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Campaign]:
-        return super().get_queryset(request).annotate(count_people=Count("people"))
+        # For the rows of the page alone: a join would group everybody first.
+        people = CampaignContact.objects.filter(campaign=OuterRef("pk")).order_by().values("campaign")
+        counted = Subquery(people.annotate(made=Count("pk")).values("made"))
+        return super().get_queryset(request).annotate(count_people=Coalesce(counted, 0))
 
     def get_readonly_fields(self, _request: HttpRequest, obj: Campaign | None = None) -> tuple[str, ...]:
         """After the launch a campaign is what was launched, but for its pace and hours."""

@@ -145,6 +145,10 @@ class ContactImportAdmin(ReadOnlyAdmin, ModelAdmin):
             return self._choose(request, contact_import)
         return self._page(request, contact_import)
 
+    def has_delete_permission(self, request: HttpRequest, _obj: object = None) -> bool:
+        """They go with their list, which could not be deleted else."""
+        return request.user.has_perm("calls.delete_contactimport")
+
     # --- before it runs ----------------------------------------------------------------------------------------------
 
     def _choose(self, request: HttpRequest, contact_import: ContactImport) -> HttpResponse:

@@ -1,7 +1,7 @@
 """Launching, pausing, resuming and stopping a campaign, and the switch that stops all dialling.
 
 The only writer of ``Campaign.status`` but for its end (``outcomes.finish``). A pause counts from its commit: whatever
-is claimed but not sent looks at the campaign once more (``dialling.obstacle``), and so does whoever picks up.
+is claimed but not sent looks at the campaign once more (``gate.obstacle``). Whoever is rung already is talked to.
 """
 
 import datetime

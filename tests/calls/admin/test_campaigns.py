@@ -8,7 +8,7 @@ from django.test import Client
 from django.urls import reverse
 
 from calls import suppression
-from calls.admin.campaigns import read_day, read_delays, written_day
+from calls.admin.campaign_form import read_day, read_delays, written_day
 from calls.campaigns import claims, results
 from calls.models import Call, CallSummary, Campaign, CampaignContact, Contact, DoNotCall, Switch
 from tests import factories

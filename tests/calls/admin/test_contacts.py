@@ -80,6 +80,17 @@ def test_a_new_list_leads_to_its_page_where_people_are_imported(admin_page):
     assert f'href="{upload_page(people)}"' in html
 
 
+def test_a_list_goes_with_its_people_and_its_imports(admin_page, people):
+    upload(admin_page, people)
+    contact_import = ContactImport.objects.get()
+    admin_page.post(page(contact_import), AS_GUESSED | {"_start": ""})
+    run(contact_import)
+    admin_page.post(f"/admin/calls/contactlist/{people.pk}/delete/", {"post": "yes"})
+    assert not ContactList.objects.exists()
+    assert not Contact.objects.exists()
+    assert not ContactImport.objects.exists()
+
+
 def test_the_lists_are_counted_in_as_many_queries_however_many_there_are(admin_page, django_assert_max_num_queries):
     for n in range(20):
         ContactList.objects.create(name=f"List {n}")
