@@ -11,6 +11,20 @@ from agents.providers.base import Message, ProviderConfig
 from agents.spec import AgentSpec
 
 
+class Answering(msgspec.Struct, frozen=True):
+    """What is done with whoever answers a call that we placed and is no person; texts may hold ``{{variables}}``.
+
+    Attributes:
+        on_machine: a ``Campaign.OnMachine``.
+        message: left on a machine.
+        screening: said to whoever asks who is calling; empty: the opening.
+    """
+
+    on_machine: str
+    message: str = ""
+    screening: str = ""
+
+
 class CallContext(msgspec.Struct, frozen=True, kw_only=True):
     """Everything about one call that its live session needs.
 
@@ -25,6 +39,7 @@ class CallContext(msgspec.Struct, frozen=True, kw_only=True):
         resumed: this stream continues a call whose earlier stream was lost.
         history: what was said before, when resumed.
         next_turn_index: index of the next Turn row.
+        answering: on a call that we placed, at its first stream.
         opt_out_key: the key that puts the person on the do-not-call list; empty on a call that is no campaign's.
         is_sandbox: some stage is scripted or synthetic; shown wherever the call shows.
     """
@@ -45,6 +60,7 @@ class CallContext(msgspec.Struct, frozen=True, kw_only=True):
     next_turn_index: int = 0
     is_sandbox: bool = False
     opt_out_key: str = ""
+    answering: Answering | None = None
     stt_further: tuple[ProviderConfig, ...] = ()
     llm_further: tuple[ProviderConfig, ...] = ()
     tts_further: tuple[ProviderConfig, ...] = ()

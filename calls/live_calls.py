@@ -25,7 +25,7 @@ from agents.providers.base import Message, ProviderConfig
 from agents.providers.errors import Stage
 from agents.spec import AgentSpec, StageSpec
 from calls import lifecycle, suppression
-from calls.context import CallContext
+from calls.context import Answering, CallContext
 from calls.edge import printable
 from calls.models import Call, CallEvent, DoNotCall, Turn, Usage
 from calls.states import Facts, is_over
@@ -91,6 +91,12 @@ def renew(*, held: Mapping[int, str], silent: Collection[int], now: datetime.dat
     return lost
 
 
+def machines(call_ids: Collection[int]) -> set[int]:
+    """Those of the calls that Plivo believes a machine has answered."""
+    found = Call.objects.filter(pk__in=call_ids, answered_by=Call.AnsweredBy.MACHINE)
+    return set(found.values_list("pk", flat=True))
+
+
 def release(*, call_id: int, session: str) -> bool:
     """The session carries the call no more; False when it had lost it before."""
     return bool(Call.objects.filter(pk=call_id, carried_by=session).update(carried_by=""))
@@ -106,7 +112,7 @@ def stream_started(*, call_id: int, stream_id: str, session: str, now: datetime.
         agents.services.AccountError: of a stage no account can be used. No further stream could do better: the
             after-stream document apologises.
     """
-    call = Call.objects.select_related("agent", "agent_version").filter(pk=call_id).first()
+    call = Call.objects.select_related("agent", "agent_version", "campaign").filter(pk=call_id).first()
     spec = call.spec if call else None
     if call is None or spec is None or is_over(call.status) or call.stream_ended_at is not None:
         return None
@@ -130,7 +136,14 @@ def stream_started(*, call_id: int, stream_id: str, session: str, now: datetime.
 
 
 def stream_ended(
-    *, call_id: int, session: str, reason: str | None, normal: bool, now: datetime.datetime, transfer_to: str = ""
+    *,
+    call_id: int,
+    session: str,
+    reason: str | None,
+    normal: bool,
+    now: datetime.datetime,
+    transfer_to: str = "",
+    answered_by: str = "",
 ) -> None:
     """The stream of a session has ended; says nothing of the call once another session has taken it.
 
@@ -139,6 +152,7 @@ def stream_ended(
         normal: the conversation is over, on purpose or because the caller left: the after-stream document hangs up.
             False leaves the call open: that document answers with a new stream, or the sweeper closes it.
         transfer_to: name of the agent's destination that the caller is put through to; that document dials it.
+        answered_by: a ``Call.AnsweredBy``, of a call that we placed.
 
     A browser call has nothing behind its stream and ends here. For a phone call, write this before closing the
     socket: Plivo asks for the after-stream document within milliseconds of the close.
@@ -156,6 +170,7 @@ def stream_ended(
             stream_ended_at=now if normal or over else None,
             status=Call.Status.ENDED if over else "claimed",
             ended_at=now if over else None,
+            answered_by=answered_by,
         )
         lifecycle.apply(call_id=call_id, facts=facts, deadline_at=now + lifecycle.AFTER_STREAM_GRACE)
 
@@ -289,6 +304,16 @@ def variables(call: Call, spec: AgentSpec, *, now: datetime.datetime) -> dict[st
     return {**values, **spec.variables, **own, **{name: value for name, value in values.items() if value}}
 
 
+def answering(call: Call) -> Answering | None:
+    """What is done with whoever answers a call and is no person; None on calls that we did not place."""
+    campaign = call.campaign
+    if campaign is None:
+        return None
+    return Answering(
+        on_machine=campaign.on_machine, message=campaign.voicemail_message, screening=campaign.screening_answer
+    )
+
+
 def _context(call: Call, spec: AgentSpec, *, session: str, resumed: bool, now: datetime.datetime) -> CallContext:
     assert call.live_at is not None  # noqa: S101  (the only caller has looked)
     turns = list(call.turns.all())
@@ -319,6 +344,7 @@ def _context(call: Call, spec: AgentSpec, *, session: str, resumed: bool, now: d
         tts_further=configs["tts"].usable[1:] if "tts" in configs else (),
         variables=variables(call, spec, now=now),
         opt_out_key=OPT_OUT_KEY if call.campaign_id is not None else "",
+        answering=None if resumed else answering(call),
         session=session,
         live_at=call.live_at,
         resumed=resumed,

@@ -99,10 +99,8 @@ def connect_number(number: PhoneNumber) -> str:
     return f"Plivo now sends the calls of {number.number} here."
 
 
-def hang_up(
-    call: Call, *, now: datetime.datetime | None = None, reason: Call.EndReason = Call.EndReason.OPERATOR
-) -> None:
-    """Ends a live call, for an operator unless another ``reason`` is given.
+def hang_up(call: Call, *, now: datetime.datetime | None = None) -> None:
+    """Ends a live call, for an operator.
 
     Raises:
         CarrierError: Plivo could not be asked; the call goes on.
@@ -114,7 +112,7 @@ def hang_up(
         client.hang_up(call.plivo_call_uuid)
     # Its end is reported by Plivo; until then the call must not be given another stream.
     at = now or timezone.now()
-    facts = Facts(end_reason=reason, stream_ended_at=at)
+    facts = Facts(end_reason=Call.EndReason.OPERATOR, stream_ended_at=at)
     lifecycle.apply(call_id=call.pk, facts=facts, deadline_at=at + lifecycle.AFTER_STREAM_GRACE)
 
 

@@ -41,10 +41,15 @@ END_REASONS = {
     "agent_ended": 7,
     "transferred": 8,
     "machine": 9,
-    "opted_out": 10,
-    "provider_failure": 11,
-    "operator": 12,
+    "message_left": 10,
+    "opted_out": 11,
+    "provider_failure": 12,
+    "operator": 13,
 }
+
+
+# A machine is what Plivo guesses or our session has found; a session that says otherwise has heard more than Plivo.
+ANSWERED_BY = {"": 0, "machine": 1, "screening": 2, "human": 3}
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +57,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
 
     status: str = "claimed"
     outcome: str = ""
+    answered_by: str = ""
     end_reason: str = ""
     queued_at: datetime.datetime | None = None
     ringing_at: datetime.datetime | None = None
@@ -68,9 +74,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Facts(State, frozen=True, kw_only=True):
-    """What one event says; fields left out say nothing. ``machine``: a machine answered, whatever comes later."""
-
-    machine: bool = False
+    """What one event says; fields left out say nothing."""
 
 
 FIELDS = State.__struct_fields__
@@ -83,6 +87,7 @@ def merge(state: State, facts: Facts) -> State:
     joined: dict[str, Any] = {
         "status": max(state.status, facts.status, key=RANKS.__getitem__),
         "end_reason": max(state.end_reason, facts.end_reason, key=END_REASONS.__getitem__),
+        "answered_by": max(state.answered_by, facts.answered_by, key=ANSWERED_BY.__getitem__),
         "hangup_cause": max(state.hangup_cause, facts.hangup_cause, key=_telling),
         "hangup_source": max(state.hangup_source, facts.hangup_source),
     }
@@ -91,8 +96,7 @@ def merge(state: State, facts: Facts) -> State:
     for name in _LARGEST:
         joined[name] = max(_known(state, facts, name), default=None)
     merged = State(**joined)
-    machine = facts.machine or "machine" in {state.outcome, facts.outcome}
-    return msgspec.structs.replace(merged, outcome="machine" if machine else _outcome(merged))
+    return msgspec.structs.replace(merged, outcome=_outcome(merged))
 
 
 def is_over(status: str) -> bool:
@@ -119,5 +123,7 @@ def _outcome(state: State) -> str:
         return ""
     if state.end_reason == "refused":
         return "failed"
+    if state.answered_by in {"machine", "screening"}:
+        return "machine" if state.answered_by == "machine" else "declined"
     answered = state.answered_at is not None or state.live_at is not None or bool(state.duration_s)
     return outcome(code=state.hangup_code, cause=state.hangup_cause, answered=answered)

@@ -8,7 +8,7 @@ import uuid
 from decimal import Decimal, InvalidOperation
 
 import structlog
-from django.db import Error, transaction
+from django.db import Error
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
@@ -76,13 +76,9 @@ def hangup(request: Webhook) -> HttpResponse:
 
 @webhook("machine")
 def machine(request: Webhook) -> HttpResponse:
-    """Plivo believes that a machine has answered."""
-    found = request.get("Machine").lower() == "true"
-    _apply(request, Facts(machine=found))
-    _note(request, "machine_detected" if found else "human_detected")
-    if found and not request.replay:
-        call = _call(request)
-        transaction.on_commit(lambda: hint("calls.tasks.campaigns.machine_answered", call.pk))
+    """Plivo believes that a machine has answered, or a person; the call's session decides what is done then."""
+    _apply(request, Facts(answered_by=_machine(request)))
+    _note(request, "machine_detected" if _machine(request) else "human_detected")
     return HttpResponse()
 
 
@@ -182,8 +178,13 @@ def end_facts(request: Webhook) -> Facts:
         bill_duration_s=_whole(request.get("BillDuration")),
         carrier_cost=_money(request.get("TotalCost")),
         end_reason=Call.EndReason.CALLER_HUNG_UP if by_them else "",
-        machine=request.get("Machine").lower() == "true",
+        answered_by=_machine(request),
     )
+
+
+def _machine(request: Webhook) -> str:
+    """What Plivo's guess says of who has answered; that it is a person is no more than the lack of one."""
+    return Call.AnsweredBy.MACHINE if request.get("Machine").lower() == "true" else ""
 
 
 def _apply(request: Webhook, facts: Facts) -> None:

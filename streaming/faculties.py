@@ -14,7 +14,9 @@ from agents.providers.errors import Stage
 from calls.context import CallContext
 from calls.models import DoNotCall
 from streaming import opting_out, tools
+from streaming.audio.tones import BeepDetector
 from streaming.conversation.events import (
+    Beep,
     CancelGeneration,
     Commit,
     Event,
@@ -44,6 +46,7 @@ from streaming.speaker import Spawn, Speaker
 from streaming.thinker import Thinker
 from streaming.turn_judge import TurnJudge
 
+BEEPS_MS = 150_000  # of the call: a greeting of a minute, and a message that is begun anew
 LEAVE_S = 0.1  # how long the end of a call waits for its recogniser
 
 Act = (
@@ -103,6 +106,7 @@ class Faculties:
             behind=resources.background,
         )
         self._lane = resources.vad.attach(fmt, lambda probability: feed(SpeechWindow(probability, self._lane.power)))
+        self._beeps = BeepDetector(fmt) if context.answering is not None else None
         self._recording = (
             resources.recordings.begin(call_id=context.call_id, fmt=fmt, waited_s=line.waited_s)
             if context.spec.record
@@ -221,7 +225,15 @@ class Faculties:
         if self._judge is not None:
             self._judge.audio(audio)
         self._lane.feed(audio)
+        if self._beeps is not None:
+            self._listen_for_a_beep(audio, now_ms)
         self._resources.pulse.soon()
+
+    def _listen_for_a_beep(self, audio: bytes, now_ms: int) -> None:
+        if self._beeps is not None and self._beeps.feed(audio):
+            self._feed(Beep())
+        if now_ms > BEEPS_MS:
+            self._beeps = None
 
     def _record(self, now_ms: int, *, at_once: bool = False) -> None:
         if self._recording is not None and self._speaker is not None:

@@ -165,12 +165,21 @@ class Journal:
         self._put(Entry("usage", call_id, row))
 
     async def ended(
-        self, call_id: int, *, session: str, reason: str | None, normal: bool, within: float, transfer_to: str = ""
+        self,
+        call_id: int,
+        *,
+        session: str,
+        reason: str | None,
+        normal: bool,
+        within: float,
+        transfer_to: str = "",
+        answered_by: str = "",
     ) -> bool:
         """The call's stream has ended; everything handed in before is written first.
 
         Args:
             transfer_to: name of the destination that the caller is put through to; empty: nobody.
+            answered_by: a ``Call.AnsweredBy``.
             within: s to wait; the end is written later all the same.
 
         Returns:
@@ -180,6 +189,7 @@ class Journal:
         now = self._clock().isoformat()
         self._ends[call_id, now] = done
         row = {"session": session, "reason": reason, "normal": normal, "transfer_to": transfer_to, "now": now}
+        row["answered_by"] = answered_by
         self._put(Entry("ended", call_id, row))
         finished, _ = await asyncio.wait([done], timeout=within)
         self._ends.pop((call_id, now), None)

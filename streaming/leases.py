@@ -1,7 +1,8 @@
 """Keeps the calls of this process for its sessions, and ends a session whose call another process has taken.
 
 Owned by ``resources``. Each second one statement shows the database which sessions live (``calls.live_calls.renew``);
-apart from the journal, since a lease must not lapse while that is busy.
+apart from the journal, since a lease must not lapse while that is busy. A second one asks for those who wonder whether
+a machine has answered if the carrier has said so.
 """
 
 import asyncio
@@ -29,6 +30,10 @@ class Register(Protocol):
         """Notes that sessions live, by their calls; says which calls another session has taken."""
         ...
 
+    def machines(self, call_ids: Collection[int]) -> set[int]:
+        """Those of the calls that the carrier believes a machine has answered."""
+        ...
+
 
 class Holder(Protocol):
     """A session as the leases see it."""
@@ -41,6 +46,12 @@ class Holder(Protocol):
 
     def displaced(self) -> None:
         """Another process carries the call now."""
+
+    def wonders(self) -> bool:
+        """Whether it does not know yet who has answered."""
+
+    def machine_reported(self) -> None:
+        """The carrier believes that a machine has."""
 
 
 class Leases:
@@ -101,3 +112,6 @@ class Leases:
         lost = await self._worker.run(WITHIN_S, self._register.renew, held=held, silent=silent, now=self._clock())
         for call_id in lost:
             holders[call_id].displaced()
+        if wondering := {call_id for call_id, holder in holders.items() if holder.wonders()}:
+            for call_id in await self._worker.run(WITHIN_S, self._register.machines, wondering):
+                holders[call_id].machine_reported()

@@ -1,10 +1,12 @@
 """From what the database knows of a call to what the conversation core needs: texts with their variables filled in."""
 
+from msgspec import convert
+
 from agents.prompts import instructions, names, render
 from agents.spec import AgentSpec
-from calls.context import CallContext
+from calls.context import Answering, CallContext
 from streaming.conversation.languages import language
-from streaming.conversation.plan import ConversationPlan
+from streaming.conversation.plan import AnsweringPlan, ConversationPlan, OnMachine
 
 
 def conversation_plan(context: CallContext) -> ConversationPlan:
@@ -35,8 +37,27 @@ def conversation_plan(context: CallContext) -> ConversationPlan:
         backchannels=spec.backchannels,
         stop_words=spec.stop_words,
         opt_out_key=context.opt_out_key,
+        answering=_answering(context),
         history=context.history,
     )
+
+
+def answering_texts(given: Answering | None, variables: dict[str, str]) -> tuple[str, ...]:
+    """The message for a machine, where one is to be left, and the answer to a screener; either may be empty."""
+    if given is None:
+        return ()
+    message = given.message if given.on_machine == "leave_message" else ""
+    return tuple(render(text, variables).strip() for text in (message, given.screening))
+
+
+def _answering(context: CallContext) -> AnsweringPlan | None:
+    given = context.answering
+    if given is None or context.spec.mode != "conversation":
+        return None
+    message, screening = answering_texts(given, context.variables)
+    # Nothing to say, as when its only variable is empty: there is no sense in waiting for a beep.
+    asked = "hang_up" if given.on_machine == "leave_message" and not message else given.on_machine
+    return AnsweringPlan(convert(asked, OnMachine), message, screening)
 
 
 def opening(spec: AgentSpec, variables: dict[str, str]) -> tuple[str, ...]:

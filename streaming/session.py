@@ -23,6 +23,7 @@ from streaming.conversation.events import (
     EndReason,
     Event,
     HungUp,
+    MachineReported,
     Note,
     ShowPartial,
     Started,
@@ -143,6 +144,7 @@ class CallSession:
             reason=ending.reason,
             normal=ending.normal,
             transfer_to=ending.transfer_to,
+            answered_by=self._conversation.answering.answered_by,
             within=END_WRITTEN_S,
         )
         if not written:
@@ -158,6 +160,14 @@ class CallSession:
     def request(self, event: Event) -> None:
         """An event from outside the line: an operator's request to end the call."""
         self.feed(event)
+
+    def wonders(self) -> bool:
+        """Whether it does not know yet who has answered a call of ours."""
+        return self._conversation.answering.wonders
+
+    def machine_reported(self) -> None:
+        """The carrier believes that a machine has answered."""
+        self.feed(MachineReported())
 
     def displaceable(self) -> bool:
         """Whether a second socket of the same call may take over."""

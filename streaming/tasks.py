@@ -23,7 +23,7 @@ from calls import live_calls
 from calls.models import Call
 from calls.states import is_over
 from streaming.phrases import PhraseCache, prepare
-from streaming.planning import constant_phrases, opening
+from streaming.planning import answering_texts, constant_phrases, opening
 from streaming.protocol import CODECS
 from streaming.threads import Worker
 
@@ -41,11 +41,15 @@ def prepare_phrases(version_id: str) -> None:
 
 @shared_task(name="streaming.tasks.prepare_opening", ignore_result=True)
 def prepare_opening(call_id: int) -> None:
-    """Speaks and keeps what a ringing call begins with, its variables filled in, in the agent's first voice."""
-    call = Call.objects.select_related("agent_version").filter(pk=call_id).first()
+    """Speaks and keeps what a ringing call begins with, its variables filled in, in the agent's first voice.
+
+    And what it may need soon after: the message for a machine, the words for whoever asks who is calling.
+    """
+    call = Call.objects.select_related("agent_version", "campaign").filter(pk=call_id).first()
     if call is None or call.spec is None or is_over(call.status):
         return
-    texts = opening(call.spec, live_calls.variables(call, call.spec, now=timezone.now()))
+    variables = live_calls.variables(call, call.spec, now=timezone.now())
+    texts = (*opening(call.spec, variables), *answering_texts(live_calls.answering(call), variables))
     _speak(call.spec, texts, 0, call=str(call.public_id))
 
 

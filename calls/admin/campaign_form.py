@@ -77,7 +77,8 @@ class CampaignForm(forms.ModelForm):
         model = Campaign
         fields = (
             "name", "agent", "agent_version", "purpose", "contact_lists", "caller_numbers", "countries", "starts_at",
-            "ends_at", "concurrency", "on_machine", "ring_s", "gap_hours", "most_a_day", "most_a_week",
+            "ends_at", "concurrency", "on_machine", "voicemail_message", "screening_answer", "ring_s", "gap_hours",
+            "most_a_day", "most_a_week",
         )  # fmt: skip
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -95,6 +96,8 @@ class CampaignForm(forms.ModelForm):
         self.instance.week = [self._read(f"day_{at}", read_day) for at in range(7)]
         found = {outcome: self._read(f"retry_{outcome}", read_delays) for outcome in RETRIED}
         self.instance.retries = {outcome: delays for outcome, delays in found.items() if delays}
+        if data.get("on_machine") == Campaign.OnMachine.LEAVE_MESSAGE and not data.get("voicemail_message", "").strip():
+            self.add_error("voicemail_message", "Write the message that is to be left.")
         starts, ends = data.get("starts_at"), data.get("ends_at")
         if starts and ends and ends <= starts:
             self.add_error("ends_at", "It ends before it begins.")
@@ -110,4 +113,7 @@ class CampaignForm(forms.ModelForm):
 
 WEEK = tuple(f"day_{at}" for at in range(7))
 RETRIES = tuple(f"retry_{outcome}" for outcome in RETRIED)
-LATER = ("concurrency", "on_machine", *WEEK, *RETRIES, "gap_hours", "most_a_day", "most_a_week", "ends_at", "countries")
+LATER = (
+    "concurrency", "on_machine", "voicemail_message", "screening_answer", *WEEK, *RETRIES, "gap_hours", "most_a_day",
+    "most_a_week", "ends_at", "countries",
+)  # fmt: skip

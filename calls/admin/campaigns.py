@@ -53,10 +53,11 @@ class CampaignAdmin(ReadOnlyHistoryAdmin, ModelAdmin):
                 "hours, and nothing here widens it. Write 9:00-12:00, 13:00-18:00; leave a day empty to call nobody.",
             },
         ),
+        ("When no person answers", {"fields": ("on_machine", "voicemail_message", "screening_answer")}),
         (
             "How often",
             {
-                "fields": ("concurrency", "on_machine", "ring_s", "gap_hours", "most_a_day", "most_a_week", *RETRIES),
+                "fields": ("concurrency", "ring_s", "gap_hours", "most_a_day", "most_a_week", *RETRIES),
                 "description": "After each outcome: minutes until the second, third ... attempt; empty for no other.",
             },
         ),

@@ -2,15 +2,11 @@
 
 import datetime
 
-import structlog
 from django.db import transaction
 from django.db.models import F
 
-from calls import phone
 from calls.models import Call, Campaign, CampaignContact
-from calls.states import FINAL, is_over
-
-log = structlog.get_logger(__name__)
+from calls.states import FINAL
 
 BATCH = 500
 
@@ -75,19 +71,6 @@ def next_attempt(campaign: Campaign, call: Call, *, now: datetime.datetime) -> d
     if made > len(delays):
         return None
     return (call.ended_at or now) + datetime.timedelta(minutes=delays[made - 1])
-
-
-def machine_answered(*, call_id: int, now: datetime.datetime) -> None:
-    """Hangs up on a machine where the campaign wants that; else, or where Plivo cannot be asked, the call goes on."""
-    call = Call.objects.select_related("campaign", "plivo_account").filter(pk=call_id).first()
-    if call is None or call.campaign is None or is_over(call.status):
-        return
-    if call.campaign.on_machine != Campaign.OnMachine.HANG_UP:
-        return
-    try:
-        phone.hang_up(call, now=now, reason=Call.EndReason.MACHINE)
-    except (phone.CarrierError, ValueError) as error:
-        log.warning("machine_not_hung_up_on", call=str(call.public_id), why=type(error).__name__)
 
 
 def finish(*, now: datetime.datetime) -> list[Campaign]:

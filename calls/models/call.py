@@ -46,11 +46,17 @@ class Call(models.Model):
         MACHINE = "machine", "Machine"
         FAILED = "failed", "Failed"
 
+    class AnsweredBy(models.TextChoices):
+        HUMAN = "human", "A person"
+        MACHINE = "machine", "A machine"
+        SCREENING = "screening", "A call screener, and nobody came"
+
     class EndReason(models.TextChoices):
         CALLER_HUNG_UP = "caller_hung_up", "Caller hung up"
         AGENT_ENDED = "agent_ended", "Agent ended the call"
         TRANSFERRED = "transferred", "Agent put the caller through"
         MACHINE = "machine", "A machine answered"
+        MESSAGE_LEFT = "message_left", "Left a message"
         OPTED_OUT = "opted_out", "Asked not to be called again"
         SILENCE = "silence", "Caller stayed silent"
         MAX_LENGTH = "max_length", "Longest call reached"
@@ -66,6 +72,9 @@ class Call(models.Model):
     status = models.CharField(max_length=10, choices=Status, default=Status.CLAIMED)
     outcome = models.CharField(max_length=12, choices=Outcome, blank=True)
     end_reason = models.CharField(max_length=20, choices=EndReason, blank=True)
+    answered_by = models.CharField(
+        max_length=9, choices=AnsweredBy, blank=True, help_text="Of a call that we placed, where that is known."
+    )
     agent = models.ForeignKey(Agent, null=True, on_delete=models.PROTECT, related_name="calls")
     agent_version = models.ForeignKey(AgentVersion, null=True, on_delete=models.PROTECT, related_name="calls")
     draft_config = models.JSONField(

@@ -41,6 +41,7 @@ class Campaign(models.Model):
 
     class OnMachine(models.TextChoices):
         HANG_UP = "hang_up", "Hang up"
+        LEAVE_MESSAGE = "leave_message", "Leave the message below, after its greeting"
         GO_ON = "go_on", "Go on: the agent talks to it"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -63,7 +64,16 @@ class Campaign(models.Model):
     ends_at = models.DateTimeField(null=True, blank=True)
     concurrency = models.PositiveSmallIntegerField("calls at once", default=5)
     retries = models.JSONField(default=usual_retries)
-    on_machine = models.CharField("when a machine answers", max_length=7, choices=OnMachine, default=OnMachine.HANG_UP)
+    on_machine = models.CharField("when a machine answers", max_length=13, choices=OnMachine, default=OnMachine.HANG_UP)
+    voicemail_message = models.TextField(
+        "message to leave", blank=True, max_length=600, help_text="On a machine. May hold {{variables}}, as prompts do."
+    )
+    screening_answer = models.TextField(
+        "answer to call screening",
+        blank=True,
+        max_length=300,
+        help_text="Said to a phone that asks who is calling and why. Empty: the agent's disclosure and greeting.",
+    )
     ring_s = models.PositiveSmallIntegerField("rings for (s)", default=40)
     gap_hours = models.PositiveSmallIntegerField("hours between calls to a person", default=4)
     most_a_day = models.PositiveSmallIntegerField("calls to a person a day", default=2)

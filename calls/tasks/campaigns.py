@@ -3,7 +3,7 @@
 from celery import shared_task
 from django.utils import timezone
 
-from calls.campaigns import control, dialler, imports, outcomes
+from calls.campaigns import control, dialler, imports
 
 DIAL_S = 5.0
 
@@ -25,9 +25,3 @@ def enrol(campaign_id: str) -> None:
 def dial() -> None:
     """Somebody may be due: calls people for as long as until beat says so again."""
     dialler.work(clock=timezone.now, seconds=DIAL_S)
-
-
-@shared_task
-def machine_answered(call_id: int) -> None:
-    """Plivo believes that a machine has answered a call: the campaign says what is done then."""
-    outcomes.machine_answered(call_id=call_id, now=timezone.now())

@@ -5,6 +5,7 @@ each other.
 """
 
 from streaming.conversation import events
+from streaming.conversation.answering import Answering
 from streaming.conversation.bargein import BargeIn
 from streaming.conversation.closing import Closing
 from streaming.conversation.desk import Desk
@@ -33,6 +34,7 @@ class Caller:
         opening: Opening,
         closing: Closing,
         keypad: Keypad,
+        answering: Answering,
     ) -> None:
         self._desk = desk
         self._plan = desk.plan
@@ -45,6 +47,7 @@ class Caller:
         self._opening = opening
         self._closing = closing
         self._keypad = keypad
+        self._answering = answering
         self._answered = desk.plan.mode == "conversation"
         self._beside: list[tuple[str, events.TurnKind, int]] = []  # keys and lines: text, kind, since when
 
@@ -55,6 +58,7 @@ class Caller:
         if change is Change.LOUD:
             self._bargein.caller_began()
             return
+        self._answering.speech(change)
         if change is Change.PAUSE:
             self._hearing.caller_paused()
             self._bargein.caller_paused()
@@ -71,7 +75,7 @@ class Caller:
             return False
         pending = False
         for reply in (self._voice.next, self._voice.floor):
-            if reply is None or reply.audible or reply.kind == "greeting":
+            if reply is None or reply.audible or reply.kind in {"greeting", "screening"}:
                 continue
             pending = pending or reply.by_model
             if reply.by_model and reply.decided and not reply.tools_running:
@@ -90,6 +94,9 @@ class Caller:
     def partial(self, event: events.TranscriptPartial) -> None:
         """Words so far."""
         if self._hearing.heard_partial(event.text):
+            if self._answering.words():
+                self._hearing.weigh()
+                return
             self._words_came()
             if Timer.SPECULATE not in self._timers:
                 self.speculate()
@@ -131,6 +138,9 @@ class Caller:
         if not hearing.text:
             self._turn_was_empty()
             return
+        if self._answering.words():
+            hearing.weigh()
+            return
         if self._bargein.is_courtesy(hearing.text) and not self._bargein.words_came():
             hearing.write(hearing.take(), end_reason="backchannel")
             self._desk.note("backchannel")
@@ -164,6 +174,7 @@ class Caller:
             or self._replies.tools_running
             or self._keypad.digits
             or self._hearing.speech.active
+            or self._answering.holds
         ):
             return
         wait = self._hearing.endpointing.wait(self._hearing.text)
@@ -182,6 +193,8 @@ class Caller:
 
     def _answer(self, turn: HeardTurn) -> None:
         """A turn of the caller is complete and written: the agent owes an answer."""
+        if self._answering.turn(turn):
+            return
         talking = self._answered and self._closing.reason is None
         # A caller who begins with a request hears the opening, then the answer: the request comes last in the context.
         opened = talking and not self._bargein.only_greets(turn.text) and self._opening.say()

@@ -16,10 +16,13 @@ from agents.providers.base import Message, ToolCall, WordTiming
 from agents.providers.errors import ErrorKind
 
 TurnRole = Literal["caller", "agent", "tool"]
-TurnKind = Literal["speech", "greeting", "reprompt", "filler", "goodbye", "apology", "wrap_up", "dtmf", "typed", "tool"]
+TurnKind = Literal[
+    "speech", "greeting", "reprompt", "filler", "goodbye", "apology", "wrap_up", "dtmf", "typed", "tool", "voicemail",
+    "screening",
+]  # fmt: skip
 EndReason = Literal[
     "caller_hung_up", "agent_ended", "transferred", "silence", "max_length", "provider_failure", "stream_lost",
-    "operator", "opted_out",
+    "operator", "opted_out", "machine", "message_left",
 ]  # fmt: skip
 
 # --- events ----------------------------------------------------------------------------------------------------------
@@ -174,6 +177,14 @@ class OptedOut(msgspec.Struct, frozen=True, gc=False):
     done: bool
 
 
+class Beep(msgspec.Struct, frozen=True, gc=False):
+    """A pure tone has ended, as an answering machine's before it records."""
+
+
+class MachineReported(msgspec.Struct, frozen=True, gc=False):
+    """The carrier believes that a machine has answered."""
+
+
 class EndRequested(msgspec.Struct, frozen=True, gc=False):
     """Somebody outside ends the call; ``say_goodbye`` lets the goodbye be heard first."""
 
@@ -211,6 +222,8 @@ Event = (
     | Typed
     | ToolResult
     | OptedOut
+    | Beep
+    | MachineReported
     | EndRequested
     | HungUp
     | Tick

@@ -10,6 +10,7 @@ from typing import Any
 
 from agents.providers.errors import FACTS, ErrorKind
 from streaming.conversation import events
+from streaming.conversation.answering import Answering
 from streaming.conversation.bargein import BargeIn
 from streaming.conversation.caller import Caller
 from streaming.conversation.closing import Closing
@@ -38,6 +39,7 @@ class Conversation:
 
     Attributes:
         over: the call has ended; every further event is ignored.
+        answering: who has answered, on a call that we placed.
     """
 
     def __init__(self, plan: ConversationPlan) -> None:
@@ -53,6 +55,15 @@ class Conversation:
         self._keypad = Keypad(self._desk)
         self._opening = Opening(self._desk, self._voice)
         self._closing = Closing(self._desk, self._voice)
+        self.answering = Answering(
+            self._desk,
+            hearing=self._hearing,
+            voice=self._voice,
+            replies=self._replies,
+            opening=self._opening,
+            closing=self._closing,
+            end=self._end,
+        )
         self._caller = Caller(
             self._desk,
             hearing=self._hearing,
@@ -63,6 +74,7 @@ class Conversation:
             opening=self._opening,
             closing=self._closing,
             keypad=self._keypad,
+            answering=self.answering,
         )
         self._speaks = plan.mode == "conversation"
         self._started = False
@@ -86,6 +98,8 @@ class Conversation:
             events.Typed: self._caller.typed,
             events.ToolResult: self._replies.result,
             events.OptedOut: self._on_opted_out,
+            events.Beep: lambda _: self.answering.beep(),
+            events.MachineReported: lambda _: self.answering.carrier_says_machine(),
             events.EndRequested: self._on_end_requested,
             events.HungUp: self._on_hung_up,
             events.Tick: lambda _: None,
@@ -103,6 +117,7 @@ class Conversation:
             Timer.FILLER: self._replies.fillers.say,
             Timer.TOOL: self._replies.tools_overdue,
             Timer.WATCH: self._stalled,
+            Timer.ANSWERED: self.answering.due,
             Timer.MAX_CALL: self._longest_call,
             Timer.CLOSE: self._close_overdue,
         }
@@ -229,6 +244,7 @@ class Conversation:
             and self._closing.reason is None
             and not self._replies.tools_running
             and not self._keypad.digits
+            and not self.answering.holds
             and self._hearing.quiet
         )
 
@@ -242,6 +258,7 @@ class Conversation:
             and self._closing.reason is None
             and self._closing.leaving is None
             and not self._keypad.digits
+            and not self.answering.holds
             and not hearing.text
             and not hearing.awaits_words
         )
@@ -384,7 +401,7 @@ class Conversation:
         for reply in (self._voice.next, self._voice.floor):
             if reply is not None:
                 self._desk.do(events.CancelGeneration(reply.generation))
-        self._desk.do(EndCall(reason, transfer_to))
+        self._desk.do(EndCall(self.answering.end_reason(reason), transfer_to))
         self._over()
 
     def _on_hung_up(self, event: events.HungUp) -> None:

@@ -10,6 +10,21 @@ import msgspec
 from agents.providers.base import Message
 from agents.spec import TurnTaking
 
+OnMachine = Literal["hang_up", "leave_message", "go_on"]
+
+
+class AnsweringPlan(msgspec.Struct, frozen=True):
+    """What is done with whoever answers a call that we placed and is no person.
+
+    Attributes:
+        message: left on a machine, for ``leave_message``.
+        screening: said to whoever asks who is calling; empty: the opening.
+    """
+
+    on_machine: OnMachine = "hang_up"
+    message: str = ""
+    screening: str = ""
+
 
 class ConversationPlan(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that decides how a conversation runs.
@@ -20,6 +35,7 @@ class ConversationPlan(msgspec.Struct, frozen=True, kw_only=True):
         filler: said while a tool or an answer takes long; empty: what is usual in the language.
         transfers: names of those whom callers may be put through to.
         backchannels, stop_words: phrases beside the usual ones of the language.
+        answering: on a call that we placed; None: whoever is there is a person.
         opt_out_key: the key by which the caller is never called again; empty: none is.
         history: messages of an earlier stream of the same call, when it was lost and resumed.
     """
@@ -44,4 +60,5 @@ class ConversationPlan(msgspec.Struct, frozen=True, kw_only=True):
     backchannels: tuple[str, ...] = ()
     stop_words: tuple[str, ...] = ()
     opt_out_key: str = ""
+    answering: AnsweringPlan | None = None
     history: tuple[Message, ...] = ()

@@ -21,6 +21,7 @@ class Timer(Enum):
     FILLER = auto()  # somebody should say that the caller is to wait
     TOOL = auto()  # a tool should have answered
     WATCH = auto()  # the agent's model or voice should have moved on
+    ANSWERED = auto()  # who has answered a call of ours: the greeting is long, or over, or nobody comes
     MAX_CALL = auto()  # the longest call is reached
     CLOSE = auto()  # the end of the call is overdue
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from calls.models import Call
-from calls.states import END_REASONS, FIELDS, FINAL, RANKS, Facts, State, merge
+from calls.states import ANSWERED_BY, END_REASONS, FIELDS, FINAL, RANKS, Facts, State, merge
 
 pytestmark = pytest.mark.pure
 
@@ -31,7 +31,7 @@ facts = st.builds(
     duration_s=st.sampled_from([None, 0, 12]),
     bill_duration_s=st.sampled_from([None, 0, 60]),
     carrier_cost=st.sampled_from([None, Decimal("0.00400")]),
-    machine=st.booleans(),
+    answered_by=st.sampled_from(sorted(ANSWERED_BY)),
 )
 
 
@@ -100,9 +100,19 @@ def test_a_call_that_was_refused_has_failed_however_normally_it_ended():
     assert state.outcome == "failed"
 
 
+ENDED = Facts(status="ended", hangup_code=4000, duration_s=9)
+
+
 def test_a_machine_stays_a_machine():
-    state = add_up([Facts(machine=True), Facts(status="ended", hangup_code=4000, duration_s=9)])
-    assert state.outcome == "machine"
+    assert add_up([Facts(answered_by="machine"), ENDED]).outcome == "machine"
+
+
+def test_a_person_who_has_talked_is_none_whatever_the_carrier_believes():
+    assert add_up([Facts(answered_by="human"), ENDED, Facts(answered_by="machine")]).outcome == "completed"
+
+
+def test_whoever_lets_a_screener_answer_and_does_not_come_has_declined():
+    assert add_up([Facts(answered_by="machine"), Facts(answered_by="screening"), ENDED]).outcome == "declined"
 
 
 def test_the_sessions_reason_counts_more_than_the_carriers():

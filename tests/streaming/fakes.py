@@ -367,6 +367,7 @@ class FakeStore:
         self.events: list[dict[str, Any]] = []
         self.usage: dict[str, dict[str, Any]] = {}
         self.ended: list[tuple[int, str | None, bool]] = []
+        self.found_machines: set[int] = set()
         self.renewed: list[tuple[dict[int, str], set[int]]] = []
         self.taken: set[int] = set()
         self.begun = 0
@@ -394,6 +395,10 @@ class FakeStore:
         self._enter("usage")
         self.usage.update({row["key"]: row for row in _rows(usage)})
 
+    def machines(self, call_ids: Collection[int]) -> set[int]:
+        self._enter("machines")
+        return self.found_machines & set(call_ids)
+
     def renew(self, *, held: Mapping[int, str], silent: Collection[int], now: datetime.datetime) -> set[int]:
         self._enter("renew")
         self.renewed.append((dict(held), set(silent)))
@@ -408,6 +413,7 @@ class FakeStore:
         normal: bool,
         now: datetime.datetime,
         transfer_to: str = "",
+        answered_by: str = "",
     ) -> None:
         self._enter("ended")
         self.ended.append((call_id, reason, normal))

@@ -145,6 +145,9 @@ class CallStores:
         for call_id, rows in usage.items():
             self._call(call_id).write_usage({call_id: rows})
 
+    def machines(self, call_ids: Collection[int]) -> set[int]:
+        return set()
+
     def renew(self, *, held: Mapping[int, str], silent: Collection[int], now: Any) -> set[int]:
         del held, silent, now
         return set()

@@ -23,14 +23,21 @@ class Session:
 
     def __init__(self, call_id: int) -> None:
         self.context: CallContext = context(call_id)
-        self.silent = False
-        self.gave_way = 0
+        self.silent = self.unsure = False
+        self.gave_way = self.told = 0
 
     def displaceable(self) -> bool:
         return self.silent
 
     def displaced(self) -> None:
         self.gave_way += 1
+
+    def wonders(self) -> bool:
+        return self.unsure
+
+    def machine_reported(self) -> None:
+        self.told += 1
+        self.unsure = False
 
 
 @pytest.fixture
@@ -53,6 +60,18 @@ async def test_all_sessions_are_renewed_in_one_statement_with_the_silent_ones_na
         store.renewed.clear()
         await until(lambda: store.renewed)
     assert store.renewed[0] == ({1: "session-1", 2: "session-2"}, {2})
+
+
+async def test_who_wonders_is_told_that_the_carrier_has_found_a_machine(leases: Leases, store: FakeStore) -> None:
+    wondering, sure = Session(1), Session(2)
+    wondering.unsure = True
+    store.found_machines = {1, 2}
+    with leases.kept(wondering), leases.kept(sure):
+        await until(lambda: wondering.told)
+        store.calls.clear()
+        await until(lambda: store.calls)
+    assert (wondering.told, sure.told) == (1, 0)
+    assert "machines" not in store.calls, "nobody wonders any more"
 
 
 async def test_a_process_without_calls_asks_nothing(leases: Leases, store: FakeStore) -> None:

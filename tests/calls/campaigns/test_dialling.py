@@ -157,47 +157,6 @@ def test_an_answer_that_was_lost_is_told_by_the_webhooks(box, campaign):
     assert len(rung(box)) == 1
 
 
-# --- a machine answers -----------------------------------------------------------------------------------------------
-
-MACHINE = {"kind": "machine", "ring_ms": 200, "answer_ms": 400}
-
-
-def answered_by_a_machine(box, campaign) -> Call:
-    box.behaviour("*", MACHINE)
-    call = place(campaign)
-    until(lambda: fresh(call).events.filter(kind="machine_detected").exists(), "the detection")
-    return fresh(call)
-
-
-def test_a_machine_is_hung_up_on_and_called_again_as_often_as_the_campaign_says(box, campaign):
-    campaign.retries = {"machine": [60]}
-    campaign.save()
-    call = answered_by_a_machine(box, campaign)
-    outcomes.machine_answered(call_id=call.pk, now=NOON)
-    until(lambda: fresh(call).status == "ended", "the end")
-    call = fresh(call)
-    assert (call.outcome, call.end_reason) == ("machine", "machine")
-    outcomes.settle(now=NOON)
-    assert (only_person().state, only_person().outcome) == ("waiting", "machine")
-
-
-def test_a_machine_is_talked_to_where_the_campaign_wants_that(box, campaign):
-    campaign.on_machine = "go_on"
-    campaign.save()
-    call = answered_by_a_machine(box, campaign)
-    before = fresh(call).stream_ended_at
-    outcomes.machine_answered(call_id=call.pk, now=NOON)
-    assert fresh(call).stream_ended_at == before
-    assert fresh(call).end_reason != "machine"
-
-
-def test_a_plivo_that_does_not_answer_then_is_not_a_fault(box, campaign, monkeypatch):
-    call = answered_by_a_machine(box, campaign)
-    box.faults(rest_scope="all", rest_500=3)
-    outcomes.machine_answered(call_id=call.pk, now=NOON)
-    outcomes.machine_answered(call_id=0, now=NOON)
-
-
 # --- a worker dies ---------------------------------------------------------------------------------------------------
 
 
