@@ -17,6 +17,7 @@ from agents.models import ProviderAccount
 from agents.providers.board import Service, Standing
 from agents.providers.breaker import Breaker, State, latest
 from agents.providers.errors import FACTS, Stage
+from agents.spec import AgentSpec
 
 log = structlog.get_logger(__name__)
 
@@ -80,6 +81,21 @@ def states(account: ProviderAccount) -> list[ServiceState]:
         newest[service.stage, service.model] = breaker
     found = [_state(stage, model, breaker) for (stage, model), breaker in newest.items()]
     return sorted(found, key=lambda each: (each.state == "closed", each.stage, each.model))
+
+
+def out_of_use(spec: AgentSpec) -> list[Stage]:
+    """The stages of which none of the agent's choices serves now; raises redis.RedisError."""
+    breakers: dict[tuple[str, str, str], Breaker] = {}
+    for known in _known(_redis()).values():
+        for standing in known:
+            service = standing.service
+            key = (service.stage, service.account_id, service.model)
+            breakers[key] = max(breakers.get(key, standing.breaker), standing.breaker, key=_last_heard)
+    stages: tuple[Stage, ...] = ("stt",) if spec.mode == "listen_only" else ("stt", "llm", "tts")
+    rests = {key for key, breaker in breakers.items() if breaker.state == "open"}
+    return [
+        stage for stage in stages if all((stage, each.account_id, each.model) in rests for each in spec.choices(stage))
+    ]
 
 
 def _last_heard(breaker: Breaker) -> float:

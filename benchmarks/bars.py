@@ -74,6 +74,13 @@ def campaigns(name: str) -> Measure:
     return measure
 
 
+def people() -> tuple[str, bool]:
+    """A campaign to 500 people, machines and phones that nobody answers."""
+    status, output = run([PYTHON, "-m", "benchmarks.people"])
+    found = re.search(r"^people: (.*)$", output, re.MULTILINE)
+    return found[1] if found else f"exit {status}: {output[-300:]}", status == 0
+
+
 def soak() -> tuple[str, bool]:
     """Calls in rotation for SOAK_MINUTES."""
     status, output = run([PYTHON, "-m", "benchmarks.soak"])
@@ -176,6 +183,12 @@ BARS = (
         "pacing",
         "4 processes at 2, 10 and 50 a second: never above in any second (once at 50), 95 % used",
         campaigns("pacing"),
+        long=True,
+    ),
+    Bar(
+        "people",
+        "500 people, machines, screeners: as scripted; each message whole after its greeting; greeted within 500 ms",
+        people,
         long=True,
     ),
 )

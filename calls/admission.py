@@ -108,6 +108,15 @@ def published_loads() -> dict[str, StreamLoad]:
     return loads
 
 
+def room() -> int | None:
+    """Calls that all processes together still take; None: no stated limit; 0 as well when there is no process.
+
+    Raises redis.RedisError.
+    """
+    rooms = [load.room for load in published_loads().values()]
+    return None if None in rooms else sum(each for each in rooms if each is not None)
+
+
 def _admit(call: str, now: float) -> Admission:
     loads = published_loads()
     if not loads:

@@ -160,18 +160,20 @@ def _spoken_argument(tools: Sequence[dict[str, Any]], name: str) -> str | None:
 
 
 def _tool_call(dialogue: Dialogue, tools: Sequence[dict[str, Any]]) -> tuple[str, dict[str, Any]] | None:
-    """The call of the tool that the rule asks for, if it was offered, with arguments as its schema wants them."""
-    parameters = _parameters(tools, dialogue.tool) if dialogue.tool else None
+    """The first tool that the rule asks for and that was offered, with arguments as its schema wants them."""
+    wanted = dialogue.tool.split(" or ") if dialogue.tool else []
+    offered = ((each, _parameters(tools, each)) for each in wanted)
+    tool, parameters = next(((each, found) for each, found in offered if found is not None), ("", None))
     if parameters is None:
         return None
-    spoken = _spoken_argument(tools, dialogue.tool)
+    spoken = _spoken_argument(tools, tool)
     arguments: dict[str, Any] = {}
     for name, schema in parameters.get("properties", {}).items():
         if name == spoken:
             arguments[name] = dialogue.said
         elif name in parameters.get("required", ()):
             arguments[name] = dialogue.slots.get(name) or blank(schema)
-    return dialogue.tool, arguments
+    return tool, arguments
 
 
 def blank(schema: dict[str, Any]) -> Any:

@@ -20,7 +20,7 @@ from unfold.decorators import display
 
 from agents.history import ReadOnlyHistoryAdmin
 from calls.admin.campaign_form import LATER, RETRIES, WEEK, CampaignForm
-from calls.campaigns import control, gate, results
+from calls.campaigns import control, gate, readiness, results
 from calls.campaigns.control import Refused
 from calls.campaigns.exports import csv_lines
 from calls.campaigns.preflight import rehearse
@@ -247,7 +247,8 @@ def standing(request: HttpRequest, campaign: Campaign) -> dict[str, Any]:
         "overdue": bool(
             waiting and waiting.next_due and waiting.next_due < timezone.now() - datetime.timedelta(minutes=5)
         ),
-        "stopped": gate.stopped(),
+        "stopped": gate.stopped()
+        or (readiness.trouble(campaign) if campaign.status == Campaign.Status.RUNNING else ""),
         "may_launch": request.user.has_perm("calls.launch_campaign"),
         "may_export": request.user.has_perm("calls.export_campaign"),
         "may_pause": request.user.has_perm("calls.pause_campaign"),

@@ -1,4 +1,4 @@
-"""The worker's loop: settles what is over, claims who is due, and places their calls on a few threads.
+"""The worker's loop: settles what is over, takes back what may not ring, claims who is due, and places their calls.
 
 Any number of workers may run it at once, and none for a while: everything that counts is decided by guarded writes.
 Beat only says "look now" (``calls.tasks.campaigns.dial``).
@@ -8,12 +8,13 @@ import datetime
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from functools import partial
 
 import structlog
 from django.db import close_old_connections, connections
 
-from calls.campaigns import claims, dialling, gate, outcomes
-from calls.models import Call
+from calls.campaigns import claims, dialling, gate, outcomes, readiness, recall
+from calls.models import Call, Campaign
 
 log = structlog.get_logger(__name__)
 
@@ -21,6 +22,8 @@ THREADS = 16
 PAUSE_S = 0.2
 IDLE_S = 1.0  # nobody is due and nobody is being called: the database is to be left alone
 STALE_BATCH = 50
+RECALL_EVERY_S = 0.5
+READY_EVERY_S = 1.0
 
 Clock = Callable[[], datetime.datetime]
 
@@ -30,28 +33,40 @@ def work(*, clock: Clock, seconds: float, place: Callable[[int], object] | None 
     put = place or (lambda call_id: dialling.place(call_id, clock=clock))
     taken = 0
     until = time.monotonic() + seconds
-    pending: set[Future[None]] = set()
+    placing: set[Future[None]] = set()
+    recalling: dict[int, Future[None]] = {}
+    recall_due, ready_due = _Every(RECALL_EVERY_S), _Every(READY_EVERY_S)
+    ready: list[Campaign] = []
     with ThreadPoolExecutor(THREADS, thread_name_prefix="dial") as pool:
-        while time.monotonic() < until:
+        while (working := time.monotonic() < until) or placing:
             outcomes.settle(now=clock())
             outcomes.finish(now=clock())
-            found = [] if gate.stopped() else _take(clock, room=THREADS - len(pending))
+            if recall_due():
+                recalling = {call_id: future for call_id, future in recalling.items() if not future.done()}
+                for call_id, why in recall.due().items():
+                    if call_id not in recalling:
+                        recalling[call_id] = pool.submit(_alone, partial(recall.take_back, call_id, why, now=clock()))
+            if ready_due():
+                ready = [campaign for campaign in claims.running(clock()) if not readiness.obstacle(campaign)]
+            found = _take(clock, ready, room=THREADS - len(placing)) if working and not gate.stopped() else []
             taken += len(found)
-            pending |= {pool.submit(_placed, put, call_id) for call_id in found}
-            if pending:
-                _, pending = wait(pending, timeout=PAUSE_S, return_when=FIRST_COMPLETED)
+            placing |= {pool.submit(_alone, partial(put, call_id)) for call_id in found}
+            if placing:
+                _, placing = wait(placing, timeout=PAUSE_S, return_when=FIRST_COMPLETED)
             if not found:
-                time.sleep(PAUSE_S if pending else min(IDLE_S, max(0.0, until - time.monotonic())))
+                time.sleep(PAUSE_S if placing else min(IDLE_S, max(0.0, until - time.monotonic())))
     return taken
 
 
-def _take(clock: Clock, *, room: int) -> list[int]:
+def _take(clock: Clock, ready: list[Campaign], *, room: int) -> list[int]:
     """Calls to be placed now: those that lie claimed since longer than their lease, then people who are due."""
     stale = Call.objects.filter(
         direction=Call.Direction.OUTBOUND, status=Call.Status.CLAIMED, deadline_at__lte=clock()
     ).order_by("deadline_at")
     found = list(stale.values_list("pk", flat=True)[: min(room, STALE_BATCH)])
-    campaigns = claims.running(clock())
+    lines = readiness.lines() if ready else 0
+    room = room if lines is None else min(room, len(found) + lines)
+    campaigns = list(ready)
     while campaigns and len(found) < room:
         for campaign in list(campaigns):  # in turns: a large one does not keep the others waiting
             claim = claims.claim(campaign.pk, now=clock())
@@ -64,12 +79,28 @@ def _take(clock: Clock, *, room: int) -> list[int]:
     return found
 
 
-def _placed(put: Callable[[int], object], call_id: int) -> None:
+class _Every:
+    """True when it is asked for the first time, and then once in so many seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._at = 0.0
+
+    def __call__(self) -> bool:
+        now = time.monotonic()
+        if now < self._at:
+            return False
+        self._at = now + self._seconds
+        return True
+
+
+def _alone(work: Callable[[], object]) -> None:
+    """Does something in a thread of the pool, with a connection of its own."""
     close_old_connections()
     try:
-        put(call_id)
+        work()
     except Exception:
         # SENDING stays, and becomes UNKNOWN at its deadline: it may have rung.
-        log.exception("placing_failed", call_id=call_id)
+        log.exception("dialling_failed")
     finally:
         connections.close_all()

@@ -217,6 +217,16 @@ class PlivoClient:
             if error.failure is not Failure.NOT_FOUND:
                 raise
 
+    def cancel(self, request_uuid: str) -> bool:
+        """Takes back a call that nobody has picked up yet; False when there is none any more."""
+        try:
+            self._request("DELETE", ("Request", request_uuid), None)
+        except CarrierError as error:
+            if error.failure is not Failure.NOT_FOUND:
+                raise
+            return False
+        return True
+
     def _pages(self, resource: str, **query: str) -> Iterator[Any]:
         offset = 0
         for _ in range(MAX_PAGES):

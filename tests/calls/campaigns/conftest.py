@@ -4,6 +4,8 @@ import datetime
 
 import pytest
 
+from agents import health
+from calls import admission
 from calls.campaigns import control
 from calls.models import Campaign, CampaignContact, Contact, ContactList
 from tests import factories
@@ -39,6 +41,13 @@ class Making:
             control.enrol(str(made.pk), now=NOON)
             made.refresh_from_db()
         return made
+
+
+@pytest.fixture
+def somebody_to_talk(monkeypatch) -> None:
+    """Streams have room and providers serve, as far as the dialler is told."""
+    monkeypatch.setattr(admission, "room", lambda: None)
+    monkeypatch.setattr(health, "out_of_use", lambda _spec: [])
 
 
 @pytest.fixture

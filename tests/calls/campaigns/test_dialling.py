@@ -12,7 +12,7 @@ import pytest
 from django.db import connection
 
 from calls import lifecycle, suppression, sweeper, whereabouts
-from calls.campaigns import claims, control, dialler, dialling, outcomes, pacing
+from calls.campaigns import claims, control, dialler, dialling, outcomes, pacing, recall
 from calls.campaigns.pacing import NoTurn
 from calls.models import Call, CampaignContact, Contact, DoNotCall, Switch
 from calls.telephony import dial as dial_module
@@ -20,7 +20,11 @@ from calls.telephony.dial import Dialled, Sent
 from tests.calls.campaigns.conftest import NOON, only_person
 from tests.calls.conftest import SILENT
 
-pytestmark = [pytest.mark.sandbox, pytest.mark.django_db(transaction=True)]
+pytestmark = [
+    pytest.mark.sandbox,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("somebody_to_talk"),
+]
 
 LISTENS = {"kind": "human", "ring_ms": 200, "answer_ms": 400, "script": SILENT}
 MINUTE = datetime.timedelta(minutes=1)
@@ -131,9 +135,9 @@ def test_a_call_that_was_not_sent_is_placed_later_as_the_same_attempt(box, campa
     box.behaviour("*", LISTENS)
     box.faults(rest_429=1)
     call = place(campaign)
-    assert dialler._take(clock, room=5) == []
+    assert dialler._take(clock, [], room=5) == []
     later = call.deadline_at
-    assert dialler._take(lambda: later, room=5) == [call.pk]
+    assert dialler._take(lambda: later, [], room=5) == [call.pk]
     dialling.place(call.pk, clock=clock)
     until(lambda: fresh(call).status == "ended", "the end")
     assert Call.objects.count() == 1
@@ -176,9 +180,9 @@ def test_a_worker_that_dies_before_it_marked_the_call_has_rung_nobody_and_anothe
         dialling.place(call_id, clock=clock)
     monkeypatch.undo()
     monkeypatch.setattr(pacing, "take", lambda account, **_: 0.0)
-    assert dialler._take(clock, room=5) == [], "it may still be alive"
+    assert dialler._take(clock, [], room=5) == [], "it may still be alive"
     late = NOON + claims.LEASE
-    assert dialler._take(lambda: late, room=5) == [call_id]
+    assert dialler._take(lambda: late, [], room=5) == [call_id]
     dialling.place(call_id, clock=clock)
     assert len(posts(box)) == 1
 
@@ -206,7 +210,7 @@ def test_a_worker_that_dies_after_it_marked_the_call_leaves_it_unknown_and_nobod
     late = NOON + datetime.timedelta(hours=1)
     for _ in range(3):
         assert dialling.place(call_id, clock=clock) == ""
-        assert dialler._take(lambda: late, room=5) == []
+        assert dialler._take(lambda: late, [], room=5) == []
         outcomes.settle(now=late)
     assert len(posts(box)) == rang
     if not rang:
@@ -378,3 +382,88 @@ def test_a_call_that_cannot_be_placed_holds_up_no_other(make, rented):
 
     assert dialler.work(clock=clock, seconds=1.5, place=place) == 6
     assert len(set(tried)) == 6
+
+
+# --- taking back -----------------------------------------------------------------------------------------------------
+
+RINGS_LONG = {"kind": "no-answer", "ring_ms": 100}
+CARRIERS_PACE = 2  # calls a second that the sandbox starts; the rest waits there
+
+
+def queued_at_plivo(box, campaign, count=8) -> Call:
+    """So many calls in one moment; the last one waits at Plivo for some seconds."""
+    box.behaviour("*", RINGS_LONG)
+    calls = [place(campaign) for _ in range(count)]
+    assert fresh(calls[-1]).status == "queued"
+    return calls[-1]
+
+
+def take_all_back() -> dict[int, bool]:
+    return {call_id: recall.take_back(call_id, why, now=NOON) for call_id, why in recall.due().items()}
+
+
+@pytest.fixture
+def crowd(box, make, rented):
+    yield make.campaign(make.people(8), caller=rented, retries={}, concurrency=50)
+    box.reset()
+    time.sleep(0.3)
+
+
+@pytest.mark.parametrize("how", ["pause", "stop", "switch"])
+def test_what_waits_at_plivo_is_taken_back_when_dialling_stops(box, crowd, how):
+    call = queued_at_plivo(box, crowd)
+    assert recall.due() == {}
+    if how == "pause":
+        control.pause(crowd)
+    elif how == "stop":
+        control.stop(crowd, now=NOON)
+    else:
+        control.throw_switch(user_id=None, why="", now=NOON)
+    ringing = set(Call.objects.filter(status="ringing").values_list("pk", flat=True))
+    taken = take_all_back()
+    assert taken[call.pk]
+    assert ringing.isdisjoint(taken), "whoever is rung already is talked to"
+    assert fresh(call).status in {"cancelled", "ended"}
+    until(lambda: fresh(call).status == "ended", "Plivo's word")
+    assert call.to_number not in rung(box)
+    outcomes.settle(now=NOON)
+    person = CampaignContact.objects.get(number=call.to_number)
+    assert (person.state, person.why) == ("waiting", "was not called after all")
+
+
+def test_the_phone_of_whoever_opts_out_stops_ringing(box, campaign):
+    box.behaviour("*", RINGS_LONG)
+    call = place(campaign)
+    until(lambda: fresh(call).status == "ringing", "the ring")
+    suppression.add(suppression.Entry(call.to_number, NOON), source=DoNotCall.Source.OPERATOR)
+    assert take_all_back() == {call.pk: True}
+    assert recall.due() == {}
+    until(lambda: fresh(call).status == "ended", "Plivo's word")
+    outcomes.settle(now=NOON)
+    assert claims.claim(campaign.pk, now=NOON).call_id is None
+    assert only_person().state == "skipped"
+
+
+def test_what_was_picked_up_meanwhile_is_left_to_the_last_gate(box, campaign):
+    box.behaviour("*", LISTENS)
+    call = place(campaign)
+    until(lambda: fresh(call).answered_at, "the answer")
+    Call.objects.filter(pk=call.pk).update(status="ringing")
+    assert not recall.take_back(call.pk, "a test", now=NOON)
+    assert not fresh(call).events.filter(kind="taken_back").exists()
+
+
+def test_a_plivo_that_does_not_answer_is_asked_again(box, crowd):
+    call = queued_at_plivo(box, crowd)
+    control.pause(crowd)
+    box.faults(rest_scope="all", rest_500=3)
+    assert not recall.take_back(call.pk, "a test", now=NOON)
+    box.faults(rest_500=0)
+    assert call.pk in recall.due()
+
+
+def test_the_dialler_takes_back_by_itself_within_two_seconds(box, crowd):
+    call = queued_at_plivo(box, crowd)
+    control.pause(crowd)
+    dialler.work(clock=clock, seconds=1.5)
+    assert fresh(call).status in {"cancelled", "ended"}
