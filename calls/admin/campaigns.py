@@ -247,8 +247,7 @@ def standing(request: HttpRequest, campaign: Campaign) -> dict[str, Any]:
         "overdue": bool(
             waiting and waiting.next_due and waiting.next_due < timezone.now() - datetime.timedelta(minutes=5)
         ),
-        "stopped": gate.stopped()
-        or (readiness.trouble(campaign) if campaign.status == Campaign.Status.RUNNING else ""),
+        "stopped": gate.stopped() or readiness.trouble(campaign),
         "may_launch": request.user.has_perm("calls.launch_campaign"),
         "may_export": request.user.has_perm("calls.export_campaign"),
         "may_pause": request.user.has_perm("calls.pause_campaign"),

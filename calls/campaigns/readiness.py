@@ -43,7 +43,9 @@ def obstacle(campaign: Campaign) -> str:
 
 
 def trouble(campaign: Campaign) -> str:
-    """The same, and whether there is a process that would carry the call; for its page."""
+    """The same of a running campaign, and whether there is a process that would carry a call; for its page."""
+    if campaign.status != Campaign.Status.RUNNING:
+        return ""
     try:
         room = admission.room()
     except redis.RedisError:
