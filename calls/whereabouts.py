@@ -18,7 +18,7 @@ from calls.telephony.client import PlivoClient
 log = structlog.get_logger(__name__)
 
 LOOKS = 3  # in vain, before it is given up, and not before ``GIVEN_UP``: records come some time after a call's end
-GIVEN_UP = datetime.timedelta(minutes=10)
+GIVEN_UP = datetime.timedelta(minutes=8)
 CLOCKS_DIFFER = datetime.timedelta(seconds=60)
 LOOKED = "looked_for_at_plivo"
 RINGS_FOR = datetime.timedelta(minutes=5)

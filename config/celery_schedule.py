@@ -2,6 +2,9 @@
 
 from typing import Any
 
+from kombu import Queue
+from kombu.common import Broadcast
+
 from config.env import broker_url
 
 CELERY: dict[str, Any] = {
@@ -15,6 +18,8 @@ CELERY: dict[str, Any] = {
     "CELERY_TASK_SOFT_TIME_LIMIT": 240,
     "CELERY_TASK_TIME_LIMIT": 270,
     "CELERY_TASK_DEFAULT_QUEUE": "maintenance",
+    # Every dialler is told to look, and each does its part; a queue would wake one of them.
+    "CELERY_TASK_QUEUES": [Broadcast("dialler"), *map(Queue, ("maintenance", "post_call", "dial"))],
     "CELERY_TASK_ROUTES": {
         "calls.tasks.post_call.*": {"queue": "post_call"},
         "calls.tasks.campaigns.dial": {"queue": "dialler"},

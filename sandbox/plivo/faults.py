@@ -29,6 +29,8 @@ class Faults:
     rest_500_call_proceeds: bool = False  # the answer is 500, yet the phone rings
     rest_429: int = 0
     rest_403: int = 0
+    rest_lost_percent: int = 0  # the phone rings, and the connection breaks before the answer
+    rest_5xx_percent: int = 0  # 503; of every second one the phone rings all the same
     rest_slow_ms: int = 0  # the call proceeds while the client waits
     # --- webhooks; events: Ring, StartApp, Hangup, MachineDetection, Record, stream, or all ---
     webhook_signature: Signature = "good"

@@ -10,6 +10,7 @@ import asyncio
 import base64
 import binascii
 import dataclasses
+import enum
 import json
 import time
 from collections import deque
@@ -133,6 +134,9 @@ def endpoint(
             asked = Request(exchange, account, fields, dict(request.match_info), request.path, api_id)
             if fault == 500 and not exchange.faults.rest_500_call_proceeds:
                 raise ApiError(500, "internal server error")
+            chance = _chance(exchange, name)
+            if chance is _Chance.NOTHING_RINGS:
+                raise ApiError(503, "service unavailable")
             callback = fields.get("callback_url") if spawns else None
             if callback:
                 exchange.spawn(_later(handler, asked, str(callback)))
@@ -143,6 +147,10 @@ def endpoint(
                 await asyncio.sleep(exchange.faults.rest_slow_ms / 1000)
             if fault == 500:
                 raise ApiError(500, "internal server error")
+            if chance is _Chance.RINGS_ALL_THE_SAME:
+                raise ApiError(503, "service unavailable")
+            if chance is _Chance.LOST and request.transport is not None:
+                request.transport.abort()
         except ApiError as error:
             return web.json_response({"api_id": api_id, "error": str(error)}, status=error.status)
         if result.status == 204:
@@ -207,6 +215,28 @@ def _limit_rate(request: web.Request, exchange: Exchange, account: Account) -> N
 def _in_scope(exchange: Exchange, name: str) -> bool:
     """Whether the REST faults hit a resource."""
     return exchange.faults.rest_scope == "all" or name == "make_call"
+
+
+class _Chance(enum.Enum):
+    """What befalls one request in so many."""
+
+    NONE = enum.auto()
+    LOST = enum.auto()
+    NOTHING_RINGS = enum.auto()
+    RINGS_ALL_THE_SAME = enum.auto()
+
+
+def _chance(exchange: Exchange, name: str) -> _Chance:
+    """Drawn for each request; the sandbox's seed decides."""
+    lost, failed = exchange.faults.rest_lost_percent, exchange.faults.rest_5xx_percent
+    if not (lost or failed) or not _in_scope(exchange, name):
+        return _Chance.NONE
+    drawn = exchange.random.random() * 100
+    if drawn < lost:
+        return _Chance.LOST
+    if drawn < lost + failed:
+        return _Chance.NOTHING_RINGS if drawn < lost + failed / 2 else _Chance.RINGS_ALL_THE_SAME
+    return _Chance.NONE
 
 
 def _fault_before(exchange: Exchange, name: str) -> int:
