@@ -77,7 +77,7 @@ class CampaignForm(forms.ModelForm):
         model = Campaign
         fields = (
             "name", "agent", "agent_version", "purpose", "contact_lists", "caller_numbers", "countries", "starts_at",
-            "ends_at", "concurrency", "on_machine", "ring_s", "gap_hours", "most_a_day", "most_a_week",
+            "ends_at", "on_holidays", "concurrency", "on_machine", "ring_s", "gap_hours", "most_a_day", "most_a_week",
         )  # fmt: skip
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -110,4 +110,15 @@ class CampaignForm(forms.ModelForm):
 
 WEEK = tuple(f"day_{at}" for at in range(7))
 RETRIES = tuple(f"retry_{outcome}" for outcome in RETRIED)
-LATER = ("concurrency", "on_machine", *WEEK, *RETRIES, "gap_hours", "most_a_day", "most_a_week", "ends_at", "countries")
+LATER = (
+    "on_holidays",
+    "concurrency",
+    "on_machine",
+    *WEEK,
+    *RETRIES,
+    "gap_hours",
+    "most_a_day",
+    "most_a_week",
+    "ends_at",
+    "countries",
+)

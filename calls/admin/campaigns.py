@@ -48,7 +48,7 @@ class CampaignAdmin(ReadOnlyHistoryAdmin, ModelAdmin):
         (
             "When",
             {
-                "fields": ("starts_at", "ends_at", *WEEK),
+                "fields": ("starts_at", "ends_at", "on_holidays", *WEEK),
                 "description": "In the time of whoever is called. The law of their country and state narrows these "
                 "hours, and nothing here widens it. Write 9:00-12:00, 13:00-18:00; leave a day empty to call nobody.",
             },

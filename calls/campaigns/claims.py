@@ -13,7 +13,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q
 
 from calls import lifecycle, suppression
-from calls.campaigns import gate, schedule
+from calls.campaigns import gate, own_law, schedule
 from calls.campaigns.schedule import Answer, Due, Held, History, Skipped
 from calls.models import Call, Campaign, CampaignContact, Contact, PhoneNumber
 from calls.models.call import ACTIVE
@@ -106,6 +106,7 @@ def answer_for(campaign: Campaign, person: CampaignContact, *, now: datetime.dat
     return schedule.answer(
         campaign,
         contact,
+        hours=schedule.hours_of(campaign, own=own_law.read(now=now)),
         suppressed=suppression.is_suppressed(person.number),
         history=histories([person.number], now=now).get(person.number, History()),
         now=now,
@@ -121,12 +122,14 @@ def forecast(
     numbers = [contact.number for contact in contacts]
     unwanted, before = suppression.suppressed(numbers), histories(numbers, now=now)
     needed = needed_variables(campaign)
+    hours = schedule.hours_of(campaign, own=own_law.read(now=now))
     for contact in contacts:
         yield (
             contact,
             schedule.answer(
                 campaign,
                 contact,
+                hours=hours,
                 suppressed=contact.number in unwanted,
                 history=before.get(contact.number, History()),
                 now=now,

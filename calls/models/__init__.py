@@ -6,6 +6,7 @@ from calls.models.contact import Contact, ContactImport, ContactList, RejectedRo
 from calls.models.do_not_call import DoNotCall
 from calls.models.edge_refusal import EdgeRefusal
 from calls.models.event import CallEvent
+from calls.models.law import Holiday, LegalWindow
 from calls.models.phone_number import PhoneNumber
 from calls.models.plivo_account import PlivoAccount
 from calls.models.recording import Recording
@@ -26,6 +27,8 @@ __all__ = [
     "ContactList",
     "DoNotCall",
     "EdgeRefusal",
+    "Holiday",
+    "LegalWindow",
     "PhoneNumber",
     "PlivoAccount",
     "Recording",

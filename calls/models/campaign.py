@@ -59,6 +59,11 @@ class Campaign(models.Model):
     purpose = models.CharField(max_length=13, choices=Purpose)
     countries = models.JSONField(default=list, help_text="ISO 3166, of numbers that may be called; none by default.")
     week = models.JSONField(default=office_hours, help_text="In each person's own time: spans of minutes, by weekday.")
+    on_holidays = models.BooleanField(
+        "call on public holidays",
+        default=False,
+        help_text="Off: nobody is called on a holiday of their country or, where it is known, their state.",
+    )
     starts_at = models.DateTimeField(null=True, blank=True)
     ends_at = models.DateTimeField(null=True, blank=True)
     concurrency = models.PositiveSmallIntegerField("calls at once", default=5)

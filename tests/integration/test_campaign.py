@@ -40,7 +40,8 @@ for number in numbers:
 suppression.add(suppression.Entry("+" + numbers[-2], now), source=DoNotCall.Source.OPERATOR)
 caller = PhoneNumber.objects.get(number=sys.argv[2])
 campaign = Campaign.objects.create(
-    name="Spring", agent=caller.agent, purpose="service", countries=["US"], week=[[[0, 1440]]] * 7, ring_s=4,
+    name="Spring", agent=caller.agent, purpose="service", countries=["US"], week=[[[0, 1440]]] * 7, on_holidays=True,
+    ring_s=4,
     retries={"busy": [1440]},
 )
 campaign.contact_lists.add(people)
