@@ -50,6 +50,7 @@ NAVIGATION: list[dict[str, Any]] = [
         "items": [
             _page("AI providers", "key", "agents.provideraccount", "API keys for speech and language models."),
             _page("Plivo accounts", "sip", "calls.plivoaccount", "The phone company that carries the calls."),
+            _page("Prices", "payments", "calls.price", "What providers and Plivo charge, so that costs are known."),
             _page("Refused at the edge", "gpp_bad", "calls.edgerefusal", "What was turned away, why, and the remedy."),
             _page("Webhooks received", "webhook", "calls.webhookevent", "What Plivo reported about calls."),
         ],

@@ -1,6 +1,17 @@
 """The admin of what happens: call log, phone numbers, the Plivo account and its edge."""
 
-from calls.admin import call, campaigns, contact_import, contacts, do_not_call, edge, law, phone_number, plivo_account
+from calls.admin import (
+    call,
+    campaigns,
+    contact_import,
+    contacts,
+    do_not_call,
+    edge,
+    law,
+    phone_number,
+    plivo_account,
+    prices,
+)
 
 __all__ = [
     "call",
@@ -12,4 +23,5 @@ __all__ = [
     "law",
     "phone_number",
     "plivo_account",
+    "prices",
 ]

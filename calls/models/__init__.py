@@ -9,6 +9,7 @@ from calls.models.event import CallEvent
 from calls.models.law import Holiday, LegalWindow
 from calls.models.phone_number import PhoneNumber
 from calls.models.plivo_account import PlivoAccount
+from calls.models.price import Price
 from calls.models.recording import Recording
 from calls.models.stream_token import StreamToken
 from calls.models.summary import CallSummary
@@ -31,6 +32,7 @@ __all__ = [
     "LegalWindow",
     "PhoneNumber",
     "PlivoAccount",
+    "Price",
     "Recording",
     "RejectedRow",
     "StreamToken",
