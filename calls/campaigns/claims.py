@@ -13,7 +13,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q
 
 from calls import lifecycle, suppression
-from calls.campaigns import gate, own_law, schedule
+from calls.campaigns import budget, gate, own_law, schedule
 from calls.campaigns.schedule import Answer, Due, Held, History, Skipped
 from calls.models import Call, Campaign, CampaignContact, Contact, PhoneNumber
 from calls.models.call import ACTIVE
@@ -56,7 +56,7 @@ def claim(campaign_id: uuid.UUID, *, now: datetime.datetime) -> Claim:
             .filter(pk=campaign_id, status=Campaign.Status.RUNNING)
             .first()
         )
-        if campaign is None or gate.stopped() or _calls_now(campaign) >= campaign.concurrency:
+        if campaign is None or gate.stopped() or not _has_room(campaign, now):
             return Claim(None, more=False)
         due = CampaignContact.objects.filter(campaign=campaign, state=CampaignContact.State.WAITING, next_due__lte=now)
         person = due.select_related("contact").order_by("next_due", "id").first()
@@ -185,5 +185,7 @@ def _change(person: CampaignContact, *, now: datetime.datetime, **fields: object
         raise RuntimeError("the person's row changed under its campaign's lock")
 
 
-def _calls_now(campaign: Campaign) -> int:
-    return Call.objects.filter(campaign=campaign, status__in=ACTIVE).count()
+def _has_room(campaign: Campaign, now: datetime.datetime) -> bool:
+    """Whether one more call may go on; the guards pause a campaign whose budget is used up, with the reason."""
+    going_on = Call.objects.filter(campaign=campaign, status__in=ACTIVE).count()
+    return going_on < campaign.concurrency and not budget.reached(campaign, now=now)

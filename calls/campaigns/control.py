@@ -9,7 +9,7 @@ import itertools
 
 from django.db import transaction
 
-from calls.campaigns import claims
+from calls.campaigns import budget, claims
 from calls.campaigns.schedule import Due, Held
 from calls.hints import hint
 from calls.models import Campaign, CampaignContact, Contact, Switch
@@ -52,14 +52,37 @@ def launch(campaign: Campaign, *, now: datetime.datetime) -> None:
     transaction.on_commit(lambda: hint(TASK_ENROL, str(campaign.pk)))
 
 
-def pause(campaign: Campaign) -> None:
+def pause(campaign: Campaign, *, now: datetime.datetime, user_id: int | None = None) -> None:
     """Nobody more is rung; calls that go on are finished. Raises Refused."""
-    _move(campaign, {_Status.RUNNING}, _Status.PAUSED)
+    _move(campaign, {_Status.RUNNING}, _Status.PAUSED, paused_why="", paused_at=now, paused_by_id=user_id)
 
 
-def resume(campaign: Campaign) -> None:
-    """Raises Refused."""
-    _move(campaign, {_Status.PAUSED}, _Status.RUNNING)
+def break_off(campaign: Campaign, *, why: str, now: datetime.datetime) -> bool:
+    """The guards pause a campaign; False when it does not run any more, or somebody has resumed it meanwhile.
+
+    Args:
+        campaign: as it was when the guards looked at it.
+        why: for whoever is to resume it.
+    """
+    same = Campaign.objects.filter(pk=campaign.pk, status=_Status.RUNNING, resumed_at=campaign.resumed_at)
+    return bool(same.update(status=_Status.PAUSED, paused_why=why[:300], paused_at=now, paused_by=None))
+
+
+def resume(campaign: Campaign, *, now: datetime.datetime) -> None:
+    """People are called again, and what was before does not pause it again. Raises Refused."""
+    if campaign.budget is not None:
+        budget.reckon(campaign, now=now)  # prices that were missing may be known by now
+    if why := budget.reached(campaign, now=now):
+        raise Refused(f"It would pause again at once: {why}.")
+    _move(
+        campaign,
+        {_Status.PAUSED},
+        _Status.RUNNING,
+        paused_why="",
+        paused_at=None,
+        paused_by_id=None,
+        resumed_at=now,
+    )
 
 
 def stop(campaign: Campaign, *, now: datetime.datetime) -> None:

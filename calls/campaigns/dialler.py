@@ -12,13 +12,14 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 import structlog
 from django.db import close_old_connections, connections
 
-from calls.campaigns import claims, dialling, gate, outcomes
+from calls.campaigns import claims, dialling, gate, guards, outcomes
 from calls.models import Call
 
 log = structlog.get_logger(__name__)
 
 THREADS = 16
 PAUSE_S = 0.2
+WATCH_S = 1.0  # between questions to the guards, who look every few seconds
 IDLE_S = 1.0  # nobody is due and nobody is being called: the database is to be left alone
 STALE_BATCH = 50
 
@@ -30,11 +31,15 @@ def work(*, clock: Clock, seconds: float, place: Callable[[int], object] | None 
     put = place or (lambda call_id: dialling.place(call_id, clock=clock))
     taken = 0
     until = time.monotonic() + seconds
+    watch_at = 0.0
     pending: set[Future[None]] = set()
     with ThreadPoolExecutor(THREADS, thread_name_prefix="dial") as pool:
         while time.monotonic() < until:
             outcomes.settle(now=clock())
             outcomes.finish(now=clock())
+            if time.monotonic() >= watch_at:
+                guards.watch(now=clock())
+                watch_at = time.monotonic() + WATCH_S
             found = [] if gate.stopped() else _take(clock, room=THREADS - len(pending))
             taken += len(found)
             pending |= {pool.submit(_placed, put, call_id) for call_id in found}

@@ -15,6 +15,7 @@ from calls.models.stream_token import StreamToken
 from calls.models.summary import CallSummary
 from calls.models.turn import Turn
 from calls.models.usage import Usage
+from calls.models.watch import CampaignWatch
 from calls.models.webhook_event import WebhookEvent
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "CallSummary",
     "Campaign",
     "CampaignContact",
+    "CampaignWatch",
     "Contact",
     "ContactImport",
     "ContactList",

@@ -316,7 +316,7 @@ def opt_out(campaign):
 
 STOPS = {
     "an opt-out": opt_out,
-    "a pause": control.pause,
+    "a pause": lambda campaign: control.pause(campaign, now=NOON),
     "a stop": lambda campaign: control.stop(campaign, now=NOON),
     "the switch": lambda campaign: control.throw_switch(user_id=None, why="", now=NOON),
     "another week": lambda campaign: type(campaign).objects.update(week=[[]] * 7),
