@@ -19,6 +19,7 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
 from agents.history import ReadOnlyHistoryAdmin
+from calls.admin.approvals import ApprovalPages, approval
 from calls.admin.campaign_form import GUARDS, LATER, RETRIES, WEEK, CampaignForm
 from calls.campaigns import control, gate, guards, results
 from calls.campaigns.control import Refused
@@ -29,7 +30,7 @@ from calls.reports import masked
 
 
 @admin.register(Campaign)
-class CampaignAdmin(ReadOnlyHistoryAdmin, ModelAdmin):
+class CampaignAdmin(ApprovalPages, ReadOnlyHistoryAdmin, ModelAdmin):
     """What may still be changed after the launch counts for those who are not claimed yet."""
 
     form = CampaignForm
@@ -164,6 +165,7 @@ class CampaignAdmin(ReadOnlyHistoryAdmin, ModelAdmin):
             "opts": self.opts,
             "campaign": campaign,
             "faults": control.faults(campaign) if campaign.status == Campaign.Status.DRAFT else [],
+            "approval": approval(request, campaign),
             "found": rehearse(campaign, now=timezone.now()),
             "may_launch": request.user.has_perm("calls.launch_campaign") and campaign.status == Campaign.Status.DRAFT,
         }
@@ -213,7 +215,7 @@ class CampaignAdmin(ReadOnlyHistoryAdmin, ModelAdmin):
 
 MANY = ("contact_lists", "caller_numbers")
 _DO: dict[str, Any] = {
-    "launch": lambda campaign, now, _: control.launch(campaign, now=now),
+    "launch": lambda campaign, now, user_id: control.launch(campaign, now=now, user_id=user_id),
     "pause": lambda campaign, now, user_id: control.pause(campaign, now=now, user_id=user_id),
     "resume": lambda campaign, now, _: control.resume(campaign, now=now),
     "stop": lambda campaign, now, _: control.stop(campaign, now=now),

@@ -9,10 +9,10 @@ import itertools
 
 from django.db import transaction
 
-from calls.campaigns import budget, claims
+from calls.campaigns import approvals, budget, claims
 from calls.campaigns.schedule import Due, Held
 from calls.hints import hint
-from calls.models import Campaign, CampaignContact, Contact, Switch
+from calls.models import Approval, Campaign, CampaignContact, Contact, ContactImport, Price, Switch
 
 CHUNK = 500
 ENROLS_WITHIN = datetime.timedelta(minutes=2)
@@ -35,21 +35,66 @@ def faults(campaign: Campaign) -> list[str]:
         found.append("Nobody is in its lists: import people first.")
     if not campaign.countries:
         found.append("Choose the countries that may be called.")
+    importing = ContactImport.objects.filter(contact_list__campaigns=campaign, status=ContactImport.Status.RUNNING)
+    if importing.exists():
+        found.append("People are still being imported into its lists: wait until that is done.")
+    if campaign.budget is not None and not Price.objects.exists():
+        found.append("A budget needs prices: add them under Prices, or leave the budget empty.")
     if not any(campaign.week):
         found.append("Its week has no hours in which anybody may be called.")
     return found
 
 
-def launch(campaign: Campaign, *, now: datetime.datetime) -> None:
+def launch(campaign: Campaign, *, now: datetime.datetime, user_id: int | None = None) -> None:
     """From now on people are called.
 
+    Args:
+        user_id: who launches it; cannot be who approved it.
+
     Raises:
-        Refused: it is no draft, or something is missing.
+        Refused: it is no draft, something is missing, or it needs the approval of a second person.
     """
-    if found := faults(campaign):
-        raise Refused(" ".join(found))
-    _move(campaign, {_Status.DRAFT}, _Status.RUNNING, launched_at=now)
-    transaction.on_commit(lambda: hint(TASK_ENROL, str(campaign.pk)))
+    with transaction.atomic():
+        planned = _locked(campaign)
+        if found := faults(planned):
+            raise Refused(" ".join(found))
+        if not approvals.standing(planned).allows(user_id):
+            raise Refused("It needs the approval of a second person: see its rehearsal.")
+        _move(campaign, {_Status.DRAFT}, _Status.RUNNING, launched_at=now)
+        transaction.on_commit(lambda: hint(TASK_ENROL, str(campaign.pk)))
+
+
+def approve(campaign: Campaign, *, seen: str, user_id: int, now: datetime.datetime) -> None:
+    """A second person's yes to the plan that they have seen.
+
+    Args:
+        seen: its fingerprint when they looked at it.
+        user_id: who has the permission to approve; not who planned it.
+
+    Raises:
+        Refused: it is no draft, it is their own, or it was changed since.
+    """
+    with transaction.atomic():
+        planned = _locked(campaign)
+        if planned.status != _Status.DRAFT:
+            raise Refused(f"This campaign is {planned.get_status_display().lower()}.")
+        if planned.created_by_id == user_id:
+            raise Refused("You have planned it yourself: somebody else must approve it.")
+        standing = approvals.standing(planned)
+        if standing.fingerprint != seen:
+            raise Refused("It was changed since you looked: look again before you approve it.")
+        Approval.objects.get_or_create(
+            campaign=planned,
+            fingerprint=seen,
+            approved_by_id=user_id,
+            defaults={"people": standing.people, "approved_at": now},
+        )
+
+
+def _locked(campaign: Campaign) -> Campaign:
+    """The row as it is, kept so until the transaction ends."""
+    rows = Campaign.objects.select_for_update(of=("self",)).select_related("agent__published_version", "agent_version")
+    return rows.get(pk=campaign.pk)
 
 
 def pause(campaign: Campaign, *, now: datetime.datetime, user_id: int | None = None) -> None:

@@ -1,5 +1,6 @@
 """Models of what happens."""
 
+from calls.models.approval import Approval
 from calls.models.call import Call
 from calls.models.campaign import Campaign, CampaignContact, Switch
 from calls.models.contact import Contact, ContactImport, ContactList, RejectedRow
@@ -19,6 +20,7 @@ from calls.models.watch import CampaignWatch
 from calls.models.webhook_event import WebhookEvent
 
 __all__ = [
+    "Approval",
     "Call",
     "CallEvent",
     "CallSummary",

@@ -118,6 +118,7 @@ class Campaign(models.Model):
     class Meta:
         ordering = ["-created_at"]
         permissions = [
+            ("approve_campaign", "Can approve campaigns of others"),
             ("launch_campaign", "Can launch, resume and stop campaigns"),
             ("export_campaign", "Can download what came of campaigns"),
             ("pause_campaign", "Can pause campaigns, and stop all dialling"),

@@ -52,7 +52,8 @@ def test_who_paused_a_campaign_and_when_is_said(make):  # noqa: F811
 
 
 def test_spending_missing_prices_and_warnings_are_shown(admin_page, make):  # noqa: F811
-    campaign = make.campaign(budget="50.00")
+    campaign = make.campaign()
+    Campaign.objects.update(budget="50.00")
     CampaignWatch.objects.create(
         campaign=campaign, looked_at=NOON, thorough_at=NOON, reckoned_at=NOON, spent_usd="12.345", calls=10,
         missing="no price for openai gpt-x by a minute on 26 Nov 2026: add one", warning="15% were short",

@@ -295,6 +295,7 @@ def test_who_is_held_or_skipped_is_so_from_the_beginning(make):
 def test_a_campaign_in_which_something_is_missing_is_not_launched(make, breaks, why):
     campaign = make.campaign(launched=False)
     breaks(campaign)
+    campaign.save()
     with pytest.raises(control.Refused, match=why):
         control.launch(campaign, now=NOON)
     assert type(campaign).objects.get().status == "draft"

@@ -54,6 +54,12 @@ def price(provider: str, model: str, unit: str, usd: str) -> None:
     )
 
 
+@pytest.fixture(autouse=True)
+def _some_price():
+    """Without any a campaign with a budget is not launched."""
+    price("openai", "another", "input", "1")
+
+
 # --- the circuit breaker ---------------------------------------------------------------------------------------------
 
 
