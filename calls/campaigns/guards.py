@@ -25,8 +25,10 @@ LINKS = 20
 def watch(*, now: datetime.datetime) -> list[Campaign]:
     """Looks at each running campaign whose turn it is; returns those that were paused."""
     paused = []
-    for campaign in Campaign.objects.filter(status=Campaign.Status.RUNNING):
-        if not _turn(campaign, now):
+    running = Campaign.objects.filter(status=Campaign.Status.RUNNING)
+    looked = dict(CampaignWatch.objects.filter(campaign__in=running).values_list("campaign_id", "looked_at"))
+    for campaign in running:
+        if not _turn(campaign, looked.get(campaign.pk), now):
             continue
         why = _breaker(campaign, now) or budget.reached(campaign, now=now) or _thorough(campaign, now)
         if why and control.break_off(campaign, why=why, now=now):
@@ -35,8 +37,10 @@ def watch(*, now: datetime.datetime) -> list[Campaign]:
     return paused
 
 
-def _turn(campaign: Campaign, now: datetime.datetime) -> bool:
-    """Whether this worker is to look."""
+def _turn(campaign: Campaign, looked_at: datetime.datetime | None, now: datetime.datetime) -> bool:
+    """Whether this worker is to look; nothing is written when nobody is to."""
+    if looked_at is not None and looked_at > now - EVERY:
+        return False
     fresh = {"looked_at": now - EVERY, "thorough_at": now}
     CampaignWatch.objects.get_or_create(campaign=campaign, defaults=fresh)
     due = CampaignWatch.objects.filter(campaign=campaign, looked_at__lte=now - EVERY)

@@ -8,7 +8,7 @@ import pytest
 from django.db import connections
 
 from calls import lifecycle
-from calls.campaigns import budget, claims, control, guards, measures
+from calls.campaigns import budget, claims, control, dialler, guards, measures
 from calls.models import Call, Campaign, CampaignWatch, Price, Turn, Usage
 from calls.states import Facts
 from tests import factories
@@ -138,9 +138,16 @@ def test_of_many_workers_one_looks_and_again_only_after_a_while(make, django_ass
     campaign = make.campaign()
     assert watched(campaign).status == "running"
     ended(campaign, 9, **FAILED)
-    with django_assert_max_num_queries(5):
+    with django_assert_max_num_queries(3):
         assert watched(campaign, NOON + 2 * SECOND).status == "running"
     assert watched(campaign, NOON + 3 * SECOND).status == "paused"
+
+
+def test_a_dialler_asks_the_guards_before_it_calls_anybody(make):
+    campaign = make.campaign()
+    ended(campaign, 9, **FAILED)
+    assert dialler.work(clock=lambda: NOON, seconds=0.05, place=lambda _: pytest.fail("nobody is to be rung")) == 0
+    assert Campaign.objects.get().status == "paused"
 
 
 @pytest.mark.django_db(transaction=True)
