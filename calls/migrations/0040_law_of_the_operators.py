@@ -9,74 +9,155 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('calls', '0014_machines'),
+        ("calls", "0014_machines"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='LegalWindow',
+            name="LegalWindow",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('place', models.CharField(help_text='ISO 3166, or US-FL for a state of the United States.', max_length=5, validators=[django.core.validators.RegexValidator('^[A-Z]{2}(-[A-Z]{2})?\\Z', 'As FR or US-FL.')])),
-                ('week', models.JSONField(help_text="In each person's own time: spans of minutes, by weekday, Monday first.")),
-                ('source', models.CharField(help_text='Which law or rule says so, such as “47 CFR 64.1200(c)(1)”.', max_length=200)),
-                ('looked_up', models.DateField(default=django.utils.timezone.localdate, help_text='When somebody read it there.')),
-                ('note', models.CharField(blank=True, max_length=200)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "place",
+                    models.CharField(
+                        help_text="ISO 3166, or US-FL for a state of the United States.",
+                        max_length=5,
+                        validators=[
+                            django.core.validators.RegexValidator("^[A-Z]{2}(-[A-Z]{2})?\\Z", "As FR or US-FL.")
+                        ],
+                    ),
+                ),
+                (
+                    "week",
+                    models.JSONField(
+                        help_text="In each person's own time: spans of minutes, by weekday, Monday first."
+                    ),
+                ),
+                (
+                    "source",
+                    models.CharField(
+                        help_text="Which law or rule says so, such as “47 CFR 64.1200(c)(1)”.", max_length=200
+                    ),
+                ),
+                (
+                    "looked_up",
+                    models.DateField(default=django.utils.timezone.localdate, help_text="When somebody read it there."),
+                ),
+                ("note", models.CharField(blank=True, max_length=200)),
             ],
             options={
-                'verbose_name': 'legal hours',
-                'verbose_name_plural': 'legal hours',
-                'ordering': ['place', 'pk'],
+                "verbose_name": "legal window",
+                "verbose_name_plural": "legal hours",
+                "ordering": ["place", "pk"],
             },
         ),
         migrations.AddField(
-            model_name='campaign',
-            name='on_holidays',
-            field=models.BooleanField(default=False, help_text='Off: nobody is called on a holiday of their country or, where it is known, their state.', verbose_name='call on public holidays'),
+            model_name="campaign",
+            name="on_holidays",
+            field=models.BooleanField(
+                default=False,
+                help_text="Off: nobody is called on a holiday of their country or, where it is known, their state.",
+                verbose_name="call on public holidays",
+            ),
         ),
         migrations.AddField(
-            model_name='historicalcampaign',
-            name='on_holidays',
-            field=models.BooleanField(default=False, help_text='Off: nobody is called on a holiday of their country or, where it is known, their state.', verbose_name='call on public holidays'),
+            model_name="historicalcampaign",
+            name="on_holidays",
+            field=models.BooleanField(
+                default=False,
+                help_text="Off: nobody is called on a holiday of their country or, where it is known, their state.",
+                verbose_name="call on public holidays",
+            ),
         ),
         migrations.CreateModel(
-            name='HistoricalLegalWindow',
+            name="HistoricalLegalWindow",
             fields=[
-                ('id', models.BigIntegerField(auto_created=True, blank=True, db_index=True, verbose_name='ID')),
-                ('place', models.CharField(help_text='ISO 3166, or US-FL for a state of the United States.', max_length=5, validators=[django.core.validators.RegexValidator('^[A-Z]{2}(-[A-Z]{2})?\\Z', 'As FR or US-FL.')])),
-                ('week', models.JSONField(help_text="In each person's own time: spans of minutes, by weekday, Monday first.")),
-                ('source', models.CharField(help_text='Which law or rule says so, such as “47 CFR 64.1200(c)(1)”.', max_length=200)),
-                ('looked_up', models.DateField(default=django.utils.timezone.localdate, help_text='When somebody read it there.')),
-                ('note', models.CharField(blank=True, max_length=200)),
-                ('history_id', models.AutoField(primary_key=True, serialize=False)),
-                ('history_date', models.DateTimeField(db_index=True)),
-                ('history_change_reason', models.CharField(max_length=100, null=True)),
-                ('history_type', models.CharField(choices=[('+', 'Created'), ('~', 'Changed'), ('-', 'Deleted')], max_length=1)),
-                ('history_user', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ("id", models.BigIntegerField(auto_created=True, blank=True, db_index=True, verbose_name="ID")),
+                (
+                    "place",
+                    models.CharField(
+                        help_text="ISO 3166, or US-FL for a state of the United States.",
+                        max_length=5,
+                        validators=[
+                            django.core.validators.RegexValidator("^[A-Z]{2}(-[A-Z]{2})?\\Z", "As FR or US-FL.")
+                        ],
+                    ),
+                ),
+                (
+                    "week",
+                    models.JSONField(
+                        help_text="In each person's own time: spans of minutes, by weekday, Monday first."
+                    ),
+                ),
+                (
+                    "source",
+                    models.CharField(
+                        help_text="Which law or rule says so, such as “47 CFR 64.1200(c)(1)”.", max_length=200
+                    ),
+                ),
+                (
+                    "looked_up",
+                    models.DateField(default=django.utils.timezone.localdate, help_text="When somebody read it there."),
+                ),
+                ("note", models.CharField(blank=True, max_length=200)),
+                ("history_id", models.AutoField(primary_key=True, serialize=False)),
+                ("history_date", models.DateTimeField(db_index=True)),
+                ("history_change_reason", models.CharField(max_length=100, null=True)),
+                (
+                    "history_type",
+                    models.CharField(choices=[("+", "Created"), ("~", "Changed"), ("-", "Deleted")], max_length=1),
+                ),
+                (
+                    "history_user",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'historical legal hours',
-                'verbose_name_plural': 'historical legal hours',
-                'ordering': ('-history_date', '-history_id'),
-                'get_latest_by': ('history_date', 'history_id'),
+                "verbose_name": "historical legal window",
+                "verbose_name_plural": "historical legal hours",
+                "ordering": ("-history_date", "-history_id"),
+                "get_latest_by": ("history_date", "history_id"),
             },
             bases=(simple_history.models.HistoricalChanges, models.Model),
         ),
         migrations.CreateModel(
-            name='Holiday',
+            name="Holiday",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('date', models.DateField()),
-                ('place', models.CharField(blank=True, help_text='ISO 3166, or US-FL for a state of the United States; empty: everywhere.', max_length=5, validators=[django.core.validators.RegexValidator('^[A-Z]{2}(-[A-Z]{2})?\\Z', 'As FR or US-FL.')])),
-                ('name', models.CharField(max_length=80)),
-                ('added_by', models.ForeignKey(editable=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("date", models.DateField()),
+                (
+                    "place",
+                    models.CharField(
+                        blank=True,
+                        help_text="ISO 3166, or US-FL for a state of the United States; empty: everywhere.",
+                        max_length=5,
+                        validators=[
+                            django.core.validators.RegexValidator("^[A-Z]{2}(-[A-Z]{2})?\\Z", "As FR or US-FL.")
+                        ],
+                    ),
+                ),
+                ("name", models.CharField(max_length=80)),
+                (
+                    "added_by",
+                    models.ForeignKey(
+                        editable=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'ordering': ['date', 'place'],
-                'constraints': [models.UniqueConstraint(fields=('date', 'place'), name='holiday_once_in_a_place')],
+                "ordering": ["date", "place"],
+                "constraints": [models.UniqueConstraint(fields=("date", "place"), name="holiday_once_in_a_place")],
             },
         ),
     ]

@@ -9,51 +9,158 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('calls', '0040_law_of_the_operators'),
+        ("calls", "0040_law_of_the_operators"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='HistoricalPrice',
+            name="HistoricalPrice",
             fields=[
-                ('id', models.BigIntegerField(auto_created=True, blank=True, db_index=True, verbose_name='ID')),
-                ('provider', models.CharField(choices=[('openai', 'OpenAI'), ('elevenlabs', 'ElevenLabs'), ('openai_compatible', 'OpenAI-compatible server'), ('plivo', 'Plivo')], max_length=20)),
-                ('model', models.CharField(default='*', help_text='As the agent names it; of Plivo the country called, such as US; * for all without a row of theirs.', max_length=80, verbose_name='model or country')),
-                ('unit', models.CharField(choices=[('input', 'a million input tokens'), ('cached', 'a million cached input tokens'), ('output', 'a million output tokens'), ('characters', '1,000 characters'), ('minute', 'a minute')], help_text='Minutes are of audio heard, or of a Plivo call.', max_length=10)),
-                ('usd', models.DecimalField(decimal_places=6, max_digits=12, validators=[django.core.validators.MinValueValidator(Decimal('0'))], verbose_name='USD')),
-                ('valid_from', models.DateField(help_text='The day from which it holds; calls before it keep the price of then.')),
-                ('source', models.CharField(help_text="Where it is from: a price list's address, a contract.", max_length=200)),
-                ('history_id', models.AutoField(primary_key=True, serialize=False)),
-                ('history_date', models.DateTimeField(db_index=True)),
-                ('history_change_reason', models.CharField(max_length=100, null=True)),
-                ('history_type', models.CharField(choices=[('+', 'Created'), ('~', 'Changed'), ('-', 'Deleted')], max_length=1)),
-                ('history_user', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ("id", models.BigIntegerField(auto_created=True, blank=True, db_index=True, verbose_name="ID")),
+                (
+                    "provider",
+                    models.CharField(
+                        choices=[
+                            ("openai", "OpenAI"),
+                            ("elevenlabs", "ElevenLabs"),
+                            ("openai_compatible", "OpenAI-compatible server"),
+                            ("plivo", "Plivo"),
+                        ],
+                        max_length=20,
+                    ),
+                ),
+                (
+                    "model",
+                    models.CharField(
+                        default="*",
+                        help_text="As the agent names it; of Plivo the country called, such as US; * for all without a row of theirs.",
+                        max_length=80,
+                        verbose_name="model or country",
+                    ),
+                ),
+                (
+                    "unit",
+                    models.CharField(
+                        choices=[
+                            ("input", "a million input tokens"),
+                            ("cached", "a million cached input tokens"),
+                            ("output", "a million output tokens"),
+                            ("characters", "1,000 characters"),
+                            ("minute", "a minute"),
+                        ],
+                        help_text="Minutes are of audio heard, or of a Plivo call.",
+                        max_length=10,
+                    ),
+                ),
+                (
+                    "usd",
+                    models.DecimalField(
+                        decimal_places=6,
+                        max_digits=12,
+                        validators=[django.core.validators.MinValueValidator(Decimal("0"))],
+                        verbose_name="USD",
+                    ),
+                ),
+                (
+                    "valid_from",
+                    models.DateField(help_text="The day from which it holds; calls before it keep the price of then."),
+                ),
+                (
+                    "source",
+                    models.CharField(help_text="Where it is from: a price list's address, a contract.", max_length=200),
+                ),
+                ("history_id", models.AutoField(primary_key=True, serialize=False)),
+                ("history_date", models.DateTimeField(db_index=True)),
+                ("history_change_reason", models.CharField(max_length=100, null=True)),
+                (
+                    "history_type",
+                    models.CharField(choices=[("+", "Created"), ("~", "Changed"), ("-", "Deleted")], max_length=1),
+                ),
+                (
+                    "history_user",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'historical price',
-                'verbose_name_plural': 'historical prices',
-                'ordering': ('-history_date', '-history_id'),
-                'get_latest_by': ('history_date', 'history_id'),
+                "verbose_name": "historical price",
+                "verbose_name_plural": "historical prices",
+                "ordering": ("-history_date", "-history_id"),
+                "get_latest_by": ("history_date", "history_id"),
             },
             bases=(simple_history.models.HistoricalChanges, models.Model),
         ),
         migrations.CreateModel(
-            name='Price',
+            name="Price",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('provider', models.CharField(choices=[('openai', 'OpenAI'), ('elevenlabs', 'ElevenLabs'), ('openai_compatible', 'OpenAI-compatible server'), ('plivo', 'Plivo')], max_length=20)),
-                ('model', models.CharField(default='*', help_text='As the agent names it; of Plivo the country called, such as US; * for all without a row of theirs.', max_length=80, verbose_name='model or country')),
-                ('unit', models.CharField(choices=[('input', 'a million input tokens'), ('cached', 'a million cached input tokens'), ('output', 'a million output tokens'), ('characters', '1,000 characters'), ('minute', 'a minute')], help_text='Minutes are of audio heard, or of a Plivo call.', max_length=10)),
-                ('usd', models.DecimalField(decimal_places=6, max_digits=12, validators=[django.core.validators.MinValueValidator(Decimal('0'))], verbose_name='USD')),
-                ('valid_from', models.DateField(help_text='The day from which it holds; calls before it keep the price of then.')),
-                ('source', models.CharField(help_text="Where it is from: a price list's address, a contract.", max_length=200)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "provider",
+                    models.CharField(
+                        choices=[
+                            ("openai", "OpenAI"),
+                            ("elevenlabs", "ElevenLabs"),
+                            ("openai_compatible", "OpenAI-compatible server"),
+                            ("plivo", "Plivo"),
+                        ],
+                        max_length=20,
+                    ),
+                ),
+                (
+                    "model",
+                    models.CharField(
+                        default="*",
+                        help_text="As the agent names it; of Plivo the country called, such as US; * for all without a row of theirs.",
+                        max_length=80,
+                        verbose_name="model or country",
+                    ),
+                ),
+                (
+                    "unit",
+                    models.CharField(
+                        choices=[
+                            ("input", "a million input tokens"),
+                            ("cached", "a million cached input tokens"),
+                            ("output", "a million output tokens"),
+                            ("characters", "1,000 characters"),
+                            ("minute", "a minute"),
+                        ],
+                        help_text="Minutes are of audio heard, or of a Plivo call.",
+                        max_length=10,
+                    ),
+                ),
+                (
+                    "usd",
+                    models.DecimalField(
+                        decimal_places=6,
+                        max_digits=12,
+                        validators=[django.core.validators.MinValueValidator(Decimal("0"))],
+                        verbose_name="USD",
+                    ),
+                ),
+                (
+                    "valid_from",
+                    models.DateField(help_text="The day from which it holds; calls before it keep the price of then."),
+                ),
+                (
+                    "source",
+                    models.CharField(help_text="Where it is from: a price list's address, a contract.", max_length=200),
+                ),
             ],
             options={
-                'ordering': ['provider', 'model', 'unit', '-valid_from'],
-                'constraints': [models.UniqueConstraint(fields=('provider', 'model', 'unit', 'valid_from'), name='price_once_a_day'), models.CheckConstraint(condition=models.Q(('usd__gte', 0)), name='price_not_negative')],
+                "ordering": ["provider", "model", "unit", "-valid_from"],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("provider", "model", "unit", "valid_from"), name="price_once_a_day"
+                    ),
+                    models.CheckConstraint(condition=models.Q(("usd__gte", 0)), name="price_not_negative"),
+                ],
             },
         ),
     ]

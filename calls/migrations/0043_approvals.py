@@ -6,30 +6,57 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('calls', '0042_guards'),
+        ("calls", "0042_guards"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.AlterModelOptions(
-            name='campaign',
-            options={'ordering': ['-created_at'], 'permissions': [('approve_campaign', 'Can approve campaigns of others'), ('launch_campaign', 'Can launch, resume and stop campaigns'), ('export_campaign', 'Can download what came of campaigns'), ('pause_campaign', 'Can pause campaigns, and stop all dialling')]},
+            name="campaign",
+            options={
+                "ordering": ["-created_at"],
+                "permissions": [
+                    ("approve_campaign", "Can approve campaigns of others"),
+                    ("launch_campaign", "Can launch, resume and stop campaigns"),
+                    ("export_campaign", "Can download what came of campaigns"),
+                    ("pause_campaign", "Can pause campaigns, and stop all dialling"),
+                ],
+            },
         ),
         migrations.CreateModel(
-            name='Approval',
+            name="Approval",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('fingerprint', models.CharField(help_text="Of the plan, the agent's version and the lists.", max_length=64)),
-                ('people', models.PositiveIntegerField(help_text='In the lists when it was approved.')),
-                ('approved_at', models.DateTimeField()),
-                ('approved_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('campaign', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='approvals', to='calls.campaign')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "fingerprint",
+                    models.CharField(help_text="Of the plan, the agent's version and the lists.", max_length=64),
+                ),
+                ("people", models.PositiveIntegerField(help_text="In the lists when it was approved.")),
+                ("approved_at", models.DateTimeField()),
+                (
+                    "approved_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "campaign",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="approvals", to="calls.campaign"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['approved_at', 'pk'],
-                'constraints': [models.UniqueConstraint(fields=('campaign', 'fingerprint', 'approved_by'), name='approved_once_by_a_person')],
+                "ordering": ["approved_at", "pk"],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("campaign", "fingerprint", "approved_by"), name="approved_once_by_a_person"
+                    )
+                ],
             },
         ),
     ]

@@ -88,10 +88,10 @@ class Campaign(models.Model):
         "pauses when so many % fail",
         default=50,
         validators=[MinValueValidator(1), MaxValueValidator(100)],
-        help_text="Of the calls that ended lately, once there are five.",
+        help_text="Of the calls that ended within the time below, once there are five.",
     )
     breaker_window_s = models.PositiveSmallIntegerField(
-        "lately (s)", default=120, validators=[MinValueValidator(10), MaxValueValidator(3600)]
+        "over the last (s)", default=120, validators=[MinValueValidator(10), MaxValueValidator(3600)]
     )
     status = models.CharField(max_length=8, choices=Status, default=Status.DRAFT, editable=False)
     paused_why = models.CharField(max_length=300, blank=True, editable=False)

@@ -24,7 +24,7 @@ class LegalWindow(models.Model):
 
     class Meta:
         ordering = ["place", "pk"]
-        verbose_name = "legal hours"
+        verbose_name = "legal window"
         verbose_name_plural = "legal hours"
 
     def __str__(self) -> str:
