@@ -134,7 +134,7 @@ async def main(*, people: int, seconds: float, sqlite: bool) -> int:
         folder = Path(name)
         server = stack.enter_context(_redis(folder))
         database = "" if sqlite else create(stack.enter_context(postgres()))
-        async with house(folder, database_url=database, REDIS_URL=server.url, LOG_LEVEL="WARNING") as built:
+        async with house(folder, database_url=database, REDIS_URL=server.url, APPROVAL_ABOVE="1000000") as built:
             await built.control.behaviour("*", *ANSWERS)
             await built.control.settings(cdr_after_s=0, calls_per_second=1000, rate_limit=100_000)
             await asyncio.to_thread(built.python, "-c", LAUNCH, str(people), CALLED, str(PER_SECOND))
@@ -199,8 +199,8 @@ async def _judge(built: House, processes: Processes, people: int, took: float) -
     outcomes = Counter(row[0] for row in built.rows("SELECT outcome FROM calls_campaigncontact"))
     print(f"outcomes: {dict(outcomes)}")
     print(
-        f"chaos: {people:,} people, {len(posted):,} asked for, {len(rung):,} rung, up to {fastest} in a second; killed: "
-        f"{processes.killed['pool processes']} pool processes, {processes.killed['whole diallers']} diallers; "
+        f"chaos: {people:,} people, {len(posted):,} asked for, {len(rung):,} rung, up to {fastest} in a second; "
+        f"{processes.killed['pool processes']} pool processes and {processes.killed['whole diallers']} diallers killed; "
         f"{twice} more than once; {left} not at an end {took:.0f} s after the chaos"
     )
     return 0 if not twice and not left else 1

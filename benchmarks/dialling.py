@@ -206,7 +206,8 @@ def _campaign(people, **fields):  # type: ignore[no-untyped-def]
     made.refresh_from_db()
     campaign = Campaign.objects.create(
         name=f"Campaign {people}", agent=made, purpose="service", countries=["US"], week=[[[0, 1440]]] * 7,
-        concurrency=60, retries={}, gap_hours=0, most_a_day=0, most_a_week=0, **fields,
+        concurrency=60, retries={}, gap_hours=0, most_a_day=0, most_a_week=0, on_holidays=True,
+        **fields,
     )  # fmt: skip
     campaign.contact_lists.add(people)
     campaign.caller_numbers.add(PhoneNumber.objects.get())

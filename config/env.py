@@ -107,6 +107,7 @@ VARIABLES = (
     Variable("TURN_MODEL", boolean, True, "false: the end of a turn is judged without the smart-turn model (100 MB)"),
     Variable("MAX_LIVE_CALLS", int, 0, "live calls that one stream process takes; 0: by measured loop lag alone"),
     Variable("DRAIN_SECONDS", int, 600, "how long a stopping stream process waits for its live calls"),
+    Variable("APPROVAL_ABOVE", int, 1000, "people of a campaign that need no second person's approval; 0: all need it"),
     Variable("WEBHOOK_RETENTION_DAYS", int, 30, "how long received webhooks, with their numbers, can be looked up"),
     Variable("METRICS_TOKEN", str, "", "bearer token that may read /metrics from elsewhere than loopback"),
     Variable("LOG_LEVEL", str, "INFO", "DEBUG, INFO, WARNING or ERROR"),

@@ -52,6 +52,9 @@ PROVIDER_CLOCK_SCALE: float = env("PROVIDER_CLOCK_SCALE")
 MAX_LIVE_CALLS: int = env("MAX_LIVE_CALLS")
 TURN_MODEL: bool = env("TURN_MODEL")
 DRAIN_SECONDS: int = env("DRAIN_SECONDS")
+APPROVAL_ABOVE: int = env("APPROVAL_ABOVE")
+if APPROVAL_ABOVE < 0:
+    raise ImproperlyConfigured("APPROVAL_ABOVE must be 0 or more: it is a number of people")
 WEBHOOK_RETENTION_DAYS: int = env("WEBHOOK_RETENTION_DAYS")
 if WEBHOOK_RETENTION_DAYS < 1:
     raise ImproperlyConfigured("WEBHOOK_RETENTION_DAYS must be at least 1: today's webhooks are still needed")

@@ -15,7 +15,7 @@ from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RangeDateTimeFilter, RelatedDropdownFilter
 from unfold.decorators import display
 
-from calls import phone, summaries
+from calls import costs, phone, summaries
 from calls.models import Call, CallSummary, Recording, Turn
 from calls.reports import call_page, masked
 from calls.states import is_over
@@ -177,6 +177,7 @@ class CallAdmin(ModelAdmin):
             context |= {
                 "page": page,
                 "length": self.length(call),
+                "cost": costs.of_call(call, table=costs.prices(), now=timezone.now()),
                 "has_timings": any(view.stages for view in page.turns),
                 "from_number": shown(call.from_number),
                 "to_number": shown(call.to_number),

@@ -12,6 +12,7 @@ from calls.numbers import country_names
 
 RETRIED = ("busy", "no_answer", "machine", "failed")
 MOST_RETRIES, LONGEST_DELAY = 10, 30 * 24 * 60
+GUARDS = ("budget", "breaker_percent", "breaker_window_s")
 _SPAN = re.compile(r"(\d{1,2})(?::(\d{2}))?\s*[-–]\s*(\d{1,2})(?::(\d{2}))?", re.ASCII)  # noqa: RUF001
 
 
@@ -77,8 +78,8 @@ class CampaignForm(forms.ModelForm):
         model = Campaign
         fields = (
             "name", "agent", "agent_version", "purpose", "contact_lists", "caller_numbers", "countries", "starts_at",
-            "ends_at", "concurrency", "on_machine", "voicemail_message", "screening_answer", "ring_s", "gap_hours",
-            "most_a_day", "most_a_week",
+            "ends_at", "on_holidays", "concurrency", "on_machine", "voicemail_message", "screening_answer", "ring_s",
+            "gap_hours", "most_a_day", "most_a_week", *GUARDS,
         )  # fmt: skip
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -114,6 +115,6 @@ class CampaignForm(forms.ModelForm):
 WEEK = tuple(f"day_{at}" for at in range(7))
 RETRIES = tuple(f"retry_{outcome}" for outcome in RETRIED)
 LATER = (
-    "concurrency", "on_machine", "voicemail_message", "screening_answer", *WEEK, *RETRIES, "gap_hours", "most_a_day",
-    "most_a_week", "ends_at", "countries",
+    "on_holidays", *GUARDS, "concurrency", "on_machine", "voicemail_message", "screening_answer", *WEEK, *RETRIES,
+    "gap_hours", "most_a_day", "most_a_week", "ends_at", "countries",
 )  # fmt: skip

@@ -19,8 +19,9 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
 from agents.history import ReadOnlyHistoryAdmin
-from calls.admin.campaign_form import LATER, RETRIES, WEEK, CampaignForm
-from calls.campaigns import control, gate, readiness, results
+from calls.admin.approvals import ApprovalPages, approval
+from calls.admin.campaign_form import GUARDS, LATER, RETRIES, WEEK, CampaignForm
+from calls.campaigns import control, gate, guards, readiness, results
 from calls.campaigns.control import Refused
 from calls.campaigns.exports import csv_lines
 from calls.campaigns.preflight import rehearse
@@ -29,11 +30,11 @@ from calls.reports import masked
 
 
 @admin.register(Campaign)
-class CampaignAdmin(ReadOnlyHistoryAdmin, ModelAdmin):
+class CampaignAdmin(ApprovalPages, ReadOnlyHistoryAdmin, ModelAdmin):
     """What may still be changed after the launch counts for those who are not claimed yet."""
 
     form = CampaignForm
-    list_display = ("name", "agent", "show_status", "people_in_it", "launched_at")
+    list_display = ("name", "agent", "show_status", "why_paused", "people_in_it", "launched_at")
     list_filter = ("status", "agent")
     list_select_related = ("agent",)
     search_fields = ("name",)
@@ -48,7 +49,7 @@ class CampaignAdmin(ReadOnlyHistoryAdmin, ModelAdmin):
         (
             "When",
             {
-                "fields": ("starts_at", "ends_at", *WEEK),
+                "fields": ("starts_at", "ends_at", "on_holidays", *WEEK),
                 "description": "In the time of whoever is called. The law of their country and state narrows these "
                 "hours, and nothing here widens it. Write 9:00-12:00, 13:00-18:00; leave a day empty to call nobody.",
             },
@@ -61,6 +62,7 @@ class CampaignAdmin(ReadOnlyHistoryAdmin, ModelAdmin):
                 "description": "After each outcome: minutes until the second, third ... attempt; empty for no other.",
             },
         ),
+        ("When it pauses by itself", {"fields": GUARDS}),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Campaign]:
@@ -96,6 +98,10 @@ class CampaignAdmin(ReadOnlyHistoryAdmin, ModelAdmin):
     )
     def show_status(self, campaign: Campaign) -> tuple[str, str]:
         return campaign.status, campaign.get_status_display()
+
+    @display(description="Why paused")
+    def why_paused(self, campaign: Campaign) -> str:
+        return campaign.paused_why if campaign.status == Campaign.Status.PAUSED else ""
 
     @display(description="People", ordering="count_people")
     def people_in_it(self, campaign: Campaign) -> str:
@@ -160,6 +166,7 @@ class CampaignAdmin(ReadOnlyHistoryAdmin, ModelAdmin):
             "opts": self.opts,
             "campaign": campaign,
             "faults": control.faults(campaign) if campaign.status == Campaign.Status.DRAFT else [],
+            "approval": approval(request, campaign),
             "found": rehearse(campaign, now=timezone.now()),
             "may_launch": request.user.has_perm("calls.launch_campaign") and campaign.status == Campaign.Status.DRAFT,
         }
@@ -175,7 +182,7 @@ class CampaignAdmin(ReadOnlyHistoryAdmin, ModelAdmin):
             now = timezone.now()
             try:
                 with transaction.atomic():
-                    _DO[name](campaign, now)
+                    _DO[name](campaign, now, request.user.pk)
                     self.log_change(request, campaign, f"{_SAID[name]}.")
             except Refused as refused:
                 messages.error(request, str(refused))
@@ -209,11 +216,11 @@ class CampaignAdmin(ReadOnlyHistoryAdmin, ModelAdmin):
 
 MANY = ("contact_lists", "caller_numbers")
 _DO: dict[str, Any] = {
-    "launch": lambda campaign, now: control.launch(campaign, now=now),
-    "pause": lambda campaign, _: control.pause(campaign),
-    "resume": lambda campaign, _: control.resume(campaign),
-    "stop": lambda campaign, now: control.stop(campaign, now=now),
-    "look_again": lambda campaign, now: control.look_again(campaign, now=now),
+    "launch": lambda campaign, now, user_id: control.launch(campaign, now=now, user_id=user_id),
+    "pause": lambda campaign, now, user_id: control.pause(campaign, now=now, user_id=user_id),
+    "resume": lambda campaign, now, _: control.resume(campaign, now=now),
+    "stop": lambda campaign, now, _: control.stop(campaign, now=now),
+    "look_again": lambda campaign, now, _: control.look_again(campaign, now=now),
 }
 _SAID = {
     "launch": "Launched",
@@ -248,6 +255,7 @@ def standing(request: HttpRequest, campaign: Campaign) -> dict[str, Any]:
             waiting and waiting.next_due and waiting.next_due < timezone.now() - datetime.timedelta(minutes=5)
         ),
         "stopped": gate.stopped() or readiness.trouble(campaign),
+        "guards": guards.standing(campaign),
         "may_launch": request.user.has_perm("calls.launch_campaign"),
         "may_export": request.user.has_perm("calls.export_campaign"),
         "may_pause": request.user.has_perm("calls.pause_campaign"),

@@ -13,7 +13,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q
 
 from calls import lifecycle, suppression
-from calls.campaigns import gate, schedule
+from calls.campaigns import budget, gate, own_law, schedule
 from calls.campaigns.schedule import Answer, Due, Held, History, Skipped
 from calls.models import Call, Campaign, CampaignContact, Contact, PhoneNumber
 from calls.models.call import ACTIVE
@@ -56,7 +56,7 @@ def claim(campaign_id: uuid.UUID, *, now: datetime.datetime) -> Claim:
             .filter(pk=campaign_id, status=Campaign.Status.RUNNING)
             .first()
         )
-        if campaign is None or gate.stopped() or _calls_now(campaign) >= campaign.concurrency:
+        if campaign is None or gate.stopped() or not _has_room(campaign, now):
             return Claim(None, more=False)
         due = CampaignContact.objects.filter(campaign=campaign, state=CampaignContact.State.WAITING, next_due__lte=now)
         person = due.select_related("contact").order_by("next_due", "id").first()
@@ -106,6 +106,7 @@ def answer_for(campaign: Campaign, person: CampaignContact, *, now: datetime.dat
     return schedule.answer(
         campaign,
         contact,
+        hours=schedule.hours_of(campaign, own=own_law.read(now=now)),
         suppressed=suppression.is_suppressed(person.number),
         history=histories([person.number], now=now).get(person.number, History()),
         now=now,
@@ -121,12 +122,14 @@ def forecast(
     numbers = [contact.number for contact in contacts]
     unwanted, before = suppression.suppressed(numbers), histories(numbers, now=now)
     needed = needed_variables(campaign)
+    hours = schedule.hours_of(campaign, own=own_law.read(now=now))
     for contact in contacts:
         yield (
             contact,
             schedule.answer(
                 campaign,
                 contact,
+                hours=hours,
                 suppressed=contact.number in unwanted,
                 history=before.get(contact.number, History()),
                 now=now,
@@ -182,5 +185,7 @@ def _change(person: CampaignContact, *, now: datetime.datetime, **fields: object
         raise RuntimeError("the person's row changed under its campaign's lock")
 
 
-def _calls_now(campaign: Campaign) -> int:
-    return Call.objects.filter(campaign=campaign, status__in=ACTIVE).count()
+def _has_room(campaign: Campaign, now: datetime.datetime) -> bool:
+    """Whether one more call may go on; the guards pause a campaign whose budget is used up, with the reason."""
+    going_on = Call.objects.filter(campaign=campaign, status__in=ACTIVE).count()
+    return going_on < campaign.concurrency and not budget.reached(campaign, now=now)

@@ -9,10 +9,10 @@ import itertools
 
 from django.db import transaction
 
-from calls.campaigns import claims
+from calls.campaigns import approvals, budget, claims
 from calls.campaigns.schedule import Due, Held
 from calls.hints import hint
-from calls.models import Campaign, CampaignContact, Contact, Switch
+from calls.models import Approval, Campaign, CampaignContact, Contact, ContactImport, Price, Switch
 
 CHUNK = 500
 ENROLS_WITHIN = datetime.timedelta(minutes=2)
@@ -35,31 +35,99 @@ def faults(campaign: Campaign) -> list[str]:
         found.append("Nobody is in its lists: import people first.")
     if not campaign.countries:
         found.append("Choose the countries that may be called.")
+    importing = ContactImport.objects.filter(contact_list__campaigns=campaign, status=ContactImport.Status.RUNNING)
+    if importing.exists():
+        found.append("People are still being imported into its lists: wait until that is done.")
+    if campaign.budget is not None and not Price.objects.exists():
+        found.append("A budget needs prices: add them under Prices, or leave the budget empty.")
     if not any(campaign.week):
         found.append("Its week has no hours in which anybody may be called.")
     return found
 
 
-def launch(campaign: Campaign, *, now: datetime.datetime) -> None:
+def launch(campaign: Campaign, *, now: datetime.datetime, user_id: int | None = None) -> None:
     """From now on people are called.
 
+    Args:
+        user_id: who launches it; cannot be who approved it.
+
     Raises:
-        Refused: it is no draft, or something is missing.
+        Refused: it is no draft, something is missing, or it needs the approval of a second person.
     """
-    if found := faults(campaign):
-        raise Refused(" ".join(found))
-    _move(campaign, {_Status.DRAFT}, _Status.RUNNING, launched_at=now)
-    transaction.on_commit(lambda: hint(TASK_ENROL, str(campaign.pk)))
+    with transaction.atomic():
+        planned = _locked(campaign)
+        if found := faults(planned):
+            raise Refused(" ".join(found))
+        if not approvals.standing(planned).allows(user_id):
+            raise Refused("It needs the approval of a second person: see its rehearsal.")
+        _move(campaign, {_Status.DRAFT}, _Status.RUNNING, launched_at=now)
+        transaction.on_commit(lambda: hint(TASK_ENROL, str(campaign.pk)))
 
 
-def pause(campaign: Campaign) -> None:
+def approve(campaign: Campaign, *, seen: str, user_id: int, now: datetime.datetime) -> None:
+    """A second person's yes to the plan that they have seen.
+
+    Args:
+        seen: its fingerprint when they looked at it.
+        user_id: who has the permission to approve; not who planned it.
+
+    Raises:
+        Refused: it is no draft, it is their own, or it was changed since.
+    """
+    with transaction.atomic():
+        planned = _locked(campaign)
+        if planned.status != _Status.DRAFT:
+            raise Refused(f"This campaign is {planned.get_status_display().lower()}.")
+        if planned.created_by_id == user_id:
+            raise Refused("You have planned it yourself: somebody else must approve it.")
+        standing = approvals.standing(planned)
+        if standing.fingerprint != seen:
+            raise Refused("It was changed since you looked: look again before you approve it.")
+        Approval.objects.get_or_create(
+            campaign=planned,
+            fingerprint=seen,
+            approved_by_id=user_id,
+            defaults={"people": standing.people, "approved_at": now},
+        )
+
+
+def _locked(campaign: Campaign) -> Campaign:
+    """The row as it is, kept so until the transaction ends."""
+    rows = Campaign.objects.select_for_update(of=("self",)).select_related("agent__published_version", "agent_version")
+    return rows.get(pk=campaign.pk)
+
+
+def pause(campaign: Campaign, *, now: datetime.datetime, user_id: int | None = None) -> None:
     """Nobody more is rung; calls that go on are finished. Raises Refused."""
-    _move(campaign, {_Status.RUNNING}, _Status.PAUSED)
+    _move(campaign, {_Status.RUNNING}, _Status.PAUSED, paused_why="", paused_at=now, paused_by_id=user_id)
 
 
-def resume(campaign: Campaign) -> None:
-    """Raises Refused."""
-    _move(campaign, {_Status.PAUSED}, _Status.RUNNING)
+def break_off(campaign: Campaign, *, why: str, now: datetime.datetime) -> bool:
+    """The guards pause a campaign; False when it does not run any more, or somebody has resumed it meanwhile.
+
+    Args:
+        campaign: as it was when the guards looked at it.
+        why: for whoever is to resume it.
+    """
+    same = Campaign.objects.filter(pk=campaign.pk, status=_Status.RUNNING, resumed_at=campaign.resumed_at)
+    return bool(same.update(status=_Status.PAUSED, paused_why=why[:300], paused_at=now, paused_by=None))
+
+
+def resume(campaign: Campaign, *, now: datetime.datetime) -> None:
+    """People are called again, and what was before does not pause it again. Raises Refused."""
+    if campaign.budget is not None:
+        budget.reckon(campaign, now=now)  # prices that were missing may be known by now
+    if why := budget.reached(campaign, now=now):
+        raise Refused(f"It would pause again at once: {why}.")
+    _move(
+        campaign,
+        {_Status.PAUSED},
+        _Status.RUNNING,
+        paused_why="",
+        paused_at=None,
+        paused_by_id=None,
+        resumed_at=now,
+    )
 
 
 def stop(campaign: Campaign, *, now: datetime.datetime) -> None:

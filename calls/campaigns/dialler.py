@@ -13,7 +13,7 @@ from functools import partial
 import structlog
 from django.db import close_old_connections, connections
 
-from calls.campaigns import claims, dialling, gate, outcomes, readiness, recall
+from calls.campaigns import claims, dialling, gate, guards, outcomes, readiness, recall
 from calls.models import Call, Campaign
 
 log = structlog.get_logger(__name__)
@@ -24,6 +24,7 @@ IDLE_S = 1.0  # nobody is due and nobody is being called: the database is to be 
 STALE_BATCH = 50
 RECALL_EVERY_S = 0.5
 READY_EVERY_S = 1.0
+WATCH_EVERY_S = 1.0  # the guards themselves look every few seconds
 
 Clock = Callable[[], datetime.datetime]
 
@@ -35,7 +36,7 @@ def work(*, clock: Clock, seconds: float, place: Callable[[int], object] | None 
     until = time.monotonic() + seconds
     placing: set[Future[None]] = set()
     recalling: dict[int, Future[None]] = {}
-    recall_due, ready_due = _Every(RECALL_EVERY_S), _Every(READY_EVERY_S)
+    recall_due, ready_due, watch_due = _Every(RECALL_EVERY_S), _Every(READY_EVERY_S), _Every(WATCH_EVERY_S)
     ready: list[Campaign] = []
     with ThreadPoolExecutor(THREADS, thread_name_prefix="dial") as pool:
         while (working := time.monotonic() < until) or placing:
@@ -46,6 +47,8 @@ def work(*, clock: Clock, seconds: float, place: Callable[[int], object] | None 
                 for call_id, why in recall.due().items():
                     if call_id not in recalling:
                         recalling[call_id] = pool.submit(_alone, partial(recall.take_back, call_id, why, now=clock()))
+            if watch_due():
+                guards.watch(now=clock())
             if ready_due():
                 ready = [campaign for campaign in claims.running(clock()) if not readiness.obstacle(campaign)]
             found = _take(clock, ready, room=THREADS - len(placing)) if working and not gate.stopped() else []

@@ -6,7 +6,7 @@ Between the claim and either of them somebody may have opted out, the campaign b
 import datetime
 
 from calls import suppression
-from calls.campaigns import schedule
+from calls.campaigns import own_law, schedule
 from calls.models import Call, Campaign, Contact, Switch
 
 SWITCHED_OFF = "all dialling is stopped by the kill switch"
@@ -28,7 +28,7 @@ def obstacle(call: Call, campaign: Campaign, *, now: datetime.datetime, rings: b
     """
     if why := stopped():
         return why
-    campaign.refresh_from_db(fields=["status", "week", "countries", "starts_at", "ends_at"])
+    campaign.refresh_from_db(fields=["status", "week", "countries", "on_holidays", "starts_at", "ends_at"])
     if campaign.status != Campaign.Status.RUNNING and not rings:
         return f"the campaign is {campaign.get_status_display().lower()}"
     # Read anew, like the campaign: what was claimed by is some moments old.
@@ -39,6 +39,7 @@ def obstacle(call: Call, campaign: Campaign, *, now: datetime.datetime, rings: b
     found = schedule.answer(
         campaign,
         contact,
+        hours=schedule.hours_of(campaign, own=own_law.read(now=now)),
         suppressed=suppression.is_suppressed(call.to_number),
         history=schedule.History(),  # the caps were kept at the claim; this call is one of the person's
         now=now,

@@ -1,7 +1,8 @@
 """The hours in which the law of a person's country, and state, lets them be called: ceilings that no campaign widens.
 
 Data, each with its source and date; not legal advice. Where no rule is known the cautious default holds, and where a
-state's rule might apply and the state is not known, the strictest of all.
+state's rule might apply and the state is not known, the strictest of all. What operators add (``own_law``) counts
+beside it: a moment must be allowed by every rule, so that nothing they write allows what was not allowed before.
 """
 
 import datetime
@@ -22,6 +23,21 @@ class Ceiling(msgspec.Struct, frozen=True):
     week: Week
     source: str
     looked_up: datetime.date = datetime.date(2026, 11, 23)
+
+
+class Own(msgspec.Struct, frozen=True, cache_hash=True):
+    """What operators have added.
+
+    Attributes:
+        windows: hours of places, beside the shipped ones.
+        holidays: place and date; the empty place is everywhere.
+    """
+
+    windows: tuple[Ceiling, ...] = ()
+    holidays: tuple[tuple[str, datetime.date], ...] = ()
+
+
+NOTHING = Own()
 
 
 def _hours(start: int, end: int, days: range = range(7)) -> Week:
@@ -60,19 +76,34 @@ US_STATES = frozenset(
 )
 
 
+def state_of(region: str) -> str:
+    """The two letters of a state of the United States; empty where the list's region is none."""
+    state = region.strip().upper().removeprefix("US-")
+    return state if state in US_STATES else ""
+
+
+def may_hold(place: str, *, country: str, region: str) -> bool:
+    """Whether what is said of a place counts for a person: of an unknown state every state's rules may."""
+    if country != "US" or place == country:
+        return place == country
+    return place == f"US-{state}" if (state := state_of(region)) else place.startswith("US-")
+
+
 @lru_cache(maxsize=10_000)
-def rules(*, country: str, region: str) -> tuple[Rule, ...]:
+def rules(*, country: str, region: str, own: Own = NOTHING) -> tuple[Rule, ...]:
     """What holds for a person.
 
     Args:
         country: ISO 3166, of their number.
         region: as the list gives it; of the United States two letters count.
+        own: narrows what is known here.
     """
     found = [CEILINGS.get(country, DEFAULT)]
     if country == "US":
-        state = region.strip().upper().removeprefix("US-")
-        if state not in US_STATES:
+        state = state_of(region)
+        if not state:
             found.append(UNKNOWN_STATE)
         elif f"US-{state}" in CEILINGS:
             found.append(CEILINGS[f"US-{state}"])
+    found += [window for window in own.windows if may_hold(window.place, country=country, region=region)]
     return tuple(Rule(f"law of {ceiling.place or country}: {ceiling.source}", ceiling.week) for ceiling in found)

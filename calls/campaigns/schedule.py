@@ -10,12 +10,14 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from calls.campaigns import law
-from calls.campaigns.windows import Rule, Span, Stretch, stretches
+from calls.campaigns import closed_days, law
+from calls.campaigns.windows import DAY, Rule, Span, Stretch, Week, every_day, stretches
 from calls.models import Campaign, Contact
 from calls.numbers import NumberRefused, callable_number, country_refused
 
+HOLIDAY = "a public holiday"
 AHEAD = datetime.timedelta(days=15)  # somebody who is not allowed within two weeks is held
+_DAY = datetime.timedelta(days=1)
 NEEDS_CONSENT = {Campaign.Purpose.PROMOTIONAL: "written", Campaign.Purpose.SERVICE: "express"}
 
 
@@ -45,7 +47,27 @@ class History(msgspec.Struct, frozen=True):
     calls: tuple[datetime.datetime, ...] = ()
 
 
+class Hours(msgspec.Struct, frozen=True, cache_hash=True):
+    """What decides over a campaign's hours besides where a person is; made once for many people.
+
+    Attributes:
+        week: the campaign's own.
+        on_holidays: people are called on public holidays, too.
+        own: what operators have added to the law.
+    """
+
+    week: Week
+    on_holidays: bool
+    own: law.Own
+
+
 Answer = Due | Held | Skipped
+
+
+def hours_of(campaign: Campaign, *, own: law.Own) -> Hours:
+    """The campaign's hours, with what operators have added to the law."""
+    week = tuple(tuple(Span(*span) for span in day) for day in campaign.week)
+    return Hours(week, campaign.on_holidays, own)
 
 
 def zones_of(contact: Contact) -> list[str]:
@@ -57,6 +79,7 @@ def answer(
     campaign: Campaign,
     contact: Contact,
     *,
+    hours: Hours,
     suppressed: bool,
     history: History,
     now: datetime.datetime,
@@ -67,6 +90,7 @@ def answer(
     """What is to be done about a person now.
 
     Args:
+        hours: of the campaign, as ``hours_of`` gives them.
         suppressed: they are on the do-not-call list.
         margin: a call must be able to begin so long before its window closes.
         missing: variables that the agent's texts need and the contact does not have.
@@ -76,7 +100,9 @@ def answer(
     if suppressed:
         return Skipped("on the do-not-call list")
     obstacle = _obstacle(campaign, contact, missing, strict=strict)
-    return Held(obstacle) if obstacle else _when(campaign, contact, history, now, margin)
+    return (
+        Held(obstacle) if obstacle else _when(campaign, contact, hours=hours, history=history, now=now, margin=margin)
+    )
 
 
 def _obstacle(campaign: Campaign, contact: Contact, missing: Collection[str], *, strict: bool) -> str:
@@ -97,35 +123,52 @@ def _obstacle(campaign: Campaign, contact: Contact, missing: Collection[str], *,
 
 
 def _when(
-    campaign: Campaign, contact: Contact, history: History, now: datetime.datetime, margin: datetime.timedelta
+    campaign: Campaign,
+    contact: Contact,
+    *,
+    hours: Hours,
+    history: History,
+    now: datetime.datetime,
+    margin: datetime.timedelta,
 ) -> Answer:
     begin, why = _after_earlier_calls(campaign, history, max(now, campaign.starts_at or now))
     last = campaign.ends_at
     end = begin + AHEAD if last is None else min(begin + AHEAD, last)
-    week = tuple(tuple(map(tuple, day)) for day in campaign.week)
-    allowed = _allowed(week, contact.country, contact.region, tuple(zones_of(contact)), _midnight(begin))
+    zones = tuple(zones_of(contact))
+    allowed, closed = _allowed(hours, contact.country, contact.region, zones, _midnight(begin))
     for start, closes in allowed:
         until = min(closes, end) - margin
         if until > max(start, begin):
             at = max(start, begin)
-            return Due(at, until, "" if at <= now else why if why and at == begin else "outside the hours for calls")
+            if at <= now:
+                return Due(at, until)
+            if not why or at > begin:
+                why = HOLIDAY if _on_one_of(closed, zones, begin) else "outside the hours for calls"
+            return Due(at, until, why)
     if last is not None and last <= begin + AHEAD:
         return Skipped("the campaign ends before they may be called")
     return Held("no hour in the next two weeks is allowed by the campaign and the law")
 
 
+def _on_one_of(closed: Collection[datetime.date], zones: Sequence[str], at: datetime.datetime) -> bool:
+    return bool(closed) and any(at.astimezone(ZoneInfo(zone)).date() in closed for zone in zones)
+
+
 @lru_cache(maxsize=10_000)
 def _allowed(
-    week: tuple[tuple[tuple[int, ...], ...], ...],
-    country: str,
-    region: str,
-    zones: tuple[str, ...],
-    midnight: datetime.datetime,
-) -> list[Stretch]:
-    """Of a day and all that lies ahead: the same for thousands of people."""
-    own = Rule("the campaign's week", tuple(tuple(Span(*span) for span in day) for day in week))
-    rules = (own, *law.rules(country=country, region=region))
-    return stretches(rules, zones, midnight, midnight + AHEAD + datetime.timedelta(days=2))
+    hours: Hours, country: str, region: str, zones: tuple[str, ...], midnight: datetime.datetime
+) -> tuple[list[Stretch], frozenset[datetime.date]]:
+    """Of a day and all that lies ahead, and the holidays in it: the same for thousands of people."""
+    end = midnight + AHEAD + datetime.timedelta(days=2)
+    first, last = (midnight - _DAY).date(), (end + _DAY).date()
+    closed: frozenset[datetime.date] = frozenset()
+    if not hours.on_holidays:
+        found = closed_days.closed(country=country, region=region, first=first.year, last=last.year, own=hours.own)
+        closed = frozenset(date for date in found if first <= date <= last)
+    own = Rule("the campaign's week", hours.week)
+    holidays = Rule(HOLIDAY, every_day(0, DAY), closed)
+    rules = (own, holidays, *law.rules(country=country, region=region, own=hours.own))
+    return stretches(rules, zones, midnight, end), closed
 
 
 def _midnight(at: datetime.datetime) -> datetime.datetime:

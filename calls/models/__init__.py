@@ -1,33 +1,42 @@
 """Models of what happens."""
 
+from calls.models.approval import Approval
 from calls.models.call import Call
 from calls.models.campaign import Campaign, CampaignContact, Switch
 from calls.models.contact import Contact, ContactImport, ContactList, RejectedRow
 from calls.models.do_not_call import DoNotCall
 from calls.models.edge_refusal import EdgeRefusal
 from calls.models.event import CallEvent
+from calls.models.law import Holiday, LegalWindow
 from calls.models.phone_number import PhoneNumber
 from calls.models.plivo_account import PlivoAccount
+from calls.models.price import Price
 from calls.models.recording import Recording
 from calls.models.stream_token import StreamToken
 from calls.models.summary import CallSummary
 from calls.models.turn import Turn
 from calls.models.usage import Usage
+from calls.models.watch import CampaignWatch
 from calls.models.webhook_event import WebhookEvent
 
 __all__ = [
+    "Approval",
     "Call",
     "CallEvent",
     "CallSummary",
     "Campaign",
     "CampaignContact",
+    "CampaignWatch",
     "Contact",
     "ContactImport",
     "ContactList",
     "DoNotCall",
     "EdgeRefusal",
+    "Holiday",
+    "LegalWindow",
     "PhoneNumber",
     "PlivoAccount",
+    "Price",
     "Recording",
     "RejectedRow",
     "StreamToken",

@@ -139,6 +139,9 @@ class Call(models.Model):
                 name="call_active_of_campaign",
                 condition=Q(campaign__isnull=False, status__in=ACTIVE),
             ),
+            models.Index(
+                fields=["campaign", "ended_at"], name="call_ended_of_campaign", condition=Q(campaign__isnull=False)
+            ),
             models.Index(fields=["deadline_at"], name="call_deadline", condition=Q(deadline_at__isnull=False)),
         ]
         constraints = [

@@ -1,8 +1,10 @@
 """Campaigns: whom an agent calls, when, and how far it has come; and the switch that stops all of them."""
 
 import uuid
+from decimal import Decimal
 
 from django.conf import settings
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from simple_history.models import HistoricalRecords
 
@@ -60,6 +62,11 @@ class Campaign(models.Model):
     purpose = models.CharField(max_length=13, choices=Purpose)
     countries = models.JSONField(default=list, help_text="ISO 3166, of numbers that may be called; none by default.")
     week = models.JSONField(default=office_hours, help_text="In each person's own time: spans of minutes, by weekday.")
+    on_holidays = models.BooleanField(
+        "call on public holidays",
+        default=False,
+        help_text="Off: nobody is called on a holiday of their country or, where it is known, their state.",
+    )
     starts_at = models.DateTimeField(null=True, blank=True)
     ends_at = models.DateTimeField(null=True, blank=True)
     concurrency = models.PositiveSmallIntegerField("calls at once", default=5)
@@ -78,7 +85,36 @@ class Campaign(models.Model):
     gap_hours = models.PositiveSmallIntegerField("hours between calls to a person", default=4)
     most_a_day = models.PositiveSmallIntegerField("calls to a person a day", default=2)
     most_a_week = models.PositiveSmallIntegerField("calls to a person a week", default=5)
+    budget = models.DecimalField(
+        "budget (USD)",
+        max_digits=10,
+        decimal_places=2,
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(Decimal("0.01"))],
+        help_text="The campaign pauses when it is spent, calls under way included. Needs prices. Empty: none.",
+    )
+    breaker_percent = models.PositiveSmallIntegerField(
+        "pauses when so many % fail",
+        default=50,
+        validators=[MinValueValidator(1), MaxValueValidator(100)],
+        help_text="Of the calls that ended within the time below, once there are five.",
+    )
+    breaker_window_s = models.PositiveSmallIntegerField(
+        "over the last (s)", default=120, validators=[MinValueValidator(10), MaxValueValidator(3600)]
+    )
     status = models.CharField(max_length=8, choices=Status, default=Status.DRAFT, editable=False)
+    paused_why = models.CharField(max_length=300, blank=True, editable=False)
+    paused_at = models.DateTimeField(null=True, editable=False)
+    paused_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        null=True,
+        editable=False,
+        on_delete=models.SET_NULL,
+        related_name="+",
+        help_text="Nobody: its guards.",
+    )
+    resumed_at = models.DateTimeField(null=True, editable=False, help_text="What was before does not pause it again.")
     launched_at = models.DateTimeField(null=True, editable=False)
     enrolled_at = models.DateTimeField(null=True, editable=False, help_text="When all people of its lists were in it.")
     finished_at = models.DateTimeField(null=True, editable=False)
@@ -92,6 +128,7 @@ class Campaign(models.Model):
     class Meta:
         ordering = ["-created_at"]
         permissions = [
+            ("approve_campaign", "Can approve campaigns of others"),
             ("launch_campaign", "Can launch, resume and stop campaigns"),
             ("export_campaign", "Can download what came of campaigns"),
             ("pause_campaign", "Can pause campaigns, and stop all dialling"),

@@ -109,7 +109,8 @@ Contact.objects.bulk_create(
 caller = PhoneNumber.objects.get(number=wanted["caller"])
 PlivoAccount.objects.update(calls_per_second=wanted["per_second"])
 campaign = Campaign.objects.create(
-    name="Spring", agent=caller.agent, purpose="service", countries=["US"], week=[[[0, 1440]]] * 7, ring_s=4,
+    name="Spring", agent=caller.agent, purpose="service", countries=["US"], week=[[[0, 1440]]] * 7, on_holidays=True,
+    ring_s=4,
     retries={}, concurrency=wanted["at_once"], on_machine="leave_message", voicemail_message=wanted["message"],
     screening_answer=wanted["who"],
 )

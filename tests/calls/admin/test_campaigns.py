@@ -40,6 +40,7 @@ def form(people, caller, **changes):
         "contact_lists": [str(people.pk)], "caller_numbers": [str(caller.pk)], "countries": ["US"],
         "starts_at_0": "", "starts_at_1": "", "ends_at_0": "", "ends_at_1": "", "concurrency": "5", "ring_s": "40",
         "on_machine": "hang_up", "gap_hours": "4", "most_a_day": "2", "most_a_week": "5", "retry_busy": "15, 60",
+        "breaker_percent": "50", "breaker_window_s": "120",
         "retry_no_answer": "", "retry_machine": "", "retry_failed": "",
         **{f"day_{at}": "9-18" for at in range(5)}, "day_5": "", "day_6": "",
     }  # fmt: skip

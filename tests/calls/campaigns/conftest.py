@@ -10,7 +10,7 @@ from calls.campaigns import control
 from calls.models import Campaign, CampaignContact, Contact, ContactList
 from tests import factories
 
-# A Thursday, noon in New York.
+# A Thursday, noon in New York; Thanksgiving, too, on which campaigns call that say so.
 NOON = datetime.datetime(2026, 11, 26, 17, tzinfo=datetime.UTC)
 ZONE = "America/New_York"
 
@@ -32,7 +32,7 @@ class Making:
 
     def campaign(self, people: ContactList | None = None, *, caller=None, launched: bool = True, **fields) -> Campaign:
         caller = caller or factories.PhoneNumberFactory()
-        defaults = {"purpose": "service", "countries": ["US"], "agent": caller.agent}
+        defaults = {"purpose": "service", "countries": ["US"], "agent": caller.agent, "on_holidays": True}
         made = Campaign.objects.create(name=f"Campaign {Campaign.objects.count()}", **(defaults | fields))
         made.contact_lists.add(people or self.people())
         made.caller_numbers.add(caller)

@@ -295,6 +295,7 @@ def test_who_is_held_or_skipped_is_so_from_the_beginning(make):
 def test_a_campaign_in_which_something_is_missing_is_not_launched(make, breaks, why):
     campaign = make.campaign(launched=False)
     breaks(campaign)
+    campaign.save()
     with pytest.raises(control.Refused, match=why):
         control.launch(campaign, now=NOON)
     assert type(campaign).objects.get().status == "draft"
@@ -302,15 +303,15 @@ def test_a_campaign_in_which_something_is_missing_is_not_launched(make, breaks, 
 
 def test_a_campaign_goes_only_where_it_can_go(make):
     campaign = make.campaign()
-    for act in (lambda: control.launch(campaign, now=NOON), lambda: control.resume(campaign)):
+    for act in (lambda: control.launch(campaign, now=NOON), lambda: control.resume(campaign, now=NOON)):
         with pytest.raises(control.Refused, match="is running"):
             act()
-    control.pause(campaign)
-    control.resume(campaign)
+    control.pause(campaign, now=NOON)
+    control.resume(campaign, now=NOON)
     control.stop(campaign, now=NOON)
     for act in (
-        lambda: control.pause(campaign),
-        lambda: control.resume(campaign),
+        lambda: control.pause(campaign, now=NOON),
+        lambda: control.resume(campaign, now=NOON),
         lambda: control.stop(campaign, now=NOON),
     ):
         with pytest.raises(control.Refused, match="is stopped"):

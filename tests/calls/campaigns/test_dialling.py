@@ -279,7 +279,7 @@ def opt_out(campaign):
 
 STOPS = {
     "an opt-out": opt_out,
-    "a pause": control.pause,
+    "a pause": lambda campaign: control.pause(campaign, now=NOON),
     "a stop": lambda campaign: control.stop(campaign, now=NOON),
     "the switch": lambda campaign: control.throw_switch(user_id=None, why="", now=NOON),
     "another week": lambda campaign: type(campaign).objects.update(week=[[]] * 7),
@@ -414,7 +414,7 @@ def test_what_waits_at_plivo_is_taken_back_when_dialling_stops(box, crowd, how):
     call = queued_at_plivo(box, crowd)
     assert recall.due() == {}
     if how == "pause":
-        control.pause(crowd)
+        control.pause(crowd, now=NOON, user_id=None)
     elif how == "stop":
         control.stop(crowd, now=NOON)
     else:
@@ -455,7 +455,7 @@ def test_what_was_picked_up_meanwhile_is_left_to_the_last_gate(box, campaign):
 
 def test_a_plivo_that_does_not_answer_is_asked_again(box, crowd):
     call = queued_at_plivo(box, crowd)
-    control.pause(crowd)
+    control.pause(crowd, now=NOON, user_id=None)
     box.faults(rest_scope="all", rest_500=3)
     assert not recall.take_back(call.pk, "a test", now=NOON)
     box.faults(rest_500=0)
@@ -464,6 +464,6 @@ def test_a_plivo_that_does_not_answer_is_asked_again(box, crowd):
 
 def test_the_dialler_takes_back_by_itself_within_two_seconds(box, crowd):
     call = queued_at_plivo(box, crowd)
-    control.pause(crowd)
+    control.pause(crowd, now=NOON, user_id=None)
     dialler.work(clock=clock, seconds=1.5)
     assert fresh(call).status in {"cancelled", "ended"}

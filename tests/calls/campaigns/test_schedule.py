@@ -22,12 +22,20 @@ def person(**fields) -> Contact:
 
 
 def campaign(**fields) -> Campaign:
-    return Campaign(**({"purpose": "service", "countries": ["US"], "week": ALL_DAY} | fields))
+    return Campaign(**({"purpose": "service", "countries": ["US"], "week": ALL_DAY, "on_holidays": True} | fields))
 
 
-def answer(contact=None, of=None, *, now=NOON, suppressed=False, history=(), **more):
+def answer(contact=None, of=None, *, now=NOON, suppressed=False, history=(), own=law.NOTHING, **more):
+    of = of or campaign()
+    hours = schedule.hours_of(of, own=own)
     return schedule.answer(
-        of or campaign(), contact or person(), suppressed=suppressed, history=History(tuple(history)), now=now, **more
+        of,
+        contact or person(),
+        hours=hours,
+        suppressed=suppressed,
+        history=History(tuple(history)),
+        now=now,
+        **more,
     )
 
 

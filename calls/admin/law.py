@@ -1,0 +1,167 @@
+"""The law as Parley knows it, to be read, and what operators add to it: narrower hours and holidays."""
+
+import itertools
+from typing import Any
+
+import msgspec
+from django import forms
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+from unfold.admin import ModelAdmin
+from unfold.contrib.filters.admin import RangeDateFilter
+from unfold.decorators import display
+from unfold.widgets import UnfoldAdminSelect2Widget, UnfoldAdminTextInputWidget
+
+from agents.history import ReadOnlyHistoryAdmin
+from calls.admin.campaign_form import WEEK, read_day, written_day
+from calls.campaigns import closed_days, law
+from calls.models import Holiday, LegalWindow
+from calls.numbers import country_names
+
+DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+
+
+def places() -> list[tuple[str, str]]:
+    """What a rule may be of: countries by name, then the states of the United States."""
+    return [*country_names(), *((f"US-{state}", f"US-{state}") for state in sorted(law.US_STATES))]
+
+
+def written_week(week: Any) -> str:
+    """ "Mon-Fri 9:00-18:00; Sat 9:00-12:00; Sun none"."""
+    parts = []
+    for _, group in itertools.groupby(zip(DAYS, week, strict=True), key=lambda pair: [list(span) for span in pair[1]]):
+        days = list(group)
+        name = days[0][0] if len(days) == 1 else f"{days[0][0]}-{days[-1][0]}"
+        parts.append(f"{name} {written_day(days[0][1]) or 'none'}")
+    return "; ".join(parts)
+
+
+class Shipped(msgspec.Struct, frozen=True):
+    """A row of the table of what Parley knows."""
+
+    place: str
+    hours: str
+    source: str
+    looked_up: Any
+
+
+def shipped() -> list[Shipped]:
+    """What Parley knows, for a reader."""
+    named = {law.DEFAULT: "Every other country", law.UNKNOWN_STATE: "US, state not known"}
+    known = [*law.CEILINGS.values(), law.UNKNOWN_STATE, law.DEFAULT]
+    return [
+        Shipped(named.get(each, each.place), written_week(each.week), each.source, each.looked_up) for each in known
+    ]
+
+
+def _day(label: str) -> forms.CharField:
+    return forms.CharField(required=False, max_length=80, label=label, widget=UnfoldAdminTextInputWidget())
+
+
+class LegalWindowForm(forms.ModelForm):
+    """Hours as people write them."""
+
+    place = forms.ChoiceField(choices=places, widget=UnfoldAdminSelect2Widget())
+    day_0 = _day("Monday")
+    day_1 = _day("Tuesday")
+    day_2 = _day("Wednesday")
+    day_3 = _day("Thursday")
+    day_4 = _day("Friday")
+    day_5 = _day("Saturday")
+    day_6 = _day("Sunday")
+
+    class Meta:
+        model = LegalWindow
+        fields = ("place", "source", "looked_up", "note")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        week = self.instance.week or [[] for _ in DAYS]
+        for name, day in zip(WEEK, week, strict=True):
+            self.initial[name] = written_day(day)
+
+    def clean(self) -> dict[str, Any]:
+        """Puts the week together; hours that cannot be read are named at their day."""
+        data = super().clean() or self.cleaned_data
+        week = []
+        for name in WEEK:
+            try:
+                week.append(read_day(data.get(name, "")))
+            except ValueError as error:
+                self.add_error(name, f"{str(error)[:1].upper()}{str(error)[1:]}.")
+        self.instance.week = week
+        return data
+
+
+@admin.register(LegalWindow)
+class LegalWindowAdmin(ReadOnlyHistoryAdmin, ModelAdmin):
+    """Both kinds of rules on one page. Whatever is written here can only narrow."""
+
+    form = LegalWindowForm
+    list_display = ("place", "hours", "source", "looked_up", "note")
+    list_filter = ("place",)
+    search_fields = ("place", "source", "note")
+    list_after_template = "admin/calls/legalwindow/shipped.html"
+    nothing_yet = "You have added none: the hours below hold. Add a place to narrow them."
+    warn_unsaved_form = True
+    fieldsets = (
+        (None, {"fields": ("place", "source", "looked_up", "note")}),
+        (
+            "Hours",
+            {
+                "fields": WEEK,
+                "description": "In the time of whoever is called. Only what this row and every other rule of the place "
+                "allow is allowed. Write 9:00-12:00, 13:00-18:00; on a day that is left empty nobody is called.",
+            },
+        ),
+    )
+
+    @display(description="Hours")
+    def hours(self, window: LegalWindow) -> str:
+        return written_week(window.week)
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """With what Parley knows below what operators have added."""
+        return super().changelist_view(request, {**(extra_context or {}), "shipped": shipped()})
+
+
+class HolidayForm(forms.ModelForm):
+    """The place by its name."""
+
+    place = forms.ChoiceField(
+        required=False, choices=lambda: [("", "Everywhere"), *places()], widget=UnfoldAdminSelect2Widget()
+    )
+
+    class Meta:
+        model = Holiday
+        fields = ("date", "place", "name")
+
+
+@admin.register(Holiday)
+class HolidayAdmin(ModelAdmin):
+    """Holidays beside those that are known for a country and its parts."""
+
+    form = HolidayForm
+    list_display = ("date", "name", "where", "added_by")
+    list_filter = (("date", RangeDateFilter), "place")
+    list_filter_submit = True
+    list_select_related = ("added_by",)
+    search_fields = ("name", "place")
+    list_before_template = "admin/calls/holiday/known.html"
+    nothing_yet = "You have added none: public holidays are known by country and state."
+
+    @display(description="Where", ordering="place")
+    def where(self, holiday: Holiday) -> str:
+        return holiday.place or "Everywhere"
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Says of which countries no holidays are known."""
+        known = closed_days.known_countries()
+        context = {"unknown": [name for code, name in country_names() if code not in known], "known": len(known)}
+        return super().changelist_view(request, {**(extra_context or {}), **context})
+
+    def save_model(self, request: HttpRequest, obj: Holiday, form: Any, change: bool) -> None:
+        """Notes who added it."""
+        if not change:
+            obj.added_by_id = request.user.pk
+        super().save_model(request, obj, form, change)
