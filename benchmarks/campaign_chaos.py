@@ -200,7 +200,7 @@ async def _judge(built: House, processes: Processes, people: int, took: float) -
     print(f"outcomes: {dict(outcomes)}")
     print(
         f"chaos: {people:,} people, {len(posted):,} asked for, {len(rung):,} rung, up to {fastest} in a second; "
-        f"{processes.killed['pool processes']} pool processes and {processes.killed['whole diallers']} diallers killed; "
+        f"{processes.killed['pool processes']} pool processes, {processes.killed['whole diallers']} diallers killed; "
         f"{twice} more than once; {left} not at an end {took:.0f} s after the chaos"
     )
     return 0 if not twice and not left else 1
