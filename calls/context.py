@@ -25,7 +25,7 @@ class CallContext(msgspec.Struct, frozen=True, kw_only=True):
         resumed: this stream continues a call whose earlier stream was lost.
         history: what was said before, when resumed.
         next_turn_index: index of the next Turn row.
-        opt_out_key: the key that puts the person on the do-not-call list; empty on a call that is no campaign's.
+        opt_out_key: the key that puts the person on the do-not-call list; empty unless we rang them.
         is_sandbox: some stage is scripted or synthetic; shown wherever the call shows.
     """
 

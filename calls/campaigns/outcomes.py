@@ -7,6 +7,7 @@ from django.db import transaction
 from django.db.models import F
 
 from calls import phone
+from calls.campaigns import gate
 from calls.models import Call, Campaign, CampaignContact
 from calls.states import FINAL, is_over
 
@@ -78,11 +79,12 @@ def next_attempt(campaign: Campaign, call: Call, *, now: datetime.datetime) -> d
 
 
 def machine_answered(*, call_id: int, now: datetime.datetime) -> None:
-    """Hangs up on a machine where the campaign wants that; else, or where Plivo cannot be asked, the call goes on."""
+    """Hangs up on a machine where that is wanted; else, or where Plivo cannot be asked, the call goes on."""
     call = Call.objects.select_related("campaign", "plivo_account").filter(pk=call_id).first()
-    if call is None or call.campaign is None or is_over(call.status):
+    plan = gate.plan_of(call) if call is not None else None
+    if call is None or plan is None or is_over(call.status):
         return
-    if call.campaign.on_machine != Campaign.OnMachine.HANG_UP:
+    if plan.on_machine != Campaign.OnMachine.HANG_UP:
         return
     try:
         phone.hang_up(call, now=now, reason=Call.EndReason.MACHINE)

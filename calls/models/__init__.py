@@ -1,11 +1,13 @@
 """Models of what happens."""
 
+from calls.models.api_key import ApiKey
 from calls.models.call import Call
 from calls.models.campaign import Campaign, CampaignContact, Switch
 from calls.models.contact import Contact, ContactImport, ContactList, RejectedRow
 from calls.models.do_not_call import DoNotCall
 from calls.models.edge_refusal import EdgeRefusal
 from calls.models.event import CallEvent
+from calls.models.one_off import OneOffCall
 from calls.models.phone_number import PhoneNumber
 from calls.models.plivo_account import PlivoAccount
 from calls.models.recording import Recording
@@ -13,9 +15,11 @@ from calls.models.stream_token import StreamToken
 from calls.models.summary import CallSummary
 from calls.models.turn import Turn
 from calls.models.usage import Usage
+from calls.models.verified_number import VerifiedNumber
 from calls.models.webhook_event import WebhookEvent
 
 __all__ = [
+    "ApiKey",
     "Call",
     "CallEvent",
     "CallSummary",
@@ -26,6 +30,7 @@ __all__ = [
     "ContactList",
     "DoNotCall",
     "EdgeRefusal",
+    "OneOffCall",
     "PhoneNumber",
     "PlivoAccount",
     "Recording",
@@ -34,5 +39,6 @@ __all__ = [
     "Switch",
     "Turn",
     "Usage",
+    "VerifiedNumber",
     "WebhookEvent",
 ]
