@@ -29,7 +29,7 @@ SENTENCE = (
     f"If you did not ask for this call, press {OPT_OUT_KEY}, and you will not be called again."
 )
 WRONG = "That was not the code."
-CONFIRMED = "Thank you. This number is confirmed. Goodbye."
+CONFIRMED = "Thank you, confirmed. Goodbye."
 REFUSED = "The code was not entered. Goodbye."
 OPTED_OUT = "You will not be called again. Goodbye."
 

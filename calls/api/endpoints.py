@@ -7,7 +7,7 @@ import uuid
 from typing import Annotated, Any
 
 import structlog
-from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.admin.models import ADDITION, CHANGE, LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
@@ -163,13 +163,13 @@ def add_to_do_not_call(request: HttpRequest, body: OptOutGiven) -> Status[OptOut
         raise ApiError(422, "not_a_number", _sentence(refused)) from None
     if trouble := suppression.trouble():
         raise ApiError(503, "list_unreliable", trouble)
-    since = body.since or now
+    since = (body.since or now).astimezone(datetime.UTC)
     if since > now + datetime.timedelta(minutes=1):  # clocks differ
         raise ApiError(422, "invalid", "since: This is in the future.")
     entry = suppression.Entry(number, since, printable(body.evidence, suppression.MAX_EVIDENCE))
     row, new = suppression.add(entry, source=DoNotCall.Source.API, added_by_id=key.created_by_id)
     if new:
-        _log(key, row, f"Added by the API key {key}.")
+        _log(key, row, f"Added by the API key {key}.", flag=ADDITION)
     return Status(201 if new else 200, OptOut(number=row.masked, since=row.since))
 
 
@@ -206,7 +206,7 @@ def _caller(text: str) -> PhoneNumber:
     return found
 
 
-def _log(key: ApiKey, row: Model, text: str) -> None:
+def _log(key: ApiKey, row: Model, text: str, *, flag: int = CHANGE) -> None:
     """In the history of the admin, under whoever made the key, as long as there is such a user; and in the log."""
     log.info("api_wrote", model=row._meta.label, row=str(row.pk), key=str(key.pk))
     if key.created_by_id is not None:
@@ -215,7 +215,7 @@ def _log(key: ApiKey, row: Model, text: str) -> None:
             content_type=ContentType.objects.get_for_model(row),
             object_id=str(row.pk),
             object_repr=str(row)[:200],
-            action_flag=CHANGE,
+            action_flag=flag,
             change_message=text,
         )
 
