@@ -33,6 +33,7 @@ NAVIGATION: list[dict[str, Any]] = [
             _page("Contact lists", "contacts", "calls.contactlist", "People who may be called, imported from tables."),
             _page("Contacts", "person_search", "calls.contact", "Everybody in the lists; find one, mend one."),
             _page("Do not call", "phone_disabled", "calls.donotcall", "Numbers that nobody is called at any more."),
+            _page("My test numbers", "phone_in_talk", "calls.verifiednumber", "Where campaigns can call you first."),
             _page("Phone numbers", "dialpad", "calls.phonenumber", "Which agent answers which number."),
         ],
     },
@@ -48,6 +49,7 @@ NAVIGATION: list[dict[str, Any]] = [
         "items": [
             _page("AI providers", "key", "agents.provideraccount", "API keys for speech and language models."),
             _page("Plivo accounts", "sip", "calls.plivoaccount", "The phone company that carries the calls."),
+            _page("API keys", "vpn_key", "calls.apikey", "Programs that start calls or add people over HTTP."),
             _page("Refused at the edge", "gpp_bad", "calls.edgerefusal", "What was turned away, why, and the remedy."),
             _page("Webhooks received", "webhook", "calls.webhookevent", "What Plivo reported about calls."),
         ],

@@ -162,7 +162,7 @@ def test_a_call_without_a_usable_idempotency_key_is_refused(program, call_body, 
 
 def spoken(program, call_body) -> Call:
     call = Call.objects.get(public_id=start(program, call_body).json()["id"])
-    times = {name: NOON for name in ("queued_at", "ringing_at", "answered_at", "live_at")}
+    times = dict.fromkeys(("queued_at", "ringing_at", "answered_at", "live_at"), NOON)
     lifecycle.apply(
         call_id=call.pk, facts=Facts(status="ended", ended_at=NOON, duration_s=12, hangup_code=4000, **times)
     )
