@@ -20,6 +20,7 @@ from calls.telephony.xml import Document
 DIGITS = 6
 VALID = datetime.timedelta(minutes=10)
 TRIES = 3
+MOST_A_DAY = 10  # such calls of one operator in 24 h, to whatever numbers: each costs, and may ring a stranger
 ASKED = 3  # how often the sentence is said before silence ends the call
 WAIT_S = 10
 LANGUAGE = "en-US"
@@ -55,6 +56,12 @@ def begin(number: VerifiedNumber, *, caller: PhoneNumber, now: datetime.datetime
     Raises:
         one_off.Refused: it may not be called, or not now.
     """
+    day = now - datetime.timedelta(days=1)
+    made = OneOffCall.objects.filter(
+        origin=OneOffCall.Origin.VERIFICATION, call__started_by=number.user_id, call__created_at__gt=day
+    )
+    if made.count() >= MOST_A_DAY:
+        raise one_off.Refused("not_now", f"you have had {MOST_A_DAY} numbers rung in 24 hours: go on tomorrow")
     code = f"{secrets.randbelow(10**DIGITS):0{DIGITS}}"
     with transaction.atomic():
         call, _ = one_off.start(

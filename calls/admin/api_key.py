@@ -70,7 +70,7 @@ class ApiKeyAdmin(ReadOnlyHistoryAdmin, ModelAdmin):
     list_select_related = ("created_by",)
     search_fields = ("name", "prefix")
     nothing_yet = "No keys yet. Add one for each program that starts calls or adds people over the HTTP API."
-    change_form_before_template = "admin/calls/apikey/revoke.html"
+    change_form_outer_before_template = "admin/calls/apikey/revoke.html"
     warn_unsaved_form = True
     readonly_fields = ("prefix", "created_by", "created_at", "last_used_at", "revoked_at")
     add_fieldsets = (

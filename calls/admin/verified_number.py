@@ -67,7 +67,7 @@ class VerifiedNumberAdmin(ModelAdmin):
     form = VerifiedNumberForm
     list_display = ("number", "show_standing", "verified_at")
     nothing_yet = "No test number yet. Add your own, confirm it with a code, and let campaigns call you first."
-    change_form_before_template = "admin/calls/verifiednumber/confirm.html"
+    change_form_outer_before_template = "admin/calls/verifiednumber/confirm.html"
     fields = ("number", "time_zone", "region")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[VerifiedNumber]:

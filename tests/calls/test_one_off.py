@@ -3,6 +3,7 @@
 import datetime
 
 import pytest
+from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,6 +13,7 @@ from calls.campaigns import control, gate, schedule
 from calls.campaigns.people import Person
 from calls.models import ApiKey, Call, DoNotCall, OneOffCall
 from calls.states import Facts
+from calls.tasks import maintenance
 from tests import factories
 from tests.calls.campaigns.conftest import NOON
 
@@ -203,6 +205,15 @@ def test_a_call_that_nobody_placed_in_time_is_let_go_and_never_placed(once):
     assert (call.status, call.outcome, call.deadline_at) == ("cancelled", "cancelled", None)
     assert call.events.get(kind="dial_cancelled").data["why"] == gate.LATE
     assert not lifecycle.begin_sending(call_id=call.pk, deadline_at=late)
+
+
+def test_the_sweep_lets_late_calls_go(once, settings, monkeypatch):
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    call = start(once())
+    monkeypatch.setattr(timezone, "now", lambda: NOON + HOUR)
+    maintenance.sweep_calls()
+    call.refresh_from_db()
+    assert call.status == "cancelled"
 
 
 def test_a_call_that_a_worker_has_begun_to_place_is_left_to_it(once):

@@ -1,6 +1,7 @@
 """A code that is entered on the right phone, within three tries and ten minutes; anything else confirms nothing."""
 
 import datetime
+import uuid
 
 import pytest
 from django.utils import timezone
@@ -142,6 +143,15 @@ def test_nobody_is_rung_for_it_outside_the_hours_or_a_second_time_at_once(number
     assert (number.call, number.code_hash) == (None, "")
     verifying.begin(number, caller=caller, now=NOON)
     with pytest.raises(one_off.Refused, match="under way"):
+        verifying.begin(number, caller=caller, now=NOON)
+
+
+def test_an_operator_has_so_many_numbers_rung_a_day(number, caller, monkeypatch):
+    monkeypatch.setattr(verifying, "MOST_A_DAY", 1)
+    verifying.begin(number, caller=caller, now=NOON)
+    number.pk, number.number = uuid.uuid4(), "+14155552672"
+    number.save(force_insert=True)
+    with pytest.raises(one_off.Refused, match="go on tomorrow"):
         verifying.begin(number, caller=caller, now=NOON)
 
 

@@ -98,6 +98,17 @@ def test_a_key_is_revoked_for_good_by_those_who_may(admin_page):
     assert "Revoked" in admin_page.get(KEYS).content.decode()
 
 
+def test_an_older_state_of_a_key_can_be_read_and_not_written_back(admin_page):
+    row = ApiKey(name="CRM", countries=["US"])
+    keys.give(row)
+    row.save()
+    address = reverse("admin:calls_apikey_simple_history", args=[row.pk, row.history.get().pk])
+    html = admin_page.get(address).content.decode()
+    assert "This is how it was." in html
+    assert row.key_hash not in html
+    assert admin_page.post(address, key_form()).status_code == 405
+
+
 # --- test numbers ----------------------------------------------------------------------------------------------------
 
 
