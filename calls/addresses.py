@@ -10,14 +10,14 @@ from typing import Literal
 from django.conf import settings
 
 CallAddress = Literal[
-    "answer", "after-stream", "ring", "hangup", "machine", "recording", "stream-status", "dial", "fallback"
+    "answer", "after-stream", "ring", "hangup", "machine", "recording", "stream-status", "dial", "digits", "fallback"
 ]
 
 # ct, rt: connect and read timeout (ms); rc: retries; rp: on which failures. All tries together end within 55 s. While
 # an answer is awaited the caller hears nothing, so it is tried again soon; a report may take its time but must arrive.
 ANSWER_OPTIONS = "#ct=1000&rt=3000&rc=2&rp=all"
 REPORT_OPTIONS = "#ct=2000&rt=8000&rc=5&rp=all"
-_ANSWERS = {"answer", "after-stream", "dial", "fallback"}
+_ANSWERS = {"answer", "after-stream", "dial", "digits", "fallback"}
 
 
 def application_urls() -> dict[str, str]:

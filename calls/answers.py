@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from agents.prompts import render
 from agents.spec import AgentSpec
-from calls import lifecycle, transfers
+from calls import lifecycle, transfers, verifying
 from calls.addresses import call_url, stream_url
 from calls.campaigns import gate
 from calls.live_calls import variables
@@ -60,11 +60,13 @@ def refused(call: Call) -> Document:
 
 def outbound(call: Call, *, replay: bool, now: datetime.datetime) -> Document:
     """The document of a call that we placed and that was picked up; nothing is said on one that must not be."""
-    if call.spec is None or is_over(call.status) or call.stream_ended_at is not None:
+    asking = verifying.asking(call) if call.spec is None else None
+    if (call.spec is None and asking is None) or is_over(call.status) or call.stream_ended_at is not None:
         return Document().hang_up()
     if replay:  # its deadline was set by the first
-        return conversation(call, now=now)
-    if call.campaign is not None and (why := gate.obstacle(call, call.campaign, now=now, rings=True)):
+        return asking or conversation(call, now=now)
+    plan = gate.plan_of(call)
+    if plan is not None and (why := gate.obstacle(call, plan, now=now, rings=True)):
         lifecycle.note(call=call, kind="not_answered", now=now, data={"why": why})
         lifecycle.apply(
             call_id=call.pk,
@@ -75,6 +77,8 @@ def outbound(call: Call, *, replay: bool, now: datetime.datetime) -> Document:
     state = lifecycle.apply(call_id=call.pk, facts=facts, deadline_at=now + lifecycle.ANSWERED_GRACE)
     if is_over(state.status):
         return Document().hang_up()
+    if asking is not None:
+        return asking
     Call.objects.filter(pk=call.pk, streams=0).update(streams=1)
     return conversation(call, now=now)
 

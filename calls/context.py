@@ -40,7 +40,7 @@ class CallContext(msgspec.Struct, frozen=True, kw_only=True):
         history: what was said before, when resumed.
         next_turn_index: index of the next Turn row.
         answering: on a call that we placed, at its first stream.
-        opt_out_key: the key that puts the person on the do-not-call list; empty on a call that is no campaign's.
+        opt_out_key: the key that puts the person on the do-not-call list; empty unless we rang them.
         is_sandbox: some stage is scripted or synthetic; shown wherever the call shows.
     """
 

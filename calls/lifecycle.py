@@ -60,7 +60,7 @@ def create_browser(*, now: datetime.datetime, **fields: Any) -> Call:
 
 
 def create_outbound(*, now: datetime.datetime, deadline_at: datetime.datetime, **fields: Any) -> Call:
-    """The call of a claimed attempt, CLAIMED.
+    """The call of a claimed attempt or an order, CLAIMED.
 
     Args:
         deadline_at: from when another worker may place it.
@@ -87,6 +87,12 @@ def take_back(*, call_id: int, deadline_at: datetime.datetime) -> bool:
     """SENDING to CLAIMED: it is certain that nothing was sent. The only way back, for the worker that marked it."""
     sending = Call.objects.filter(pk=call_id, status=Call.Status.SENDING)
     return bool(sending.update(status=Call.Status.CLAIMED, deadline_at=deadline_at))
+
+
+def withdraw(*, call_id: int) -> bool:
+    """CLAIMED to CANCELLED; False when a worker has begun to place it, or it is over."""
+    claimed = Call.objects.filter(pk=call_id, status=Call.Status.CLAIMED)
+    return bool(claimed.update(status=Call.Status.CANCELLED, outcome=Call.Outcome.CANCELLED, deadline_at=None))
 
 
 def apply(*, call_id: int, facts: Facts, deadline_at: datetime.datetime | None = None) -> State:

@@ -25,12 +25,13 @@ from agents.providers.base import Message, ProviderConfig
 from agents.providers.errors import Stage
 from agents.spec import AgentSpec, StageSpec
 from calls import lifecycle, suppression
+from calls.campaigns import gate
 from calls.context import Answering, CallContext
 from calls.edge import printable
 from calls.models import Call, CallEvent, DoNotCall, Turn, Usage
 from calls.states import Facts, is_over
 
-OPT_OUT, OPT_OUT_KEY = "opt_out", "9"  # whatever the agent's own tools are, a campaign's people can ask for it
+OPT_OUT, OPT_OUT_KEY = "opt_out", "9"  # whatever the agent's own tools are, whoever we rang can ask for it
 MAX_TRANSFERS = 3  # of one call
 LEASE = datetime.timedelta(seconds=2)  # what a session that shows no life keeps its call; it shows some every second
 CHUNK = 500  # rows of one statement
@@ -306,12 +307,10 @@ def variables(call: Call, spec: AgentSpec, *, now: datetime.datetime) -> dict[st
 
 def answering(call: Call) -> Answering | None:
     """What is done with whoever answers a call and is no person; None on calls that we did not place."""
-    campaign = call.campaign
-    if campaign is None:
+    plan = gate.plan_of(call)
+    if plan is None:
         return None
-    return Answering(
-        on_machine=campaign.on_machine, message=campaign.voicemail_message, screening=campaign.screening_answer
-    )
+    return Answering(on_machine=plan.on_machine, message=plan.voicemail_message, screening=plan.screening_answer)
 
 
 def _context(call: Call, spec: AgentSpec, *, session: str, resumed: bool, now: datetime.datetime) -> CallContext:
@@ -328,7 +327,8 @@ def _context(call: Call, spec: AgentSpec, *, session: str, resumed: bool, now: d
     if call.transfers >= MAX_TRANSFERS:
         tools = tuple(name for name in spec.tools if name != "transfer_call")
         spec = msgspec.structs.replace(spec, transfers=(), tools=tools)
-    if call.campaign_id is not None and OPT_OUT not in spec.tools and spec.mode == "conversation":
+    rung = call.direction == Call.Direction.OUTBOUND
+    if rung and OPT_OUT not in spec.tools and spec.mode == "conversation":
         spec = msgspec.structs.replace(spec, tools=(*spec.tools, OPT_OUT))
     return CallContext(
         call_id=call.pk,
@@ -343,7 +343,7 @@ def _context(call: Call, spec: AgentSpec, *, session: str, resumed: bool, now: d
         llm_further=configs["llm"].usable[1:] if "llm" in configs else (),
         tts_further=configs["tts"].usable[1:] if "tts" in configs else (),
         variables=variables(call, spec, now=now),
-        opt_out_key=OPT_OUT_KEY if call.campaign_id is not None else "",
+        opt_out_key=OPT_OUT_KEY if rung else "",
         answering=None if resumed else answering(call),
         session=session,
         live_at=call.live_at,

@@ -16,5 +16,6 @@ urlpatterns = [
     path("calls/<uuid:public_id>/recording/", webhooks.recording),
     path("calls/<uuid:public_id>/stream-status/", webhooks.stream_status),
     path("calls/<uuid:public_id>/dial/", webhooks.dial),
+    path("calls/<uuid:public_id>/digits/", webhooks.digits),
     path("calls/<uuid:public_id>/fallback/", webhooks.fallback),
 ]

@@ -12,7 +12,7 @@ from django.db import Error
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
-from calls import answers, inbound, lifecycle, recordings
+from calls import answers, inbound, lifecycle, recordings, verifying
 from calls.hints import hint
 from calls.intake import Webhook, webhook
 from calls.models import Call
@@ -114,6 +114,15 @@ def dial(request: Webhook) -> HttpResponse:
         _note(request, "fallback_dialled", status=status)
     call = _call(request)
     return _xml(answers.after_transfer(call, number=transfer, status=status, replay=request.replay, now=request.now))
+
+
+@webhook("digits")
+def digits(request: Webhook) -> HttpResponse:
+    """Keys were pressed on a call that asks for a code."""
+    if _reports_end(request):
+        return _end_of_call(request)
+    entered = request.get("Digits")[:20]
+    return _xml(verifying.entered(_call(request), digits=entered, replay=request.replay, now=request.now))
 
 
 @webhook("fallback")

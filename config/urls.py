@@ -6,6 +6,7 @@ from django.urls import include, path
 from django.utils.functional import lazy
 from django.views.generic import RedirectView
 
+from calls.api import urls as api
 from calls.recording_views import recording_audio
 from streaming import pages
 
@@ -19,4 +20,5 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("recordings/<uuid:recording_id>/", recording_audio, name="recording_audio"),
     path("plivo/", include("calls.urls")),
+    path("api/v1/", api.urls),
 ]

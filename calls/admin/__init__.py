@@ -1,6 +1,7 @@
 """The admin of what happens: call log, phone numbers, the Plivo account and its edge."""
 
 from calls.admin import (
+    api_key,
     call,
     campaigns,
     contact_import,
@@ -11,9 +12,11 @@ from calls.admin import (
     phone_number,
     plivo_account,
     prices,
+    verified_number,
 )
 
 __all__ = [
+    "api_key",
     "call",
     "campaigns",
     "contact_import",
@@ -24,4 +27,5 @@ __all__ = [
     "phone_number",
     "plivo_account",
     "prices",
+    "verified_number",
 ]

@@ -19,6 +19,7 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
 from agents.history import ReadOnlyHistoryAdmin
+from calls.admin import test_call
 from calls.admin.approvals import ApprovalPages, approval
 from calls.admin.campaign_form import GUARDS, LATER, RETRIES, WEEK, CampaignForm
 from calls.campaigns import control, gate, guards, readiness, results
@@ -120,6 +121,7 @@ class CampaignAdmin(ApprovalPages, ReadOnlyHistoryAdmin, ModelAdmin):
             *acts,
             path("<uuid:pk>/rehearsal/", wrap(require_safe(self.rehearsal_view)), name="calls_campaign_rehearsal"),
             path("<uuid:pk>/results/", wrap(require_safe(self.results_view)), name="calls_campaign_results"),
+            path("<uuid:pk>/test-call/", wrap(require_POST(self.test_call_view)), name="calls_campaign_test_call"),
             path("<uuid:pk>/standing/", wrap(require_safe(self.standing_view)), name="calls_campaign_standing"),
             path("switch/", wrap(require_POST(self.switch_view)), name="calls_campaign_switch"),
             *super().get_urls(),
@@ -162,6 +164,7 @@ class CampaignAdmin(ApprovalPages, ReadOnlyHistoryAdmin, ModelAdmin):
         campaign = self._seen(request, pk)
         context = {
             **self.admin_site.each_context(request),
+            **test_call.offer(request, campaign),
             "title": f"Rehearsal of {campaign}",
             "opts": self.opts,
             "campaign": campaign,
@@ -171,6 +174,14 @@ class CampaignAdmin(ApprovalPages, ReadOnlyHistoryAdmin, ModelAdmin):
             "may_launch": request.user.has_perm("calls.launch_campaign") and campaign.status == Campaign.Status.DRAFT,
         }
         return TemplateResponse(request, "admin/calls/campaign/rehearsal.html", context)
+
+    def test_call_view(self, request: HttpRequest, pk: Any) -> HttpResponse:
+        """Has the campaign's agent ring the user."""
+        campaign = self._seen(request, pk)
+        if not request.user.has_perm("calls.launch_campaign"):
+            raise PermissionDenied
+        self.log_change(request, campaign, "Asked for a test call.")
+        return test_call.place(request, campaign)
 
     def _act(self, name: str) -> Any:
         permission = "calls.pause_campaign" if name == "pause" else "calls.launch_campaign"

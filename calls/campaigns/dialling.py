@@ -16,7 +16,7 @@ from calls import lifecycle
 from calls.addresses import call_url
 from calls.answers import TIMEOUT_MARGIN_S
 from calls.campaigns import gate, pacing
-from calls.models import Call, Campaign
+from calls.models import Call
 from calls.states import Facts
 from calls.telephony.accounts import auth_token
 from calls.telephony.dial import Dialled, Order, Sent, dial
@@ -42,8 +42,8 @@ def place(call_id: int, *, clock: Clock, dial: Dial = dial) -> str:
     if not lifecycle.begin_sending(call_id=call_id, deadline_at=clock() + SENDING):
         return ""
     call = Call.objects.select_related("campaign", "plivo_account", "agent_version").get(pk=call_id)
-    account, campaign = call.plivo_account, call.campaign
-    if account is None or campaign is None:
+    account, plan = call.plivo_account, gate.plan_of(call)
+    if account is None or plan is None:
         return _cancel(call, "the account or the campaign is gone", clock)
     try:
         token = auth_token(account)
@@ -54,18 +54,18 @@ def place(call_id: int, *, clock: Clock, dial: Dial = dial) -> str:
         after = BACK_OFF if none.wait_s is None else datetime.timedelta(seconds=none.wait_s - PATIENCE_S)
         return _back(call, clock() + after)
     time.sleep(wait_s)
-    if why := gate.obstacle(call, campaign, now=clock()):
+    if why := gate.obstacle(call, plan, now=clock()):
         return _cancel(call, why, clock)
     found = dial(
-        _order(call, campaign),
+        _order(call, plan),
         api_url=account.api_url or settings.PLIVO_API_URL,
         auth_id=account.auth_id,
         auth_token=token,
     )
-    return _written(call, campaign, found, clock)
+    return _written(call, plan, found, clock)
 
 
-def _order(call: Call, campaign: Campaign) -> Order:
+def _order(call: Call, plan: gate.Plan) -> Order:
     spec = call.spec
     longest_ms = spec.max_call_ms if spec else 0
     addresses = {"answer": call_url(call.public_id, "answer"), "ring": call_url(call.public_id, "ring")}
@@ -75,19 +75,19 @@ def _order(call: Call, campaign: Campaign) -> Order:
         to=call.to_number,
         caller=call.from_number,
         urls={f"{name}_url": url for name, url in addresses.items()} | {f"{name}_method": "POST" for name in addresses},
-        ring_s=campaign.ring_s,
+        ring_s=plan.ring_s,
         longest_s=longest_ms // 1000 + TIMEOUT_MARGIN_S,
         detect_machine=True,
     )
 
 
-def _written(call: Call, campaign: Campaign, found: Dialled, clock: Clock) -> str:
+def _written(call: Call, plan: gate.Plan, found: Dialled, clock: Clock) -> str:
     """What is certain after the request."""
     now = clock()
     match found.sent:
         case Sent.QUEUED:
             Call.objects.filter(pk=call.pk, plivo_request_uuid="").update(plivo_request_uuid=found.request_uuid)
-            deadline = now + datetime.timedelta(seconds=campaign.ring_s) + RING_GRACE
+            deadline = now + datetime.timedelta(seconds=plan.ring_s) + RING_GRACE
             facts = Facts(status=Call.Status.QUEUED, queued_at=now)
             return lifecycle.apply(call_id=call.pk, facts=facts, deadline_at=deadline).status
         case Sent.REJECTED:

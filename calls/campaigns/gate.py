@@ -7,10 +7,19 @@ import datetime
 
 from calls import suppression
 from calls.campaigns import own_law, schedule
-from calls.models import Call, Campaign, Contact, Switch
+from calls.models import Call, Campaign, Contact, OneOffCall, Switch
 
 SWITCHED_OFF = "all dialling is stopped by the kill switch"
 NO_LIST = "the do-not-call list cannot be relied on"
+# A single call is meant for now: one that could not be placed by then is let go.
+PLACED_WITHIN = datetime.timedelta(minutes=5)
+LATE = "it could not be placed within 5 minutes"
+ALL_WEEK = [[[0, 1440]]] * 7  # what the law leaves of it
+# Calls to a person in 24 hours, by whomever: three, as the Telephone Solicitation Acts of Florida and Oklahoma allow on
+# one subject. Of their own campaigns operators hear as many as they try out.
+MOST_A_DAY = {OneOffCall.Origin.API: 3, OneOffCall.Origin.VERIFICATION: 3, OneOffCall.Origin.TEST: 20}
+
+Plan = Campaign | OneOffCall
 
 
 def stopped() -> str:
@@ -20,7 +29,35 @@ def stopped() -> str:
     return NO_LIST if suppression.trouble() else ""
 
 
-def obstacle(call: Call, campaign: Campaign, *, now: datetime.datetime, rings: bool = False) -> str:
+def plan_of(call: Call) -> Plan | None:
+    """What a call is placed under: its campaign, or what it was ordered with; None when that is gone."""
+    return call.campaign or OneOffCall.objects.filter(call=call).first()
+
+
+def as_campaign(order: OneOffCall, *, number: str) -> tuple[Campaign, Contact]:
+    """A single call as a campaign of one person (neither is saved), so that the same rules hold for it."""
+    countries = order.api_key.countries if order.api_key else [order.country]
+    campaign = Campaign(
+        purpose=order.purpose,
+        countries=countries,
+        week=ALL_WEEK,
+        on_holidays=order.purpose != Campaign.Purpose.PROMOTIONAL,  # who asks for this one call knows the date
+        gap_hours=0,
+        most_a_day=MOST_A_DAY[OneOffCall.Origin(order.origin)],
+        most_a_week=0,
+    )
+    contact = Contact(
+        number=number,
+        country=order.country,
+        zones=order.zones,
+        time_zone=order.time_zone,
+        region=order.region,
+        consent=order.consent,
+    )
+    return campaign, contact
+
+
+def obstacle(call: Call, plan: Plan, *, now: datetime.datetime, rings: bool = False) -> str:
     """Why a call that was claimed must not ring, or not be answered, after all; empty when it may.
 
     Args:
@@ -28,6 +65,17 @@ def obstacle(call: Call, campaign: Campaign, *, now: datetime.datetime, rings: b
     """
     if why := stopped():
         return why
+    if isinstance(plan, Campaign):
+        return _of_campaign(call, plan, now=now, rings=rings)
+    order = OneOffCall.objects.select_related("api_key").get(pk=plan.pk)
+    if not rings and order.api_key is not None and order.api_key.revoked_at is not None:
+        return "the API key that asked for it was revoked"
+    if not rings and now - call.created_at > PLACED_WITHIN:
+        return LATE
+    return _of_person(call, *as_campaign(order, number=call.to_number), now=now)
+
+
+def _of_campaign(call: Call, campaign: Campaign, *, now: datetime.datetime, rings: bool) -> str:
     campaign.refresh_from_db(fields=["status", "week", "countries", "on_holidays", "starts_at", "ends_at"])
     if campaign.status != Campaign.Status.RUNNING and not rings:
         return f"the campaign is {campaign.get_status_display().lower()}"
@@ -36,6 +84,10 @@ def obstacle(call: Call, campaign: Campaign, *, now: datetime.datetime, rings: b
     contact = Contact.objects.filter(campaigns_of__pk=person).first() if person is not None else None
     if contact is None:
         return "their data were erased"
+    return _of_person(call, campaign, contact, now=now)
+
+
+def _of_person(call: Call, campaign: Campaign, contact: Contact, *, now: datetime.datetime) -> str:
     found = schedule.answer(
         campaign,
         contact,

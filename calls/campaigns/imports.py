@@ -7,6 +7,7 @@ come: a worker that dies loses nothing and doubles nothing, and of two that work
 import datetime
 import itertools
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO
@@ -228,7 +229,7 @@ def _take(contact_import: ContactImport, chunk: list[tables.Row], *, done: int, 
         known = set(in_list.values_list("number", flat=True))
         rejected += [(row, IN_LIST, IN_LIST) for row, found in people.values() if found.number in known]
         new = [found for _, found in people.values() if found.number not in known]
-        Contact.objects.bulk_create([_contact(found, contact_import) for found in new])
+        Contact.objects.bulk_create([contact_of(found, contact_import.contact_list_id) for found in new])
         RejectedRow.objects.bulk_create(
             RejectedRow(
                 contact_import=contact_import, row=number, cells=cells, why=why[:MAX_WHY], reason=reason[:MAX_WHY]
@@ -244,9 +245,9 @@ def _take(contact_import: ContactImport, chunk: list[tables.Row], *, done: int, 
     return True
 
 
-def _contact(found: Person, contact_import: ContactImport) -> Contact:
-    fields = msgspec.structs.asdict(found) | {"zones": list(found.zones)}
-    return Contact(contact_list_id=contact_import.contact_list_id, **fields)
+def contact_of(found: Person, contact_list_id: uuid.UUID) -> Contact:
+    """The unsaved row of a person in a list."""
+    return Contact(contact_list_id=contact_list_id, **(msgspec.structs.asdict(found) | {"zones": list(found.zones)}))
 
 
 def _finish(

@@ -171,6 +171,31 @@ def person(cells: Sequence[str], meanings: Sequence[Meaning], *, country: str) -
     )
 
 
+def given(fields: Mapping[str, str], variables: Mapping[str, object], *, country: str = "") -> Person:
+    """The person whom a program names, under the rules of an imported row.
+
+    Args:
+        fields: by the names of FIELDS; one that is left out is empty.
+        country: as in ``person``.
+
+    Raises:
+        RowRefused: something cannot be meant so.
+    """
+    wrong: list[str] = []
+    try:
+        values = typed_variables(variables)
+    except ValueError as error:
+        wrong.append(str(error))
+    try:
+        cells = [" ".join(cell.split()) for cell in fields.values()]
+        found = person(cells, [Meaning(name) for name in fields], country=country)
+    except RowRefused as refused:
+        wrong.append(str(refused))
+    if wrong:
+        raise RowRefused("; ".join(wrong))
+    return msgspec.structs.replace(found, variables={name: value for name, value in values.items() if value})
+
+
 def typed_variables(given: object) -> dict[str, str]:
     """Variables that somebody has typed. Raises ValueError with what is wrong with them."""
     if not isinstance(given, dict):

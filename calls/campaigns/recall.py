@@ -23,9 +23,9 @@ OPTED_OUT = "the person is on the do-not-call list"
 
 def due() -> dict[int, str]:
     """Calls that are to be taken back, by their keys, and why."""
-    given = Call.objects.filter(campaign__isnull=False, status__in=[Call.Status.QUEUED, Call.Status.RINGING]).exclude(
-        plivo_request_uuid=""
-    )
+    given = Call.objects.filter(
+        direction=Call.Direction.OUTBOUND, status__in=[Call.Status.QUEUED, Call.Status.RINGING]
+    ).exclude(plivo_request_uuid="")
     calls = list(given.select_related("campaign").only("pk", "status", "to_number", "campaign__status")[:BATCH])
     if not calls:
         return {}

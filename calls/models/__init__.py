@@ -1,5 +1,6 @@
 """Models of what happens."""
 
+from calls.models.api_key import ApiKey
 from calls.models.approval import Approval
 from calls.models.call import Call
 from calls.models.campaign import Campaign, CampaignContact, Switch
@@ -8,6 +9,7 @@ from calls.models.do_not_call import DoNotCall
 from calls.models.edge_refusal import EdgeRefusal
 from calls.models.event import CallEvent
 from calls.models.law import Holiday, LegalWindow
+from calls.models.one_off import OneOffCall
 from calls.models.phone_number import PhoneNumber
 from calls.models.plivo_account import PlivoAccount
 from calls.models.price import Price
@@ -16,10 +18,12 @@ from calls.models.stream_token import StreamToken
 from calls.models.summary import CallSummary
 from calls.models.turn import Turn
 from calls.models.usage import Usage
+from calls.models.verified_number import VerifiedNumber
 from calls.models.watch import CampaignWatch
 from calls.models.webhook_event import WebhookEvent
 
 __all__ = [
+    "ApiKey",
     "Approval",
     "Call",
     "CallEvent",
@@ -34,6 +38,7 @@ __all__ = [
     "EdgeRefusal",
     "Holiday",
     "LegalWindow",
+    "OneOffCall",
     "PhoneNumber",
     "PlivoAccount",
     "Price",
@@ -43,5 +48,6 @@ __all__ = [
     "Switch",
     "Turn",
     "Usage",
+    "VerifiedNumber",
     "WebhookEvent",
 ]

@@ -7,7 +7,7 @@ from django.conf import settings
 from django.db import connection
 from django.utils import timezone
 
-from calls import retention, sweeper
+from calls import one_off, retention, sweeper
 from calls.campaigns import control, imports
 from calls.tasks import campaigns, post_call
 
@@ -20,6 +20,7 @@ def sweep_calls() -> None:
         campaigns.import_contacts.delay(import_id)
     for campaign_id in control.due_enrolments(now):
         campaigns.enrol.delay(campaign_id)
+    one_off.let_go(now=now)
     due = sweeper.sweep(now=now)
     for call_id in due.summaries:
         post_call.after_call.delay(call_id)

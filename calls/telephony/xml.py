@@ -47,6 +47,34 @@ class Document:
             self._add("Speak", spoken, voice=voice, language=spoken_in, loop="1")
         return self
 
+    def get_digits(
+        self, text: str, *, language: str, action_url: str, digits: int, wait_s: int, times: int
+    ) -> "Document":
+        """Says a text, which a key interrupts, and has the keys sent to ``action_url``; the document there follows.
+
+        Args:
+            digits: how many keys at most.
+            wait_s: for the first key, in s, before the text is said again; 3 s between keys.
+            times: how often it is said at most; when no key comes the next element follows.
+        """
+        self._add(
+            "GetDigits",
+            action=action_url,
+            method="POST",
+            redirect="true",
+            numDigits=str(digits),
+            timeout=str(wait_s),
+            digitTimeout="3",
+            finishOnKey="#",
+            retries=str(times),
+            playBeep="false",
+            validDigits="0123456789",
+            log="false",
+        )
+        inner = Document(root=self.root[-1])
+        inner.speak(text, language=language)
+        return self
+
     def wait(self, seconds: int) -> "Document":
         """Does nothing for some seconds, with the line open."""
         return self._add("Wait", length=str(max(1, seconds)), silence="false", beep="false")

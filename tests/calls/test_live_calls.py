@@ -12,7 +12,7 @@ from django.utils import timezone
 from agents import services
 from agents.services import AccountError
 from calls import lifecycle, live_calls, reports, summaries, suppression
-from calls.models import Call, CallEvent, Campaign, DoNotCall, Turn, Usage
+from calls.models import Call, CallEvent, DoNotCall, Turn, Usage
 from tests import factories
 
 pytestmark = [pytest.mark.db, pytest.mark.django_db]
@@ -389,11 +389,8 @@ def test_a_caller_without_a_number_cannot_be_put_on_the_list(now):
     assert not call.events.exists()
 
 
-def test_on_a_campaigns_call_everybody_can_opt_out_whatever_the_agents_tools_are(now):
-    call = factories.CallFactory(direction="outbound", to_number="+15552220000")
-    plain = start(call, now)
+def test_whoever_we_rang_can_opt_out_whatever_the_agents_tools_are(now):
+    plain = start(factories.CallFactory(), now)
     assert (plain.opt_out_key, "opt_out" in plain.spec.tools) == ("", False)
-    campaign = Campaign.objects.create(name="Spring", agent=call.agent, purpose="service")
-    Call.objects.filter(pk=call.pk).update(campaign=campaign)
-    asked = start(call, now)
+    asked = start(factories.CallFactory(direction="outbound", to_number="+15552220000"), now)
     assert (asked.opt_out_key, "opt_out" in asked.spec.tools) == ("9", True)
