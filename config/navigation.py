@@ -49,6 +49,8 @@ NAVIGATION: list[dict[str, Any]] = [
             _page("AI providers", "key", "agents.provideraccount", "API keys for speech and language models."),
             _page("Plivo accounts", "sip", "calls.plivoaccount", "The phone company that carries the calls."),
             _page("Refused at the edge", "gpp_bad", "calls.edgerefusal", "What was turned away, why, and the remedy."),
+            _page("Webhooks", "send", "calls.webhookendpoint", "Other systems that are told of calls and opt-outs."),
+            _page("Webhooks sent", "outbox", "calls.webhookdelivery", "What they were told, and what they answered."),
             _page("Webhooks received", "webhook", "calls.webhookevent", "What Plivo reported about calls."),
         ],
     },

@@ -1,5 +1,15 @@
 """The admin of what happens: call log, phone numbers, the Plivo account and its edge."""
 
-from calls.admin import call, campaigns, contact_import, contacts, do_not_call, edge, phone_number, plivo_account
+from calls.admin import call, campaigns, contact_import, contacts, do_not_call, edge, hooks, phone_number, plivo_account
 
-__all__ = ["call", "campaigns", "contact_import", "contacts", "do_not_call", "edge", "phone_number", "plivo_account"]
+__all__ = [
+    "call",
+    "campaigns",
+    "contact_import",
+    "contacts",
+    "do_not_call",
+    "edge",
+    "hooks",
+    "phone_number",
+    "plivo_account",
+]

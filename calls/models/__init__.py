@@ -14,6 +14,7 @@ from calls.models.summary import CallSummary
 from calls.models.turn import Turn
 from calls.models.usage import Usage
 from calls.models.webhook_event import WebhookEvent
+from calls.models.webhook_out import WebhookDelivery, WebhookEndpoint
 
 __all__ = [
     "Call",
@@ -34,5 +35,7 @@ __all__ = [
     "Switch",
     "Turn",
     "Usage",
+    "WebhookDelivery",
+    "WebhookEndpoint",
     "WebhookEvent",
 ]

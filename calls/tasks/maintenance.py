@@ -9,13 +9,18 @@ from django.utils import timezone
 
 from calls import retention, sweeper
 from calls.campaigns import control, imports
-from calls.tasks import campaigns, post_call
+from calls.hooks import deliveries
+from calls.tasks import campaigns, hooks, post_call
+
+HINT_GOOD_FOR_S = 30  # there will be others, and they must not pile up while nobody listens
 
 
 @shared_task
 def sweep_calls() -> None:
     """Repairs what was lost, and hints again at whatever is due."""
     now = timezone.now()
+    for endpoint_id in deliveries.due(now):
+        hooks.deliver.apply_async((endpoint_id,), expires=HINT_GOOD_FOR_S)
     for import_id in imports.due(now):
         campaigns.import_contacts.delay(import_id)
     for campaign_id in control.due_enrolments(now):
