@@ -3,11 +3,13 @@
 import datetime
 import json
 import logging
+import re
 import socket
 import threading
 import time
 
 import pytest
+from django.conf import settings
 from django.db import connection, connections
 from standardwebhooks import Webhook, WebhookVerificationError
 
@@ -75,6 +77,23 @@ def test_what_arrives_bears_a_signature_that_the_standards_library_verifies(endp
     delivery = WebhookDelivery.objects.get()
     assert (delivery.state, delivery.last_status, delivery.next_try_at) == ("delivered", 204, None)
     assert (delivery.delivered_at, delivery.tries, request.body.decode()) == (clock.now, 1, delivery.body)
+
+
+def test_the_guides_own_verification_takes_what_is_sent_and_nothing_else(endpoint, receiver, clock) -> None:
+    guide = (settings.BASE_DIR / "docs" / "webhooks.md").read_text()
+    (code,) = [each for each in re.findall(r"```python\n(.*?)```", guide, re.DOTALL) if "def verified" in each]
+    names: dict = {}
+    exec(code, names)  # noqa: S102  (our own guide)
+    old = secret_of(endpoint)
+    new = endpoints.roll(endpoint, now=clock.now)
+    told(endpoint, clock)
+    ran(endpoint, clock)
+    (request,) = receiver.requests
+    for secret in (old, new):
+        assert names["verified"](secret, request.body, request.headers)
+    assert not names["verified"](endpoints.new_secret(), request.body, request.headers)
+    assert not names["verified"](new, request.body + b" ", request.headers)
+    assert not names["verified"](new, request.body, request.headers | {"webhook-timestamp": "1"})
 
 
 def test_for_a_day_after_a_roll_the_old_secret_signs_beside_the_new_one(endpoint, receiver, clock) -> None:
