@@ -15,7 +15,7 @@ from django.core.files.storage import default_storage
 from django.db.models import Q, QuerySet
 
 from calls.intake import SETTLED_AFTER
-from calls.models import ContactImport, EdgeRefusal, StreamToken, WebhookDelivery, WebhookEvent
+from calls.models import ContactImport, DoNotCallImport, EdgeRefusal, StreamToken, WebhookDelivery, WebhookEvent
 from calls.states import FINAL
 
 log = structlog.get_logger(__name__)
@@ -48,14 +48,18 @@ def prune(*, now: datetime.datetime, webhooks_kept: datetime.timedelta) -> Count
 
 
 def _orphaned_files(now: datetime.datetime) -> int:
-    """Uploaded tables of people whose import is gone, with its list or by its end; a new one may lack its row yet."""
+    """Uploaded tables whose import is gone, with its list or by its end; a new one may lack its row yet."""
     deleted = 0
     storage = default_storage
     for name in _files("imports"):
-        if storage.get_modified_time(name) < now - FILES_KEPT and not ContactImport.objects.filter(file=name).exists():
+        if storage.get_modified_time(name) < now - FILES_KEPT and not _is_imported(name):
             storage.delete(name)
             deleted += 1
     return deleted
+
+
+def _is_imported(name: str) -> bool:
+    return any(kind._default_manager.filter(file=name).exists() for kind in (ContactImport, DoNotCallImport))
 
 
 def _files(folder: str) -> Iterator[str]:

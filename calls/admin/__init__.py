@@ -1,6 +1,17 @@
 """The admin of what happens: call log, phone numbers, the Plivo account and its edge."""
 
-from calls.admin import call, campaigns, contact_import, contacts, do_not_call, edge, hooks, phone_number, plivo_account
+from calls.admin import (
+    call,
+    campaigns,
+    contact_import,
+    contacts,
+    do_not_call,
+    do_not_call_import,
+    edge,
+    hooks,
+    phone_number,
+    plivo_account,
+)
 
 __all__ = [
     "call",
@@ -8,6 +19,7 @@ __all__ = [
     "contact_import",
     "contacts",
     "do_not_call",
+    "do_not_call_import",
     "edge",
     "hooks",
     "phone_number",

@@ -3,7 +3,7 @@
 from calls.models.call import Call
 from calls.models.campaign import Campaign, CampaignContact, Switch
 from calls.models.contact import Contact, ContactImport, ContactList, RejectedRow
-from calls.models.do_not_call import DoNotCall
+from calls.models.do_not_call import DoNotCall, DoNotCallImport, RejectedNumber
 from calls.models.edge_refusal import EdgeRefusal
 from calls.models.event import CallEvent
 from calls.models.phone_number import PhoneNumber
@@ -11,6 +11,7 @@ from calls.models.plivo_account import PlivoAccount
 from calls.models.recording import Recording
 from calls.models.stream_token import StreamToken
 from calls.models.summary import CallSummary
+from calls.models.table_import import TableImport
 from calls.models.turn import Turn
 from calls.models.usage import Usage
 from calls.models.webhook_event import WebhookEvent
@@ -26,13 +27,16 @@ __all__ = [
     "ContactImport",
     "ContactList",
     "DoNotCall",
+    "DoNotCallImport",
     "EdgeRefusal",
     "PhoneNumber",
     "PlivoAccount",
     "Recording",
+    "RejectedNumber",
     "RejectedRow",
     "StreamToken",
     "Switch",
+    "TableImport",
     "Turn",
     "Usage",
     "WebhookDelivery",

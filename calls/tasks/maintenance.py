@@ -8,8 +8,9 @@ from django.db import connection
 from django.utils import timezone
 
 from calls import retention, sweeper
-from calls.campaigns import control, imports
+from calls.campaigns import control, table_imports
 from calls.hooks import deliveries
+from calls.models import ContactImport, DoNotCallImport
 from calls.tasks import campaigns, hooks, post_call
 
 HINT_GOOD_FOR_S = 30  # there will be others, and they must not pile up while nobody listens
@@ -21,8 +22,10 @@ def sweep_calls() -> None:
     now = timezone.now()
     for endpoint_id in deliveries.due(now):
         hooks.deliver.apply_async((endpoint_id,), expires=HINT_GOOD_FOR_S)
-    for import_id in imports.due(now):
+    for import_id in table_imports.due(ContactImport, now):
         campaigns.import_contacts.delay(import_id)
+    for import_id in table_imports.due(DoNotCallImport, now):
+        campaigns.import_do_not_call.delay(import_id)
     for campaign_id in control.due_enrolments(now):
         campaigns.enrol.delay(campaign_id)
     due = sweeper.sweep(now=now)
