@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
-from unfold.widgets import UnfoldAdminDateWidget, UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from calls.admin.contacts import UploadForm, countries
 from calls.admin.table_import import TableImportAdmin
@@ -30,7 +30,7 @@ class NumbersForm(UploadForm):
     since = forms.DateField(
         required=False,
         label="As of",
-        widget=UnfoldAdminDateWidget(),
+        widget=UnfoldAdminTextInputWidget(attrs={"type": "date"}),
         help_text="Of rows without a date of their own; empty for now.",
     )
 

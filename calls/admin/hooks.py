@@ -109,6 +109,11 @@ class WebhookEndpointAdmin(ReadOnlyHistoryAdmin, ModelAdmin):
             obj.failing_since = None
         obj.save(update_fields=[*form.changed_data, "failing_since"])
 
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Adding leads to the secret, whatever is pressed."""
+        context |= {"show_save_and_add_another": False, "show_save_and_continue": not kwargs.get("add")}
+        return super().render_change_form(request, context, *args, **kwargs)
+
     def response_add(
         self, request: HttpRequest, obj: WebhookEndpoint, _post_url_continue: str | None = None
     ) -> HttpResponse:
@@ -250,7 +255,7 @@ class WebhookDeliveryAdmin(ReadOnlyAdmin):
     search_help_text = "Id of a call or campaign"
     nothing_yet = "Nothing was sent yet. Add an address under Webhooks, then press “Send a test event”."
     fields = (
-        "endpoint", "kind", "event_id", "show_state", "tries", "next_try_at", "show_answer", "last_took_ms",
+        "endpoint", "kind", "event_id", "state", "tries", "next_try_at", "show_answer", "last_took_ms",
         "created_at", "delivered_at", "show_body",
     )  # fmt: skip
     actions = ("deliver_again",)
