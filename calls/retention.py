@@ -1,4 +1,5 @@
-"""What is no longer needed goes: stream tokens, refusals, and of webhooks first what they said, then the rows.
+"""What is no longer needed goes: stream tokens, refusals, webhooks that were sent, and of those that came first
+what they said, then the rows.
 
 Run every hour by ``calls.tasks.maintenance``. A row goes only for a reason that can never cease to hold, a chunk at a
 time, so that rounds may overlap or be cut off anywhere.
@@ -14,7 +15,7 @@ from django.core.files.storage import default_storage
 from django.db.models import Q, QuerySet
 
 from calls.intake import SETTLED_AFTER
-from calls.models import ContactImport, EdgeRefusal, StreamToken, WebhookEvent
+from calls.models import ContactImport, DoNotCallImport, EdgeRefusal, StreamToken, WebhookDelivery, WebhookEvent
 from calls.states import FINAL
 
 log = structlog.get_logger(__name__)
@@ -30,7 +31,7 @@ def prune(*, now: datetime.datetime, webhooks_kept: datetime.timedelta) -> Count
     """One round; returns how many rows of each kind were deleted or erased.
 
     Args:
-        webhooks_kept: how long the numbers, names and ids in a webhook can be looked up.
+        webhooks_kept: how long the numbers, names and ids in a webhook can be looked up, whether it came or was sent.
     """
     done: Counter[str] = Counter()
     done["stream_tokens"] = _delete(_dead_tokens(now))
@@ -38,6 +39,7 @@ def prune(*, now: datetime.datetime, webhooks_kept: datetime.timedelta) -> Count
     old = WebhookEvent.objects.filter(received_at__lt=now - webhooks_kept)
     done["webhooks"] = _delete(_needless_nonces(old, now))
     done["webhook_bodies"] = _erase(old)
+    done["webhook_deliveries"] = _delete(_old_deliveries(now - webhooks_kept))
     done["import_files"] = _orphaned_files(now)
     done = +done  # without the zeros
     if done:
@@ -46,14 +48,18 @@ def prune(*, now: datetime.datetime, webhooks_kept: datetime.timedelta) -> Count
 
 
 def _orphaned_files(now: datetime.datetime) -> int:
-    """Uploaded tables of people whose import is gone, with its list or by its end; a new one may lack its row yet."""
+    """Uploaded tables whose import is gone, with its list or by its end; a new one may lack its row yet."""
     deleted = 0
     storage = default_storage
     for name in _files("imports"):
-        if storage.get_modified_time(name) < now - FILES_KEPT and not ContactImport.objects.filter(file=name).exists():
+        if storage.get_modified_time(name) < now - FILES_KEPT and not _is_imported(name):
             storage.delete(name)
             deleted += 1
     return deleted
+
+
+def _is_imported(name: str) -> bool:
+    return any(kind._default_manager.filter(file=name).exists() for kind in (ContactImport, DoNotCallImport))
 
 
 def _files(folder: str) -> Iterator[str]:
@@ -80,6 +86,12 @@ def _needless_nonces(old: QuerySet[WebhookEvent], now: datetime.datetime) -> Que
     Those are few: requests whose handling failed, and some that name no call.
     """
     return old.filter(call__status__in=FINAL, call__created_at__lt=now - SETTLED_AFTER)
+
+
+def _old_deliveries(cut: datetime.datetime) -> QuerySet[WebhookDelivery]:
+    """Those that are over, and those that wait for an endpoint that nobody has enabled for as long."""
+    over = Q(state__in=[WebhookDelivery.State.DELIVERED, WebhookDelivery.State.FAILED])
+    return WebhookDelivery.objects.filter(over | Q(endpoint__enabled=False), created_at__lt=cut)
 
 
 def _delete(rows: QuerySet[Any]) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 from django.conf import settings
+from django.db import transaction
 from django.db.models import Q
 
 from agents import extraction, services
@@ -18,6 +19,7 @@ from agents.providers.errors import ProviderError
 from agents.providers.pools import Pools
 from agents.spec import AgentSpec, ExtractionField
 from calls.edge import printable
+from calls.hooks import events
 from calls.models import Call, CallSummary, Turn, Usage
 
 log = structlog.get_logger(__name__)
@@ -25,6 +27,7 @@ log = structlog.get_logger(__name__)
 RETRY_DELAYS_S = (30, 120, 600, 3600)
 CLAIM_S = 240  # how long a worker may take; then another may try
 MAX_TEXT = 5000  # characters of one text that the model returns
+_FINAL = {CallSummary.Status.READY, CallSummary.Status.FAILED, CallSummary.Status.SKIPPED}
 MAX_TRANSCRIPT = 60_000  # characters; the end of a longer call is kept, where its outcome is
 
 INSTRUCTIONS = """\
@@ -54,7 +57,7 @@ def summarise(*, call_id: int, now: datetime.datetime) -> bool:
     turns = list(call.turns.all())
     spec = call.spec
     if spec is None or not any(turn.role == Turn.Role.CALLER and turn.text for turn in turns):
-        _save(row, status=CallSummary.Status.SKIPPED, error="", next_attempt_at=None)
+        _save(row, now, status=CallSummary.Status.SKIPPED, error="", next_attempt_at=None)
         return False
     has_others = False
     try:
@@ -64,7 +67,7 @@ def summarise(*, call_id: int, now: datetime.datetime) -> bool:
         found, usage = asyncio.run(_ask(config, spec, transcript(turns)))
         _write_usage(call, usage)
         record = _checked(printable(found, MAX_TEXT), spec, config)
-        _save(row, status=CallSummary.Status.READY, error="", next_attempt_at=None, **record)
+        _save(row, now, status=CallSummary.Status.READY, error="", next_attempt_at=None, **record)
     except ProviderError as error:
         _failed(row, f"{error.remedy} ({error.detail or error.kind.value})", now, retry=error.retryable or has_others)
         return False
@@ -158,14 +161,18 @@ def _failed(row: CallSummary, error: str, now: datetime.datetime, *, retry: bool
     attempts = row.attempts + 1
     if retry and attempts <= len(RETRY_DELAYS_S):
         later = now + datetime.timedelta(seconds=RETRY_DELAYS_S[attempts - 1])
-        _save(row, error=error[:500], next_attempt_at=later)
+        _save(row, now, error=error[:500], next_attempt_at=later)
     else:
-        _save(row, status=CallSummary.Status.FAILED, error=error[:500], next_attempt_at=None)
+        _save(row, now, status=CallSummary.Status.FAILED, error=error[:500], next_attempt_at=None)
     log.warning("summary failed", call=str(row.call.public_id), attempt=attempts, again=retry)
 
 
-def _save(row: CallSummary, **columns: Any) -> None:
-    CallSummary.objects.filter(pk=row.pk).update(**columns)
+def _save(row: CallSummary, now: datetime.datetime, **columns: Any) -> None:
+    """Once nothing more will come, others are told of the call."""
+    with transaction.atomic():
+        CallSummary.objects.filter(pk=row.pk).update(**columns)
+        if columns.get("status") in _FINAL:
+            events.call_ended(call_id=row.call_id, now=now)
 
 
 def _write_usage(call: Call, usage: UsageReport) -> None:

@@ -14,7 +14,9 @@ from itertools import islice
 import msgspec
 from django.conf import settings
 from django.db import transaction
+from django.utils import timezone
 
+from calls.hooks import events
 from calls.models import Call, DoNotCall
 from calls.numbers import E164
 from calls.reports import masked
@@ -86,10 +88,14 @@ def add(
     Raises:
         ValueError: the number is not E.164.
     """
-    return DoNotCall.objects.get_or_create(
-        number_hash=number_hash(entry.number),
-        defaults=_columns(entry, source=source, added_by_id=added_by_id) | {"call": call},
-    )
+    with transaction.atomic():
+        row, new = DoNotCall.objects.get_or_create(
+            number_hash=number_hash(entry.number),
+            defaults=_columns(entry, source=source, added_by_id=added_by_id) | {"call": call},
+        )
+        if new:
+            events.opted_out([(row, entry.number)], now=timezone.now())
+    return row, new
 
 
 def add_all(entries: Iterable[Entry], *, source: DoNotCall.Source, added_by_id: int | None = None) -> int:
@@ -110,10 +116,12 @@ def add_all(entries: Iterable[Entry], *, source: DoNotCall.Source, added_by_id: 
             )
             for entry in reversed(batch)  # of a number that comes twice the first entry counts
         }
+        numbers = {number_hash(entry.number): entry.number for entry in batch}
         with transaction.atomic():
             known = set(DoNotCall.objects.filter(number_hash__in=rows).values_list("number_hash", flat=True))
             new = [row for number, row in rows.items() if number not in known]
             DoNotCall.objects.bulk_create(new, ignore_conflicts=True)
+            events.opted_out([(row, numbers[row.number_hash]) for row in new], now=timezone.now())
         added += len(new)
     return added
 

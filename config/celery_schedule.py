@@ -23,6 +23,7 @@ CELERY: dict[str, Any] = {
     "CELERY_TASK_ROUTES": {
         "calls.tasks.post_call.*": {"queue": "post_call"},
         "calls.tasks.campaigns.dial": {"queue": "dialler"},
+        "calls.tasks.hooks.*": {"queue": "hooks"},
         "streaming.tasks.prepare_opening": {"queue": "dial"},  # it must be there before the call is picked up
     },
     "CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP": True,

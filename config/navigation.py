@@ -54,6 +54,8 @@ NAVIGATION: list[dict[str, Any]] = [
             _page("Prices", "payments", "calls.price", "What providers and Plivo charge, so that costs are known."),
             _page("API keys", "vpn_key", "calls.apikey", "Programs that start calls or add people over HTTP."),
             _page("Refused at the edge", "gpp_bad", "calls.edgerefusal", "What was turned away, why, and the remedy."),
+            _page("Webhooks", "send", "calls.webhookendpoint", "Other systems that are told of calls and opt-outs."),
+            _page("Webhooks sent", "outbox", "calls.webhookdelivery", "What they were told, and what they answered."),
             _page("Webhooks received", "webhook", "calls.webhookevent", "What Plivo reported about calls."),
         ],
     },

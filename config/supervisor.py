@@ -99,7 +99,7 @@ def free_port(preferred: int) -> int:
 def role_processes(
     *, web_port: int, stream_port: int, combined: bool, environment: Mapping[str, str], server_name: str = "uvicorn"
 ) -> list[Process]:
-    """Web, stream, worker and beat; web and stream share a process (and ``web_port``) when ``combined``.
+    """Web, stream, workers and beat; web and stream share a process (and ``web_port``) when ``combined``.
 
     Raises:
         SupervisorError: STREAM_PROCESSES asks for several where there can be one only.
@@ -127,11 +127,14 @@ def role_processes(
     worker = [*celery, "worker", level, "-Q", "dial,post_call,maintenance", "--concurrency", "2", "--without-mingle"]
     # By itself: it is at work all the time, and holds up nothing that others wait for.
     dialler = [*celery, "worker", level, "-Q", "dialler", "--concurrency", "1", "--without-mingle", "-n", "dialler@%h"]
+    # Threads, since they wait for other people's servers; however slow those are, it is nobody else's time.
+    hooks = [*celery, "worker", level, "-Q", "hooks", "--pool", "threads", "--concurrency", "8", "--without-mingle"]
     schedule = str(var_dir() / "celerybeat-schedule")
     return [
         *doors,
         Process("worker", worker, environment),
         Process("dialler", dialler, environment),
+        Process("hooks", [*hooks, "-n", "hooks@%h"], environment),
         Process("beat", [*celery, "beat", level, "-s", schedule, "--pidfile="], environment),
     ]
 

@@ -4,13 +4,16 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern, path
 from django.utils import timezone
 from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminSplitDateTimeWidget, UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from calls import suppression
+from calls.admin.do_not_call_import import uploaded
 from calls.models import DoNotCall
 from calls.numbers import NumberRefused, parse
 
@@ -98,11 +101,25 @@ class DoNotCallAdmin(ModelAdmin):
     def has_change_permission(self, _request: HttpRequest, _obj: DoNotCall | None = None) -> bool:
         return False
 
+    list_before_template = "admin/calls/donotcall/import.html"
+
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Says so when the list cannot be relied on."""
         if trouble := suppression.trouble():
             messages.error(request, trouble)
-        return super().changelist_view(request, extra_context)
+        context = {**(extra_context or {}), "may_import": _may_import(request)}
+        return super().changelist_view(request, context)
+
+    def get_urls(self) -> list[URLPattern]:
+        """Adds the upload."""
+        view = self.admin_site.admin_view(self.upload_view)
+        return [path("import/", view, name="calls_donotcall_import"), *super().get_urls()]
+
+    def upload_view(self, request: HttpRequest) -> HttpResponse:
+        """Takes a table of numbers."""
+        if not _may_import(request):
+            raise PermissionDenied
+        return uploaded(request, {**self.admin_site.each_context(request), "opts": self.opts})
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[DoNotCall], search_term: str
@@ -125,3 +142,8 @@ class DoNotCallAdmin(ModelAdmin):
         added = 1 + suppression.add_all(others, source=source, added_by_id=user)
         if others:
             messages.info(request, f"{added} numbers are on the list now. None of them is called any more.")
+
+
+def _may_import(request: HttpRequest) -> bool:
+    """The import's own permission beside that of the list."""
+    return request.user.has_perms(["calls.add_donotcallimport", "calls.add_donotcall"])

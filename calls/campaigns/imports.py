@@ -1,34 +1,25 @@
-"""An import of people: the table is looked at, its columns are given a meaning, its rows become contacts.
-
-The rows are read in the background (``calls.tasks.campaigns``), 500 in a transaction that also notes how far it has
-come: a worker that dies loses nothing and doubles nothing, and of two that work on the same import one stops.
-"""
+"""An import of people: the table is looked at, its columns are given a meaning, its rows become contacts."""
 
 import datetime
 import itertools
-import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import partial
 from typing import IO
 
 import msgspec
 from django.core.files.base import File
 from django.db import transaction
-from django.db.models import Count, F
+from django.db.models import F
 
-from calls.campaigns import tables
+from calls.campaigns import table_imports, tables
 from calls.campaigns.people import Meaning, Person, RowRefused, faults, guess, person
+from calls.campaigns.table_imports import AT_ONCE_S, MAX_WHY, Refused
 from calls.campaigns.tables import Form, TableError
-from calls.hints import hint
 from calls.models import Contact, ContactImport, ContactList, RejectedRow
 from calls.suppression import suppressed
 
-CHUNK = 500
 SHOWN = 20  # rows of a preview
-AT_ONCE_S = 150.0  # a task has 240 s
-STUCK_AFTER = datetime.timedelta(seconds=60)
-MAX_WHY = 600
 IN_LIST = "the number is in the list already"
 TASK = "calls.tasks.campaigns.import_contacts"
 
@@ -40,10 +31,6 @@ class Preview(msgspec.Struct, frozen=True):
     rows: list[tuple[int, list[str], str]]
 
 
-class Refused(ValueError):  # noqa: N818  (as an operator would say it)
-    """The import cannot go on like this; its text says why."""
-
-
 def upload(*, contact_list: ContactList, file: "File[bytes]", country: str, created_by_id: int | None) -> ContactImport:
     """Keeps the file and guesses what it is.
 
@@ -52,41 +39,17 @@ def upload(*, contact_list: ContactList, file: "File[bytes]", country: str, crea
     """
     form = tables.probe(file)
     headers, total = _measured(file, form)
-    file.seek(0)
-    upload_ = ContactImport(
-        contact_list=contact_list,
-        file_name=(file.name or "table")[-200:],
-        kind=form.kind,
-        encoding=form.encoding,
-        delimiter=form.delimiter,
-        country=country,
-        headers=headers,
-        meanings=[[meaning.field, meaning.variable] for meaning in guess(headers)],
-        total=total,
-        created_by_id=created_by_id,
-    )
-    upload_.file.save(f"{upload_.pk}.{form.kind}", file, save=False)
-    upload_.save()
-    return upload_
+    meanings = [[meaning.field, meaning.variable] for meaning in guess(headers)]
+    made = ContactImport(contact_list=contact_list, country=country, meanings=meanings, created_by_id=created_by_id)
+    return table_imports.keep(made, file, form, headers=headers, total=total)
 
 
 def _measured(file: IO[bytes], form: Form) -> tuple[list[str], int]:
     """The columns' names, and how many rows follow."""
-    with tables.rows(file, form) as rows:
-        first = next(rows, None)
-        if first is None:
-            raise TableError("The file is empty.")
-        total = sum(1 for _ in rows)
+    first, total = table_imports.measured(file, form)
     if not total:
         raise TableError("The file has a header and no rows.")
-    return tables.headers(first[1]), total
-
-
-@contextmanager
-def _opened(contact_import: ContactImport) -> Iterator[Iterator[tables.Row]]:
-    form = Form(contact_import.kind, contact_import.encoding, contact_import.delimiter)
-    with contact_import.file.open("rb") as file, tables.rows(file, form) as rows:
-        yield rows
+    return tables.headers(first), total
 
 
 def meanings_of(contact_import: ContactImport) -> list[Meaning]:
@@ -99,7 +62,7 @@ def preview(contact_import: ContactImport) -> Preview:
     meanings = meanings_of(contact_import)
     readable = not faults(meanings)
     shown: list[tuple[int, list[str], str]] = []
-    with _opened(contact_import) as rows:
+    with table_imports.opened(contact_import) as rows:
         _, first = next(rows)
         for number, cells in itertools.islice(rows, SHOWN):
             why = ""
@@ -145,34 +108,7 @@ def start(contact_import: ContactImport, *, now: datetime.datetime) -> None:
     """
     if found := faults(meanings_of(contact_import)):
         raise Refused(" ".join(found))
-    waiting = ContactImport.objects.filter(pk=contact_import.pk, status=ContactImport.Status.UPLOADED)
-    if not waiting.update(status=ContactImport.Status.RUNNING, moved_at=now):
-        raise Refused("This import has been started already.")
-    transaction.on_commit(lambda: hint(TASK, str(contact_import.pk)))
-
-
-def discard(contact_import: ContactImport) -> None:
-    """Forgets one that was not started, with its file.
-
-    Raises:
-        Refused: it was.
-    """
-    with transaction.atomic():
-        if not ContactImport.objects.filter(pk=contact_import.pk, status=ContactImport.Status.UPLOADED).delete()[0]:
-            raise Refused("This import has been started already.")
-    contact_import.file.delete(save=False)
-
-
-def reasons(contact_import: ContactImport) -> list[tuple[str, int]]:
-    """Why rows were rejected and how many for each reason, the most frequent first."""
-    rows = contact_import.rejected_rows.order_by().values_list("reason").annotate(rows=Count("id"))
-    return sorted(((str(reason), count) for reason, count in rows), key=lambda pair: (-pair[1], pair[0]))
-
-
-def due(now: datetime.datetime) -> list[str]:
-    """Ids of those that run and have not moved for a minute: their worker is gone, or was never told."""
-    stuck = ContactImport.objects.filter(status=ContactImport.Status.RUNNING, moved_at__lt=now - STUCK_AFTER)
-    return [str(pk) for pk in stuck.values_list("pk", flat=True)]
+    table_imports.start(contact_import, task=TASK, now=now)
 
 
 def run(import_id: str, *, clock: Callable[[], datetime.datetime], seconds: float = AT_ONCE_S) -> bool:
@@ -184,24 +120,8 @@ def run(import_id: str, *, clock: Callable[[], datetime.datetime], seconds: floa
     contact_import = ContactImport.objects.filter(pk=import_id, status=ContactImport.Status.RUNNING).first()
     if contact_import is None:
         return False
-    until = time.monotonic() + seconds
-    try:
-        with _opened(contact_import) as rows:
-            next(rows, None)  # the header
-            rest = itertools.islice(rows, contact_import.done, None)
-            done = contact_import.done
-            while chunk := list(itertools.islice(rest, CHUNK)):
-                if not _take(contact_import, chunk, done=done, now=clock()):
-                    return False  # another worker has it
-                done += len(chunk)
-                if time.monotonic() > until:
-                    return True
-    except (TableError, OSError) as error:
-        text = str(error) if isinstance(error, TableError) else "The file can no longer be read."
-        _finish(contact_import, ContactImport.Status.FAILED, now=clock(), error=text)
-        return False
-    _finish(contact_import, ContactImport.Status.DONE, now=clock())
-    return False
+    take = partial(_take, contact_import)
+    return table_imports.read_on(contact_import, take, headers=1, clock=clock, seconds=seconds)
 
 
 def _take(contact_import: ContactImport, chunk: list[tables.Row], *, done: int, now: datetime.datetime) -> bool:
@@ -222,8 +142,7 @@ def _take(contact_import: ContactImport, chunk: list[tables.Row], *, done: int, 
             people[found.number] = (row, found)
     unwanted = suppressed(people)
     with transaction.atomic():
-        mine = ContactImport.objects.filter(pk=contact_import.pk, status=ContactImport.Status.RUNNING, done=done)
-        if not mine.update(done=done + len(chunk), moved_at=now):
+        if not table_imports.advance(contact_import, done=done, by=len(chunk), now=now):
             return False
         in_list = Contact.objects.filter(contact_list=contact_import.contact_list_id, number__in=people)
         known = set(in_list.values_list("number", flat=True))
@@ -248,11 +167,3 @@ def _take(contact_import: ContactImport, chunk: list[tables.Row], *, done: int, 
 def contact_of(found: Person, contact_list_id: uuid.UUID) -> Contact:
     """The unsaved row of a person in a list."""
     return Contact(contact_list_id=contact_list_id, **(msgspec.structs.asdict(found) | {"zones": list(found.zones)}))
-
-
-def _finish(
-    contact_import: ContactImport, status: ContactImport.Status, *, now: datetime.datetime, error: str = ""
-) -> None:
-    running = ContactImport.objects.filter(pk=contact_import.pk, status=ContactImport.Status.RUNNING)
-    if running.update(status=status, finished_at=now, moved_at=now, error=error[:300]):
-        contact_import.file.delete(save=False)  # people's data; what could not be used of it is kept row by row

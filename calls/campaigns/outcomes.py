@@ -5,6 +5,7 @@ import datetime
 from django.db import transaction
 from django.db.models import F
 
+from calls.hooks import events
 from calls.models import Call, Campaign, CampaignContact
 from calls.states import FINAL
 
@@ -83,5 +84,7 @@ def finish(*, now: datetime.datetime) -> list[Campaign]:
             )
             running = Campaign.objects.filter(pk=campaign.pk, status=Campaign.Status.RUNNING)
             if not open_.exists() and running.update(status=Campaign.Status.FINISHED, finished_at=now):
+                campaign.finished_at = now
+                events.campaign_finished(campaign, now=now)
                 finished.append(campaign)
     return finished

@@ -5,7 +5,7 @@ from calls.models.approval import Approval
 from calls.models.call import Call
 from calls.models.campaign import Campaign, CampaignContact, Switch
 from calls.models.contact import Contact, ContactImport, ContactList, RejectedRow
-from calls.models.do_not_call import DoNotCall
+from calls.models.do_not_call import DoNotCall, DoNotCallImport, RejectedNumber
 from calls.models.edge_refusal import EdgeRefusal
 from calls.models.event import CallEvent
 from calls.models.law import Holiday, LegalWindow
@@ -16,11 +16,13 @@ from calls.models.price import Price
 from calls.models.recording import Recording
 from calls.models.stream_token import StreamToken
 from calls.models.summary import CallSummary
+from calls.models.table_import import TableImport
 from calls.models.turn import Turn
 from calls.models.usage import Usage
 from calls.models.verified_number import VerifiedNumber
 from calls.models.watch import CampaignWatch
 from calls.models.webhook_event import WebhookEvent
+from calls.models.webhook_out import WebhookDelivery, WebhookEndpoint
 
 __all__ = [
     "ApiKey",
@@ -35,6 +37,7 @@ __all__ = [
     "ContactImport",
     "ContactList",
     "DoNotCall",
+    "DoNotCallImport",
     "EdgeRefusal",
     "Holiday",
     "LegalWindow",
@@ -43,11 +46,15 @@ __all__ = [
     "PlivoAccount",
     "Price",
     "Recording",
+    "RejectedNumber",
     "RejectedRow",
     "StreamToken",
     "Switch",
+    "TableImport",
     "Turn",
     "Usage",
     "VerifiedNumber",
+    "WebhookDelivery",
+    "WebhookEndpoint",
     "WebhookEvent",
 ]

@@ -8,6 +8,7 @@ from django.db import models
 from simple_history.models import HistoricalRecords
 
 from calls.models.phone_number import E164
+from calls.models.table_import import RejectedTableRow, TableImport
 
 
 class ContactList(models.Model):
@@ -66,62 +67,18 @@ class Contact(models.Model):
         return self.name or self.number[:5] + "…"
 
 
-class ContactImport(models.Model):
-    """A table on its way into a list: the file, what its columns mean, and how far it has come."""
+class ContactImport(TableImport):
+    """A table of people on its way into a list, and what its columns mean."""
 
-    class Status(models.TextChoices):
-        UPLOADED = "uploaded", "Columns to be chosen"
-        RUNNING = "running", "Running"
-        DONE = "done", "Done"
-        FAILED = "failed", "Failed"
-
-    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     contact_list = models.ForeignKey(ContactList, on_delete=models.CASCADE, related_name="imports")
-    status = models.CharField(max_length=8, choices=Status, default=Status.UPLOADED)
-    file = models.FileField(upload_to="imports/%Y/%m/")
-    file_name = models.CharField(max_length=200)
-    kind = models.CharField(max_length=4)
-    encoding = models.CharField(max_length=12, blank=True)
-    delimiter = models.CharField(max_length=1, blank=True)
-    country = models.CharField(max_length=2, blank=True, help_text="Of numbers without a country code.")
-    headers = models.JSONField(default=list)
     meanings = models.JSONField(default=list, help_text="Of each column: [field, variable].")
-    total = models.PositiveIntegerField("rows", default=0)
-    done = models.PositiveIntegerField("rows read", default=0)
-    added = models.PositiveIntegerField(default=0)
-    known = models.PositiveIntegerField("in the list already", default=0)
-    rejected = models.PositiveIntegerField(default=0)
     suppressed = models.PositiveIntegerField("not to be called", default=0)
-    error = models.CharField(max_length=300, blank=True)
-    created_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
-    )
-    created_at = models.DateTimeField(auto_now_add=True)
-    moved_at = models.DateTimeField(
-        null=True, help_text="Last progress; without any for long the sweep starts it again."
-    )
-    finished_at = models.DateTimeField(null=True)
-
-    class Meta:
-        ordering = ["-created_at"]
-
-    def __str__(self) -> str:
-        return self.file_name
 
 
-class RejectedRow(models.Model):
+class RejectedRow(RejectedTableRow):
     """A row of an import that is nobody who can be called, and why."""
 
-    id = models.BigAutoField(primary_key=True)
     contact_import = models.ForeignKey(ContactImport, on_delete=models.CASCADE, related_name="rejected_rows")
-    row = models.PositiveIntegerField(help_text="Its number in the file.")
-    cells = models.JSONField()
-    why = models.CharField(max_length=600)
-    reason = models.CharField(max_length=600, help_text="Why, in the same words for all rows of its kind.")
 
-    class Meta:
-        ordering = ["id"]
+    class Meta(RejectedTableRow.Meta):
         constraints = [models.UniqueConstraint(fields=["contact_import", "row"], name="rejected_once_in_an_import")]
-
-    def __str__(self) -> str:
-        return f"row {self.row}"

@@ -6,6 +6,7 @@ from django.conf import settings
 from django.db import models
 
 from calls.models.call import Call
+from calls.models.table_import import RejectedTableRow, TableImport
 
 
 class DoNotCall(models.Model):
@@ -41,3 +42,28 @@ class DoNotCall(models.Model):
 
     def __str__(self) -> str:
         return self.masked
+
+
+class DoNotCallImport(TableImport):
+    """A table of numbers on its way onto the list, and which of its columns counts."""
+
+    evidence = models.CharField("where it comes from", max_length=300)
+    since = models.DateField(null=True, help_text="Of rows without a date; empty: when it was uploaded.")
+    has_header = models.BooleanField(default=True)
+    number_column = models.PositiveSmallIntegerField(default=0)
+    date_column = models.PositiveSmallIntegerField(null=True)
+
+    class Meta(TableImport.Meta):
+        verbose_name = "import of do-not-call numbers"
+        verbose_name_plural = "imports of do-not-call numbers"
+
+
+class RejectedNumber(RejectedTableRow):
+    """A row of such an import that holds no number, or no date."""
+
+    do_not_call_import = models.ForeignKey(DoNotCallImport, on_delete=models.CASCADE, related_name="rejected_rows")
+
+    class Meta(RejectedTableRow.Meta):
+        constraints = [
+            models.UniqueConstraint(fields=["do_not_call_import", "row"], name="number_rejected_once_in_an_import")
+        ]

@@ -3,7 +3,7 @@
 from celery import shared_task
 from django.utils import timezone
 
-from calls.campaigns import control, dialler, imports
+from calls.campaigns import control, dialler, do_not_call_imports, imports
 
 DIAL_S = 5.0
 
@@ -13,6 +13,13 @@ def import_contacts(import_id: str) -> None:
     """Reads a table's rows on; a long one in several tasks."""
     if imports.run(import_id, clock=timezone.now):
         import_contacts.delay(import_id)
+
+
+@shared_task
+def import_do_not_call(import_id: str) -> None:
+    """Reads a list of numbers that are not to be called on."""
+    if do_not_call_imports.run(import_id, clock=timezone.now):
+        import_do_not_call.delay(import_id)
 
 
 @shared_task

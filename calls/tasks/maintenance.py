@@ -8,16 +8,24 @@ from django.db import connection
 from django.utils import timezone
 
 from calls import one_off, retention, sweeper
-from calls.campaigns import control, imports
-from calls.tasks import campaigns, post_call
+from calls.campaigns import control, table_imports
+from calls.hooks import deliveries
+from calls.models import ContactImport, DoNotCallImport
+from calls.tasks import campaigns, hooks, post_call
+
+HINT_GOOD_FOR_S = 30  # there will be others, and they must not pile up while nobody listens
 
 
 @shared_task
 def sweep_calls() -> None:
     """Repairs what was lost, and hints again at whatever is due."""
     now = timezone.now()
-    for import_id in imports.due(now):
+    for endpoint_id in deliveries.due(now):
+        hooks.deliver.apply_async((endpoint_id,), expires=HINT_GOOD_FOR_S)
+    for import_id in table_imports.due(ContactImport, now):
         campaigns.import_contacts.delay(import_id)
+    for import_id in table_imports.due(DoNotCallImport, now):
+        campaigns.import_do_not_call.delay(import_id)
     for campaign_id in control.due_enrolments(now):
         campaigns.enrol.delay(campaign_id)
     one_off.let_go(now=now)

@@ -1,13 +1,22 @@
 """What is deleted when, to the second; and that a captured webhook is not believed after its nonce is gone."""
 
 import datetime
+import uuid
 
 import pytest
 from django.db.models import F
 from django.utils import timezone
 
 from calls import edge, intake, retention
-from calls.models import Call, CallEvent, EdgeRefusal, StreamToken, WebhookEvent
+from calls.models import (
+    Call,
+    CallEvent,
+    EdgeRefusal,
+    StreamToken,
+    WebhookDelivery,
+    WebhookEndpoint,
+    WebhookEvent,
+)
 from calls.tasks import maintenance
 from config.celery_schedule import CELERY
 from tests import factories
@@ -90,6 +99,27 @@ def test_a_refusal_is_shown_for_thirty_days_and_no_second_longer():
     EdgeRefusal.objects.create(edge="webhook", reason="bad_signature", minute=NOW - 30 * DAY)
     assert prune() == {}
     assert prune(NOW + SECOND) == {"refusals": 1}
+
+
+# --- webhooks that were sent ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("state", "enabled", "goes"),
+    [
+        ("delivered", True, True),
+        ("failed", True, True),
+        ("waiting", True, False),
+        ("sending", True, False),
+        ("waiting", False, True),
+    ],
+)
+def test_a_webhook_that_was_sent_goes_when_it_need_not_be_looked_up_any_more(state, enabled, goes):
+    endpoint = WebhookEndpoint.objects.create(name="CRM", url="https://crm.example", enabled=enabled)
+    of = {"endpoint": endpoint, "event_id": uuid.uuid4(), "kind": "call.ended", "body": "{}", "state": state}
+    WebhookDelivery.objects.create(event_key="call.ended:1", created_at=NOW - KEPT, **of)
+    assert prune() == {}
+    assert prune(NOW + SECOND) == ({"webhook_deliveries": 1} if goes else {})
 
 
 # --- webhooks --------------------------------------------------------------------------------------------------------

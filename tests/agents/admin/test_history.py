@@ -8,7 +8,7 @@ from django.urls import reverse
 from agents import accounts, services
 from agents.history import ReadOnlyHistoryAdmin
 from agents.models import ProviderAccount
-from calls.models import PhoneNumber
+from calls.models import PhoneNumber, WebhookEndpoint
 from tests import factories
 from tests.agents.admin.test_agents import filled, page_of
 
@@ -51,6 +51,8 @@ def rows_and_forms():
     yield provider, {"name": "Other", "provider": "openai", "base_url": "https://evil.example", "new_key": KEY}
     number = PhoneNumber.objects.get_or_create(number="+15550001111", plivo_account=account)[0]
     yield number, {"alias": "Other", "agent": ""}
+    hooks = WebhookEndpoint.objects.get_or_create(name="CRM", url="https://crm.example", events=["call.ended"])[0]
+    yield hooks, {"name": "Other", "url": "https://evil.example", "events": ["opt_out.added"], "whole_numbers": "on"}
     agent = factories.AgentFactory()
     yield agent, filled(staff("agents.view_agent", "agents.change_agent"), page_of(agent), greeting="Other.")
 

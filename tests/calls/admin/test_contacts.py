@@ -174,7 +174,7 @@ def test_a_table_that_is_not_wanted_after_all_leaves_nothing_behind(admin_page, 
     upload(admin_page, people)
     contact_import = ContactImport.objects.get()
     html = admin_page.post(page(contact_import), {"_discard": ""}, follow=True).content.decode()
-    assert "Nobody was imported from it." in html
+    assert "Nothing was imported from it." in html
     assert not ContactImport.objects.exists()
     assert not [each for each in tmp_path.rglob("*") if each.is_file()]
 

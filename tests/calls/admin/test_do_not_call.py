@@ -3,11 +3,14 @@
 import datetime
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from calls import suppression
-from calls.models import DoNotCall
+from calls.campaigns import do_not_call_imports
+from calls.models import DoNotCall, DoNotCallImport
 from tests import factories
 
 pytestmark = [pytest.mark.db, pytest.mark.django_db]
@@ -131,3 +134,80 @@ def test_the_list_is_read_in_as_many_queries_however_long_it_is(admin_page, djan
         listed(f"+1415555{n:04}")
     with django_assert_max_num_queries(14):
         admin_page.get(LIST)
+
+
+# --- imports ---------------------------------------------------------------------------------------------------------
+
+UPLOAD = f"{LIST}import/"
+IMPORTER = ("view_donotcall", "add_donotcall", "view_donotcallimport", "add_donotcallimport", "view_numbers")
+
+
+def table(client: Client, text: str, **fields):
+    file = SimpleUploadedFile("register.csv", text.encode())
+    return client.post(UPLOAD, {"file": file, "evidence": "national register", "since": "", "country": ""} | fields)
+
+
+def import_page(name: str = "change") -> str:
+    return reverse(f"admin:calls_donotcallimport_{name}", args=[DoNotCallImport.objects.get().pk])
+
+
+def run() -> None:
+    do_not_call_imports.run(str(DoNotCallImport.objects.get().pk), clock=timezone.now)
+
+
+def test_a_table_is_uploaded_looked_at_and_imported_with_its_progress(monkeypatch):
+    monkeypatch.setattr("celery.current_app.send_task", lambda *_, **__: None)
+    client = staff(*IMPORTER)
+    assert UPLOAD in client.get(LIST).content.decode()
+    assert client.get(UPLOAD).status_code == 200
+    answer = table(client, f"phone,since\n{ANNA},2026-05-03\nnobody,\n")
+    assert answer.status_code == 302
+    html = client.get(import_page()).content.decode()
+    assert "it holds what no phone number holds" in html
+    columns = {"number_column": "0", "date_column": "1", "country": ""}
+    assert client.post(import_page(), {**columns, "_start": ""}).status_code == 302
+    assert 'data-status="running"' in client.get(import_page("progress")).content.decode()
+    run()
+    html = client.get(import_page()).content.decode()
+    assert "On the list already" in html
+    assert "1: it holds what no phone number holds" in html
+    assert "nobody" in b"".join(client.get(import_page("rejected")).streaming_content).decode()
+    row = DoNotCall.objects.get()
+    assert (row.source, row.evidence, row.since.date().isoformat()) == ("import", "national register", "2026-05-03")
+    assert row.added_by is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "fields", "why"),
+    [
+        ("", {}, "The submitted file is empty"),
+        ("phone\n", {}, "no rows"),
+        (ANNA, {"evidence": ""}, "This field is required"),
+        (ANNA, {"since": "2099-01-01"}, "in the future"),
+    ],
+)
+def test_what_cannot_be_imported_is_said_and_nothing_is_kept(admin_page, text, fields, why):
+    assert why in table(admin_page, text, **fields).content.decode()
+    assert not DoNotCallImport.objects.exists()
+
+
+def test_an_import_that_is_not_wanted_after_all_leaves_nothing_behind(admin_page):
+    table(admin_page, ANNA)
+    kept = DoNotCallImport.objects.get().file
+    answer = admin_page.post(import_page(), {"_discard": ""}, follow=True)
+    assert "Nothing was imported from it." in answer.content.decode()
+    assert not DoNotCallImport.objects.exists()
+    assert not kept.storage.exists(kept.name)
+
+
+def test_who_may_not_import_or_see_numbers_does_not(admin_page):
+    table(admin_page, f"{ANNA}\n")
+    looks_only = staff("view_donotcall", "view_donotcallimport")
+    assert UPLOAD not in looks_only.get(LIST).content.decode()
+    assert looks_only.get(UPLOAD).status_code == 403
+    for permission in ("add_donotcall", "add_donotcallimport"):
+        assert table(staff(permission), ANNA).status_code == 403
+    html = looks_only.get(import_page()).content.decode()
+    assert (ANNA in html, "+1415•••••71" in html) == (False, True)
+    assert looks_only.post(import_page(), {"_start": ""}).status_code == 403
+    assert looks_only.get(import_page("rejected")).status_code == 403

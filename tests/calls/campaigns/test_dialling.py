@@ -250,7 +250,7 @@ def test_a_call_that_is_over_is_found_by_its_record(box, campaign):
 
 def test_a_call_that_never_was_is_given_up_after_some_looks_and_not_placed_again(box, campaign, requests):
     call = unknown(box, campaign)
-    found = [whereabouts.look(fresh(call), now=NOON + minutes * MINUTE) for minutes in (1, 2, 3, 9, 10)]
+    found = [whereabouts.look(fresh(call), now=NOON + minutes * MINUTE) for minutes in (1, 2, 3, 7, 8)]
     assert found == ["not_found_yet"] * 4 + ["never_found"]
     outcomes.settle(now=NOON)
     assert (fresh(call).status, only_person().state) == ("not_found", "done")

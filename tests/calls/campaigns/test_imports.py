@@ -10,7 +10,7 @@ from django.core.files.base import ContentFile
 from django.db import IntegrityError, connection, transaction
 
 from calls import retention, suppression
-from calls.campaigns import imports
+from calls.campaigns import imports, table_imports
 from calls.campaigns.imports import Refused
 from calls.campaigns.people import IGNORED, VARIABLE, Meaning
 from calls.campaigns.tables import Form, TableError
@@ -171,7 +171,7 @@ class Killed(BaseException):
 
 def test_a_worker_that_dies_anywhere_loses_and_doubles_nobody(people, monkeypatch) -> None:
     rng = random.Random(7)
-    monkeypatch.setattr(imports, "CHUNK", 10)
+    monkeypatch.setattr(table_imports, "CHUNK", 10)
     rows = [[number(n)] if n % 7 else ["wrong"] for n in range(200)]
     contact_import = uploaded(people, ["Phone"], *rows)
     imports.start(contact_import, now=NOW)
@@ -199,7 +199,7 @@ def test_a_worker_that_dies_anywhere_loses_and_doubles_nobody(people, monkeypatc
 
 
 def test_of_two_workers_on_one_import_one_stops(people, monkeypatch) -> None:
-    monkeypatch.setattr(imports, "CHUNK", 10)
+    monkeypatch.setattr(table_imports, "CHUNK", 10)
     contact_import = uploaded(people, ["Phone"], *[[number(n)] for n in range(50)])
     imports.start(contact_import, now=NOW)
     read, other = imports.suppressed, []
@@ -217,7 +217,7 @@ def test_of_two_workers_on_one_import_one_stops(people, monkeypatch) -> None:
 
 
 def test_a_long_import_is_read_in_several_tasks(people, monkeypatch) -> None:
-    monkeypatch.setattr(imports, "CHUNK", 10)
+    monkeypatch.setattr(table_imports, "CHUNK", 10)
     contact_import = uploaded(people, ["Phone"], *[[number(n)] for n in range(35)])
     imports.start(contact_import, now=NOW)
     goes_on = [imports.run(str(contact_import.pk), clock=lambda: NOW, seconds=-1) for _ in range(5)]
@@ -227,15 +227,15 @@ def test_a_long_import_is_read_in_several_tasks(people, monkeypatch) -> None:
 
 def test_one_that_stands_still_is_due_again(people) -> None:
     contact_import = uploaded(people, ["Phone"], [number(1)])
-    assert imports.due(NOW) == []
+    assert table_imports.due(ContactImport, NOW) == []
     imports.start(contact_import, now=NOW)
-    assert imports.due(NOW + datetime.timedelta(seconds=59)) == []
-    assert imports.due(NOW + datetime.timedelta(seconds=61)) == [str(contact_import.pk)]
+    assert table_imports.due(ContactImport, NOW + datetime.timedelta(seconds=59)) == []
+    assert table_imports.due(ContactImport, NOW + datetime.timedelta(seconds=61)) == [str(contact_import.pk)]
 
 
 def test_starting_hints_at_it_once_the_row_says_so(people, monkeypatch, django_capture_on_commit_callbacks) -> None:
     hinted = []
-    monkeypatch.setattr(imports, "hint", lambda *message: hinted.append(message))
+    monkeypatch.setattr(table_imports, "hint", lambda *message: hinted.append(message))
     contact_import = uploaded(people, ["Phone"], [number(1)])
     with django_capture_on_commit_callbacks(execute=True):
         imports.start(contact_import, now=NOW)
