@@ -41,7 +41,7 @@ LIFE = [
         bill_duration_s=60,
         end_reason="caller_hung_up",
     ),
-    Facts(machine=True),
+    Facts(answered_by="machine"),
 ]
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from calls import lifecycle, one_off, suppression
 from calls.api import keys
-from calls.campaigns import control, gate, schedule
+from calls.campaigns import control, gate, law, schedule
 from calls.campaigns.people import Person
 from calls.models import ApiKey, Call, DoNotCall, OneOffCall
 from calls.states import Facts
@@ -145,9 +145,11 @@ def test_whatever_the_moment_it_is_allowed_at_the_one_that_is_named(minutes, reg
         origin="test", purpose="transactional", country="US", zones=["America/New_York", "America/Los_Angeles"],
         region=region,
     )  # fmt: skip
-    asked = {"suppressed": False, "history": schedule.History()}
-    found = schedule.answer(*gate.as_campaign(row, number=ANNA), now=at, **asked)
-    again = schedule.answer(*gate.as_campaign(row, number=ANNA), now=found.at, **asked)
+    plan = gate.as_campaign(row, number=ANNA)
+    hours = schedule.hours_of(plan[0], own=law.Own())
+    asked = {"suppressed": False, "history": schedule.History(), "hours": hours}
+    found = schedule.answer(*plan, now=at, **asked)
+    again = schedule.answer(*plan, now=found.at, **asked)
     assert again.at == found.at >= at
 
 

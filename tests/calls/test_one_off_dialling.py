@@ -8,10 +8,11 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from calls import one_off, suppression, verifying
+from calls import live_calls, one_off, suppression, verifying
 from calls.api import keys
-from calls.campaigns import control, dialler, dialling, gate, outcomes, pacing
+from calls.campaigns import control, dialler, dialling, gate, pacing
 from calls.campaigns.people import Person
+from calls.context import Answering
 from calls.models import ApiKey, Call, DoNotCall, OneOffCall, VerifiedNumber
 from tests import factories
 from tests.calls.campaigns.conftest import NOON
@@ -59,7 +60,7 @@ def ordered(rented, **changes) -> Call:
 
 def worked() -> None:
     """One round of the dialler's loop, in this thread."""
-    for call_id in dialler._take(clock, room=5):
+    for call_id in dialler._take(clock, [], room=5):
         dialling.place(call_id, clock=clock)
 
 
@@ -125,14 +126,10 @@ def test_an_opt_out_while_it_rings_counts_when_it_is_picked_up(box, rented):
     assert (fresh(call).end_reason, fresh(call).streams) == ("refused", 0)
 
 
-@pytest.mark.parametrize(("on_machine", "end_reason"), [("hang_up", "machine"), ("go_on", "")])
-def test_a_machine_is_hung_up_on_unless_the_order_says_otherwise(box, rented, on_machine, end_reason):
-    box.behaviour("*", {"kind": "machine", "ring_ms": 200, "answer_ms": 400})
-    call = ordered(rented, on_machine=on_machine)
-    worked()
-    until(lambda: fresh(call).events.filter(kind="machine_detected").exists(), "the detection")
-    outcomes.machine_answered(call_id=call.pk, now=NOON)
-    assert fresh(call).end_reason == end_reason
+def test_what_is_done_with_a_machine_is_what_was_ordered(rented):
+    texts = {"voicemail_message": "Please call back.", "screening_answer": "This is Anna."}
+    call = ordered(rented, on_machine="leave_message", **texts)
+    assert live_calls.answering(call) == Answering("leave_message", "Please call back.", "This is Anna.")
 
 
 def test_an_order_that_no_dialler_took_is_not_rung_later(box, rented):

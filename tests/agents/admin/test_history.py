@@ -39,7 +39,7 @@ def test_every_model_with_a_history_is_one_of_those_that_are_only_read():
         for model, model_admin in admin.site._registry.items()
         if hasattr(model._meta, "simple_history_manager_attribute")
     }
-    assert len(with_history) == 7
+    assert len(with_history) == 10
     for model, model_admin in with_history.items():
         assert isinstance(model_admin, ReadOnlyHistoryAdmin), model
 

@@ -117,6 +117,7 @@ def test_a_call_is_started_once_however_often_it_is_asked_for(program, call_body
         ({"caller": "+14155550000"}, (422, "caller_unknown")),
         ({"caller": "<x>"}, (422, "caller_unknown")),
         ({"number": "415"}, (422, "not_callable")),
+        ({"on_machine": "leave_message", "voicemail_message": " "}, (422, "no_message")),
         ({"number": "+4930123456"}, (422, "not_callable")),
         ({"number": "+14155552671<+14155552672"}, (422, "not_callable")),
         ({"consent": ""}, (422, "not_callable")),
