@@ -8,17 +8,15 @@ from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Count
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect, StreamingHttpResponse
-from django.shortcuts import get_object_or_404
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
-from unfold.admin import ModelAdmin
 
-from calls.campaigns import control, gate, results
+from calls.admin.campaign_pages import CampaignPages
+from calls.campaigns import control, gate
 from calls.campaigns.control import Refused
-from calls.campaigns.exports import csv_lines
 from calls.campaigns.preflight import rehearse
 from calls.models import Campaign, CampaignContact, Switch
 
@@ -38,7 +36,7 @@ _SAID = {
 }
 
 
-class CampaignWatch(ModelAdmin):
+class CampaignWatch(CampaignPages):
     """What a campaign's page has beside its form."""
 
     change_form_before_template = "admin/calls/campaign/standing.html"
@@ -54,7 +52,6 @@ class CampaignWatch(ModelAdmin):
         return [
             *acts,
             path("<uuid:pk>/rehearsal/", wrap(require_safe(self.rehearsal_view)), name="calls_campaign_rehearsal"),
-            path("<uuid:pk>/results/", wrap(require_safe(self.results_view)), name="calls_campaign_results"),
             path("<uuid:pk>/standing/", wrap(require_safe(self.standing_view)), name="calls_campaign_standing"),
             path("switch/", wrap(require_POST(self.switch_view)), name="calls_campaign_switch"),
             *super().get_urls(),
@@ -76,33 +73,18 @@ class CampaignWatch(ModelAdmin):
 
     def standing_view(self, request: HttpRequest, pk: Any) -> HttpResponse:
         """How it stands now."""
-        campaign = self._seen(request, pk)
+        campaign = self.seen(request, pk)
         return TemplateResponse(request, "admin/calls/campaign/figures.html", standing(request, campaign))
-
-    def results_view(self, request: HttpRequest, pk: Any) -> HttpResponseBase:
-        """Everybody and what came of it, as a table; its download is noted."""
-        campaign = self._seen(request, pk)
-        if not request.user.has_perm("calls.export_campaign"):
-            raise PermissionDenied
-        self.log_change(request, campaign, "Downloaded the results.")
-        table = results.rows(campaign, whole_numbers=request.user.has_perm("calls.view_numbers"))
-        response = StreamingHttpResponse(csv_lines(table), content_type="text/csv; charset=utf-8")
-        response["Content-Disposition"] = f'attachment; filename="campaign-{campaign.pk}.csv"'
-        return response
 
     def rehearsal_view(self, request: HttpRequest, pk: Any) -> HttpResponse:
         """What would happen, and the button that makes it happen."""
-        campaign = self._seen(request, pk)
-        context = {
-            **self.admin_site.each_context(request),
-            "title": f"Rehearsal of {campaign}",
-            "opts": self.opts,
-            "campaign": campaign,
+        campaign = self.seen(request, pk)
+        context: dict[str, Any] = {
             "faults": control.faults(campaign) if campaign.status == Campaign.Status.DRAFT else [],
             "found": rehearse(campaign, now=timezone.now()),
             "may_launch": request.user.has_perm("calls.launch_campaign") and campaign.status == Campaign.Status.DRAFT,
         }
-        return TemplateResponse(request, "admin/calls/campaign/rehearsal.html", context)
+        return self.page(request, campaign, "rehearsal", title=f"Rehearsal of {campaign}", **context)
 
     def _act(self, name: str) -> Any:
         permission = "calls.pause_campaign" if name == "pause" else "calls.launch_campaign"
@@ -110,7 +92,7 @@ class CampaignWatch(ModelAdmin):
         def view(request: HttpRequest, pk: Any) -> HttpResponse:
             if not request.user.has_perm(permission):
                 raise PermissionDenied
-            campaign = self._seen(request, pk)
+            campaign = self.seen(request, pk)
             now = timezone.now()
             try:
                 with transaction.atomic():
@@ -136,14 +118,6 @@ class CampaignWatch(ModelAdmin):
         else:
             raise PermissionDenied
         return HttpResponseRedirect(reverse("admin:calls_campaign_changelist"))
-
-    def _seen(self, request: HttpRequest, pk: Any) -> Campaign:
-        campaign = get_object_or_404(
-            Campaign.objects.select_related("agent__published_version", "agent_version"), pk=pk
-        )
-        if not self.has_view_permission(request, campaign):
-            raise PermissionDenied
-        return campaign
 
 
 def standing(request: HttpRequest, campaign: Campaign) -> dict[str, Any]:
@@ -171,6 +145,5 @@ def standing(request: HttpRequest, campaign: Campaign) -> dict[str, Any]:
         ),
         "stopped": gate.stopped(),
         "may_launch": request.user.has_perm("calls.launch_campaign"),
-        "may_export": request.user.has_perm("calls.export_campaign"),
         "may_pause": request.user.has_perm("calls.pause_campaign"),
     }

@@ -11,6 +11,7 @@ from unfold.decorators import display
 
 from agents.history import ReadOnlyHistoryAdmin
 from calls.admin.campaign_form import LATER, RETRIES, WEEK, CampaignForm
+from calls.admin.campaign_results import CampaignResults
 from calls.admin.campaign_watch import CampaignWatch
 from calls.models import Campaign, CampaignContact
 
@@ -18,7 +19,7 @@ MANY = ("contact_lists", "caller_numbers")
 
 
 @admin.register(Campaign)
-class CampaignAdmin(CampaignWatch, ReadOnlyHistoryAdmin, ModelAdmin):
+class CampaignAdmin(CampaignWatch, CampaignResults, ReadOnlyHistoryAdmin, ModelAdmin):
     """What may still be changed after the launch counts for those who are not claimed yet."""
 
     form = CampaignForm

@@ -24,6 +24,9 @@ LEASE = datetime.timedelta(seconds=60)
 QUEUE_MARGIN = datetime.timedelta(seconds=30)
 ELSEWHERE = datetime.timedelta(minutes=5)  # until a number that another campaign is calling is looked at again
 LOOK_BACK = datetime.timedelta(days=8)
+# Calls by which somebody was, or may have been, rung.
+RUNG = ~Q(status__in=[Call.Status.CLAIMED, Call.Status.REJECTED])
+RUNG &= ~Q(status=Call.Status.CANCELLED, ringing_at=None, answered_at=None)
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -144,9 +147,7 @@ def needed_variables(campaign: Campaign) -> list[str]:
 
 def histories(numbers: Collection[str], *, now: datetime.datetime) -> dict[str, History]:
     """When each number was rung lately, by any campaign; an attempt of which nobody knows counts."""
-    rung = ~Q(status__in=[Call.Status.CLAIMED, Call.Status.REJECTED])
-    rung &= ~Q(status=Call.Status.CANCELLED, ringing_at=None, answered_at=None)
-    lately = Call.objects.filter(rung, direction=Call.Direction.OUTBOUND, created_at__gte=now - LOOK_BACK)
+    lately = Call.objects.filter(RUNG, direction=Call.Direction.OUTBOUND, created_at__gte=now - LOOK_BACK)
     found: dict[str, list[datetime.datetime]] = {}
     if len(numbers) > 1 and not lately.exists():
         return {}

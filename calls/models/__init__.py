@@ -2,7 +2,7 @@
 
 from calls.models.call import Call
 from calls.models.campaign import Campaign, CampaignContact, Switch
-from calls.models.contact import Contact, ContactImport, ContactList, RejectedRow
+from calls.models.contact import Contact, ContactCopy, ContactImport, ContactList, RejectedRow
 from calls.models.do_not_call import DoNotCall
 from calls.models.edge_refusal import EdgeRefusal
 from calls.models.event import CallEvent
@@ -22,6 +22,7 @@ __all__ = [
     "Campaign",
     "CampaignContact",
     "Contact",
+    "ContactCopy",
     "ContactImport",
     "ContactList",
     "DoNotCall",

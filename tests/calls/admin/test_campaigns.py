@@ -9,8 +9,8 @@ from django.urls import reverse
 
 from calls import suppression
 from calls.admin.campaign_form import read_day, read_delays, written_day
-from calls.campaigns import claims, results
-from calls.models import Call, CallSummary, Campaign, CampaignContact, Contact, DoNotCall, Switch
+from calls.campaigns import claims
+from calls.models import Call, Campaign, CampaignContact, Contact, DoNotCall, Switch
 from tests import factories
 from tests.calls.campaigns.conftest import NOON, make  # noqa: F401  (a fixture)
 
@@ -221,31 +221,6 @@ def test_everybodys_attempts_can_be_looked_up_with_their_reasons(admin_page, mak
     assert "the campaign is paused" in html
     assert person.number not in html
     assert "Jane +1415•••••" in html
-
-
-def test_the_results_can_be_downloaded_with_whole_numbers_only_for_those_who_may_see_them(make):  # noqa: F811
-    campaign = make.campaign(make.people(2, name="=Jane"))
-    person = campaign.people.order_by("pk").first()
-    call = Call.objects.create(
-        direction="outbound", to_number=person.number, campaign=campaign, campaign_person=person, attempt=1,
-        status="ended", duration_s=42,
-    )  # fmt: skip
-    CallSummary.objects.create(call=call, status="ready", summary="Wants a call on Monday.", success=True)
-    CampaignContact.objects.filter(pk=person.pk).update(attempts=1, outcome="completed", state="done", next_due=None)
-    exporter = staff("view_campaign", "export_campaign")
-    lines = b"".join(exporter.get(page(campaign, "results")).streaming_content).decode("utf-8-sig").splitlines()
-    assert len(lines) == 3
-    assert lines[1].startswith(f"'=Jane,{person.number[:5]}•••••{person.number[-2:]},Done,completed,1,,")
-    assert lines[1].rstrip(",").endswith("42,yes,,Wants a call on Monday.")
-    whole = staff("view_campaign", "export_campaign", "view_numbers").get(page(campaign, "results"))
-    assert person.number in b"".join(whole.streaming_content).decode()
-    assert staff("view_campaign").get(page(campaign, "results")).status_code == 403
-
-
-def test_the_results_of_many_take_few_queries(make, django_assert_max_num_queries):  # noqa: F811
-    campaign = make.campaign(make.people(40))
-    with django_assert_max_num_queries(8):
-        assert len(list(results.rows(campaign, whole_numbers=True))) == 41
 
 
 def test_lists_take_as_many_queries_however_long_they_are(admin_page, make, django_assert_max_num_queries):  # noqa: F811
