@@ -1,13 +1,25 @@
 """Everybody of all campaigns in the admin: where they stand, and why."""
 
+from django import forms
 from django.contrib import admin
-from django.http import HttpRequest
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from django.utils import timezone
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
+from unfold.widgets import UnfoldAdminTextInputWidget
 
+from calls.admin.campaign_results import copied
 from calls.models import CampaignContact
 from calls.reports import masked
+
+
+class NewListForm(forms.Form):
+    """What a list is called."""
+
+    name = forms.CharField(label="Name of the new list", max_length=80, widget=UnfoldAdminTextInputWidget())
 
 
 @admin.register(CampaignContact)
@@ -23,6 +35,7 @@ class CampaignContactAdmin(ModelAdmin):
     nothing_yet = "Nobody yet: people appear here when a campaign is launched."
     fields = ("who", "campaign", "state", "attempts", "outcome", "next_due", "why", "trace")
     readonly_fields = fields
+    actions = ("copy_into_list",)
 
     def has_add_permission(self, _request: HttpRequest) -> bool:
         return False
@@ -32,6 +45,29 @@ class CampaignContactAdmin(ModelAdmin):
 
     def has_delete_permission(self, _request: HttpRequest, _obj: CampaignContact | None = None) -> bool:
         return False
+
+    def has_copy_permission(self, request: HttpRequest) -> bool:
+        """For the action below."""
+        return request.user.has_perm("calls.add_contactlist")
+
+    @admin.action(description="Copy into a new list", permissions=["copy"])
+    def copy_into_list(self, request: HttpRequest, queryset: QuerySet[CampaignContact]) -> HttpResponse:
+        """Asks what the list is called, and copies whoever was chosen."""
+        count = queryset.count()
+        form = NewListForm(request.POST if "name" in request.POST else None)
+        if form.is_valid() and (made := copied(self, request, queryset, form=form, said="chosen one by one")):
+            return made
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Copy people into a new list",
+            "opts": self.opts,
+            "form": form,
+            "count": count,
+            "chosen": request.POST.getlist(ACTION_CHECKBOX_NAME),
+            "everybody": request.POST.get("select_across", "0"),
+        }
+        status = 422 if form.errors else 200
+        return TemplateResponse(request, "admin/calls/campaigncontact/copy.html", context, status=status)
 
     @display(description="Person")
     def who(self, person: CampaignContact) -> str:

@@ -3,7 +3,7 @@
 from celery import shared_task
 from django.utils import timezone
 
-from calls.campaigns import control, dialler, imports, outcomes
+from calls.campaigns import control, copies, dialler, imports, outcomes
 
 DIAL_S = 5.0
 
@@ -13,6 +13,13 @@ def import_contacts(import_id: str) -> None:
     """Reads a table's rows on; a long one in several tasks."""
     if imports.run(import_id, clock=timezone.now):
         import_contacts.delay(import_id)
+
+
+@shared_task
+def copy_people(copy_id: str) -> None:
+    """Copies people into a new list; many in several tasks."""
+    if copies.run(copy_id, clock=timezone.now):
+        copy_people.delay(copy_id)
 
 
 @shared_task

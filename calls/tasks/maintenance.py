@@ -8,7 +8,7 @@ from django.db import connection
 from django.utils import timezone
 
 from calls import retention, sweeper
-from calls.campaigns import control, imports
+from calls.campaigns import control, copies, imports
 from calls.tasks import campaigns, post_call
 
 
@@ -18,6 +18,8 @@ def sweep_calls() -> None:
     now = timezone.now()
     for import_id in imports.due(now):
         campaigns.import_contacts.delay(import_id)
+    for copy_id in copies.due(now):
+        campaigns.copy_people.delay(copy_id)
     for campaign_id in control.due_enrolments(now):
         campaigns.enrol.delay(campaign_id)
     due = sweeper.sweep(now=now)

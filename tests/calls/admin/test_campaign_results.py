@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from calls.campaigns import exports, results
-from calls.models import Call, CallSummary, Campaign, CampaignContact
+from calls.models import Call, CallSummary, Campaign, CampaignContact, ContactList
 from tests.calls.admin.test_campaigns import page, staff, text_of
 from tests.calls.campaigns.conftest import make, rung  # noqa: F401  (make is a fixture)
 
@@ -154,3 +154,45 @@ def test_tables_of_many_take_few_queries(make, django_assert_max_num_queries):  
     for made in results.TABLES.values():
         with django_assert_max_num_queries(8):
             assert len(list(made(campaign, whole_numbers=True))) == 41
+
+
+def test_a_group_is_copied_into_a_new_list_from_the_page(campaign):
+    copier = staff("view_campaign", "add_contactlist", "view_contactlist")
+    html = copier.get(page(campaign, "results")).content.decode()
+    assert "last outcome: Completed (1)" in html
+    sent = {"group": "outcome:completed", "name": "Again"}
+    shown = text_of(copier.post(page(campaign, "copy"), sent, follow=True).content.decode())
+    assert f"1 of 1 people were copied ({campaign}, last outcome: Completed)." in shown
+    assert ContactList.objects.get(name="Again").contacts.get().name == "=Jane"
+    assert LogEntry.objects.get().change_message.startswith("Copied from")
+    again = copier.post(page(campaign, "copy"), sent)
+    assert again.status_code == 422
+    assert "There is a list called “Again” already" in again.content.decode()
+    assert 'value="Again"' in again.content.decode()
+    assert copier.post(page(campaign, "copy"), sent | {"group": "outcome:busy"}).status_code == 422
+
+
+def test_copying_is_for_those_who_may_add_lists(campaign):
+    viewer = staff("view_campaign")
+    assert "Copy into a new list" not in viewer.get(page(campaign, "results")).content.decode()
+    assert viewer.post(page(campaign, "copy"), {"group": "outcome:completed", "name": "A"}).status_code == 403
+    assert staff("add_contactlist").post(page(campaign, "copy")).status_code == 403
+    assert ContactList.objects.count() == 1
+
+
+def test_people_are_chosen_from_the_list_and_copied(campaign):
+    copier = staff("view_campaigncontact", "add_contactlist", "view_contactlist")
+    address, people = reverse("admin:calls_campaigncontact_changelist"), campaign.people.all()
+    chosen = {"action": "copy_into_list", "_selected_action": [str(people[0].pk)]}
+    assert "1 person is copied" in copier.post(address, chosen).content.decode()
+    shown = copier.post(address, chosen | {"name": "Chosen"}, follow=True).content.decode()
+    assert "1 of 1 people were copied (chosen one by one)." in shown
+    everybody = chosen | {"select_across": "1", "name": "Chosen"}
+    refused = copier.post(address, everybody)
+    assert (refused.status_code, "already: choose another name" in refused.content.decode()) == (422, True)
+    copier.post(address, everybody | {"name": "All"})
+    assert ContactList.objects.get(name="All").contacts.count() == 2
+    viewer = staff("view_campaigncontact")
+    assert "copy_into_list" not in viewer.get(address).content.decode()
+    viewer.post(address, chosen | {"name": "No"})
+    assert not ContactList.objects.filter(name="No").exists()
