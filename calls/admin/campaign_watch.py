@@ -8,16 +8,15 @@ from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Count
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from calls.admin.campaign_pages import CampaignPages
-from calls.campaigns import control, gate
+from calls.admin.campaign_pages import CampaignPages, download
+from calls.campaigns import control, gate, preflight
 from calls.campaigns.control import Refused
-from calls.campaigns.preflight import rehearse
 from calls.models import Campaign, CampaignContact, Switch
 
 _DO: dict[str, Any] = {
@@ -52,6 +51,9 @@ class CampaignWatch(CampaignPages):
         return [
             *acts,
             path("<uuid:pk>/rehearsal/", wrap(require_safe(self.rehearsal_view)), name="calls_campaign_rehearsal"),
+            path(
+                "<uuid:pk>/rehearsal/<str:group>.csv", wrap(require_safe(self.group_view)), name="calls_campaign_group"
+            ),
             path("<uuid:pk>/standing/", wrap(require_safe(self.standing_view)), name="calls_campaign_standing"),
             path("switch/", wrap(require_POST(self.switch_view)), name="calls_campaign_switch"),
             *super().get_urls(),
@@ -81,10 +83,24 @@ class CampaignWatch(CampaignPages):
         campaign = self.seen(request, pk)
         context: dict[str, Any] = {
             "faults": control.faults(campaign) if campaign.status == Campaign.Status.DRAFT else [],
-            "found": rehearse(campaign, now=timezone.now()),
+            "found": preflight.rehearse(campaign, now=timezone.now()),
+            "may_export": request.user.has_perm("calls.export_campaign"),
             "may_launch": request.user.has_perm("calls.launch_campaign") and campaign.status == Campaign.Status.DRAFT,
         }
         return self.page(request, campaign, "rehearsal", title=f"Rehearsal of {campaign}", **context)
+
+    def group_view(self, request: HttpRequest, pk: Any, group: str) -> HttpResponseBase:
+        """The people of one group of the rehearsal, as it is now; its download is noted."""
+        campaign = self.seen(request, pk)
+        if not request.user.has_perm("calls.export_campaign"):
+            raise PermissionDenied
+        if group not in preflight.GROUPS:
+            raise Http404
+        why = request.GET.get("why", "")
+        whole = request.user.has_perm("calls.view_numbers")
+        table = preflight.group(campaign, kind=group, why=why, now=timezone.now(), whole_numbers=whole)
+        self.log_change(request, campaign, f"Downloaded who is {group} in its rehearsal. {why}".strip())
+        return download(request, table, name=f"rehearsal-{campaign.pk}-{group}", kind="csv")
 
     def _act(self, name: str) -> Any:
         permission = "calls.pause_campaign" if name == "pause" else "calls.launch_campaign"

@@ -5,8 +5,10 @@ at a time over all campaigns. Called by ``dialler``, by any number of workers at
 """
 
 import datetime
+import itertools
 import uuid
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
+from typing import Protocol, TypeVar
 
 import msgspec
 from django.db import IntegrityError, transaction
@@ -14,8 +16,8 @@ from django.db.models import Q
 
 from calls import lifecycle, suppression
 from calls.campaigns import gate, schedule
-from calls.campaigns.schedule import Answer, Due, Held, History, Skipped
-from calls.models import Call, Campaign, CampaignContact, Contact, PhoneNumber
+from calls.campaigns.schedule import Answer, Callee, Due, Held, History, Skipped
+from calls.models import Call, Campaign, CampaignContact, PhoneNumber
 from calls.models.call import ACTIVE
 
 # How long a claimed call may lie before another worker may place it; placing takes less.
@@ -23,6 +25,7 @@ LEASE = datetime.timedelta(seconds=60)
 # A call must begin so long before its window closes: Plivo's queue, and the ringing.
 QUEUE_MARGIN = datetime.timedelta(seconds=30)
 ELSEWHERE = datetime.timedelta(minutes=5)  # until a number that another campaign is calling is looked at again
+CHUNK = 2000  # people of whom is forecast at once
 LOOK_BACK = datetime.timedelta(days=8)
 # Calls by which somebody was, or may have been, rung.
 RUNG = ~Q(status__in=[Call.Status.CLAIMED, Call.Status.REJECTED])
@@ -117,26 +120,45 @@ def answer_for(campaign: Campaign, person: CampaignContact, *, now: datetime.dat
     )
 
 
-def forecast(
-    campaign: Campaign, contacts: Sequence[Contact], *, now: datetime.datetime
-) -> Iterator[tuple[Contact, Answer]]:
-    """What is to be done about some people, in few queries; each is looked at more closely when they are claimed."""
-    numbers = [contact.number for contact in contacts]
-    unwanted, before = suppression.suppressed(numbers), histories(numbers, now=now)
+class Forecast(Callee, Protocol):
+    """Somebody of whom is forecast what is to be done."""
+
+    @property
+    def variables(self) -> Mapping[str, str]: ...
+
+
+_P = TypeVar("_P", bound=Forecast)
+
+
+def forecast(campaign: Campaign, people: Iterable[_P], *, now: datetime.datetime) -> Iterator[tuple[_P, Answer]]:
+    """What is to be done about some people, in few queries; each is looked at more closely when they are claimed.
+
+    People of one campaign mostly differ in nothing that counts: what holds for one of them is asked once.
+    """
     needed = needed_variables(campaign)
-    for contact in contacts:
-        yield (
-            contact,
-            schedule.answer(
-                campaign,
-                contact,
-                suppressed=contact.number in unwanted,
-                history=before.get(contact.number, History()),
-                now=now,
-                missing=[name for name in needed if not contact.variables.get(name)],
-                strict=False,
-            ),
-        )
+    known: dict[Hashable, Answer] = {}
+    rest = iter(people)
+    while some := list(itertools.islice(rest, CHUNK)):
+        numbers = [person.number for person in some]
+        unwanted, before = suppression.suppressed(numbers), histories(numbers, now=now)
+        for person in some:
+            suppressed, history = person.number in unwanted, before.get(person.number)
+            missing = tuple(name for name in needed if not person.variables.get(name))
+            same = schedule.alike(person), suppressed, missing
+            found = known.get(same) if history is None else None
+            if found is None:
+                found = schedule.answer(
+                    campaign,
+                    person,
+                    suppressed=suppressed,
+                    history=history or History(),
+                    now=now,
+                    missing=missing,
+                    strict=False,
+                )
+                if history is None:
+                    known[same] = found
+            yield person, found
 
 
 def needed_variables(campaign: Campaign) -> list[str]:

@@ -4,15 +4,16 @@ Pure but for the models' types: everything that counts is handed in.
 """
 
 import datetime
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from functools import lru_cache
+from typing import Protocol
 from zoneinfo import ZoneInfo
 
 import msgspec
 
 from calls.campaigns import law
 from calls.campaigns.windows import Rule, Span, Stretch, stretches
-from calls.models import Campaign, Contact
+from calls.models import Campaign
 from calls.numbers import NumberRefused, callable_number, country_refused
 
 AHEAD = datetime.timedelta(days=15)  # somebody who is not allowed within two weeks is held
@@ -48,14 +49,36 @@ class History(msgspec.Struct, frozen=True):
 Answer = Due | Held | Skipped
 
 
-def zones_of(contact: Contact) -> list[str]:
+class Callee(Protocol):
+    """What of a person the answer rests on: of a ``Contact``, or of a row that was read of many."""
+
+    @property
+    def number(self) -> str: ...
+    @property
+    def country(self) -> str: ...
+    @property
+    def region(self) -> str: ...
+    @property
+    def time_zone(self) -> str: ...
+    @property
+    def zones(self) -> Sequence[str]: ...
+    @property
+    def consent(self) -> str: ...
+
+
+def alike(person: Callee) -> Hashable:
+    """What ``answer`` looks at of a person unless it is ``strict``: where it is equal, so are the answers."""
+    return person.country, person.region, person.time_zone, tuple(person.zones), person.consent
+
+
+def zones_of(contact: Callee) -> list[str]:
     """Where the person may be; empty when nothing is known."""
     return [contact.time_zone] if contact.time_zone else list(contact.zones)
 
 
 def answer(
     campaign: Campaign,
-    contact: Contact,
+    contact: Callee,
     *,
     suppressed: bool,
     history: History,
@@ -79,7 +102,7 @@ def answer(
     return Held(obstacle) if obstacle else _when(campaign, contact, history, now, margin)
 
 
-def _obstacle(campaign: Campaign, contact: Contact, missing: Collection[str], *, strict: bool) -> str:
+def _obstacle(campaign: Campaign, contact: Callee, missing: Collection[str], *, strict: bool) -> str:
     """What no hour of the day changes; empty for nothing."""
     if strict:
         try:
@@ -97,7 +120,7 @@ def _obstacle(campaign: Campaign, contact: Contact, missing: Collection[str], *,
 
 
 def _when(
-    campaign: Campaign, contact: Contact, history: History, now: datetime.datetime, margin: datetime.timedelta
+    campaign: Campaign, contact: Callee, history: History, now: datetime.datetime, margin: datetime.timedelta
 ) -> Answer:
     begin, why = _after_earlier_calls(campaign, history, max(now, campaign.starts_at or now))
     last = campaign.ends_at

@@ -4,6 +4,7 @@ import datetime
 import re
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.test import Client
 from django.urls import reverse
 
@@ -125,6 +126,27 @@ def test_a_rehearsal_names_what_is_missing_and_offers_no_launch(admin_page, make
     html = admin_page.get(page(campaign, "rehearsal")).content.decode()
     assert "Choose the countries that may be called." in html
     assert "Launch: call" not in html
+
+
+def test_groups_of_the_rehearsal_are_downloaded_by_those_who_may(admin_page, make):  # noqa: F811
+    people = make.people(2, name="=Jane")
+    held = people.contacts.order_by("number").first()
+    Contact.objects.filter(pk=held.pk).update(consent="")
+    campaign = make.campaign(people, launched=False)
+    html = admin_page.get(page(campaign, "rehearsal")).content.decode()
+    links = re.findall(r'href="([^"]+\.csv[^"]*)"', html)
+    assert len(links) == 2
+    due, held_by_reason = (b"".join(admin_page.get(link).streaming_content).decode() for link in links)
+    assert due.count("'=Jane") == held_by_reason.count("'=Jane") == 1
+    assert held.number in held_by_reason
+    exporter = staff("view_campaign", "export_campaign")
+    assert held.number not in b"".join(exporter.get(links[1]).streaming_content).decode()
+    assert LogEntry.objects.latest("pk").change_message.startswith(
+        "Downloaded who is held in its rehearsal. no express"
+    )
+    assert exporter.get(links[0].replace("due", "everybody")).status_code == 404
+    assert staff("view_campaign").get(links[0]).status_code == 403
+    assert ".csv" not in staff("view_campaign").get(page(campaign, "rehearsal")).content.decode()
 
 
 def test_a_campaign_is_launched_paused_resumed_and_stopped_by_its_buttons(admin_page, make):  # noqa: F811
