@@ -15,7 +15,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from calls.admin.campaign_pages import CampaignPages, download
-from calls.campaigns import control, gate, preflight
+from calls.campaigns import control, gate, live, preflight
 from calls.campaigns.control import Refused
 from calls.models import Campaign, CampaignContact, Switch
 
@@ -147,6 +147,8 @@ def standing(request: HttpRequest, campaign: Campaign) -> dict[str, Any]:
         .annotate(people=Count("id"))
         .order_by("-people")[:20]
     )
+    moves = campaign.status in {Campaign.Status.RUNNING, Campaign.Status.PAUSED}
+    going_on = live.going_on(campaign, whole_numbers=request.user.has_perm("calls.view_numbers"))
     waiting = campaign.people.filter(state=CampaignContact.State.WAITING).order_by("next_due").first()
     return {
         "campaign": campaign,
@@ -160,6 +162,9 @@ def standing(request: HttpRequest, campaign: Campaign) -> dict[str, Any]:
             waiting and waiting.next_due and waiting.next_due < timezone.now() - datetime.timedelta(minutes=5)
         ),
         "stopped": gate.stopped(),
+        "going_on": going_on[: live.SHOWN],
+        "going_on_more": len(going_on) > live.SHOWN,
+        "paces": live.paces(campaign, now=timezone.now()) if moves else [],
         "may_launch": request.user.has_perm("calls.launch_campaign"),
         "may_pause": request.user.has_perm("calls.pause_campaign"),
     }

@@ -4,7 +4,7 @@ Pure but for the models' types: everything that counts is handed in.
 """
 
 import datetime
-from collections.abc import Collection, Hashable, Sequence
+from collections.abc import Collection, Hashable, Iterator, Sequence
 from functools import lru_cache
 from typing import Protocol
 from zoneinfo import ZoneInfo
@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from calls.campaigns import law
-from calls.campaigns.windows import Rule, Span, Stretch, stretches
+from calls.campaigns.windows import Rule, Span, Stretch, Week, stretches
 from calls.models import Campaign
 from calls.numbers import NumberRefused, callable_number, country_refused
 
@@ -98,12 +98,25 @@ def answer(
     """
     if suppressed:
         return Skipped("on the do-not-call list")
-    obstacle = _obstacle(campaign, contact, missing, strict=strict)
-    return Held(obstacle) if obstacle else _when(campaign, contact, history, now, margin)
+    for _, why in obstacles(campaign, contact, missing, strict=strict):
+        if why:
+            return Held(why)
+    return _when(campaign, contact, history, now, margin)
 
 
-def _obstacle(campaign: Campaign, contact: Callee, missing: Collection[str], *, strict: bool) -> str:
-    """What no hour of the day changes; empty for nothing."""
+def obstacles(
+    campaign: Campaign, contact: Callee, missing: Collection[str], *, strict: bool
+) -> Iterator[tuple[str, str]]:
+    """What no hour of the day changes, in order: of each rule its name, and how it stands in the way; "": not."""
+    yield "number", _number(campaign, contact, strict=strict)
+    needed = NEEDS_CONSENT.get(Campaign.Purpose(campaign.purpose))
+    lacks = needed and contact.consent not in {"written", needed}
+    yield "consent", f"no {needed} consent is known, which {campaign.purpose} calls need" if lacks else ""
+    yield "variables", f"without a value for {', '.join(sorted(missing))}" if missing else ""
+    yield "time zone", "" if zones_of(contact) else "the time zone is not known"
+
+
+def _number(campaign: Campaign, contact: Callee, *, strict: bool) -> str:
     if strict:
         try:
             callable_number(contact.number, countries=campaign.countries)
@@ -111,22 +124,16 @@ def _obstacle(campaign: Campaign, contact: Callee, missing: Collection[str], *, 
             return f"the number: {refused}"
     elif contact.country not in campaign.countries:
         return f"the number: {country_refused(contact.country)}"
-    needed = NEEDS_CONSENT.get(Campaign.Purpose(campaign.purpose))
-    if needed and contact.consent not in {"written", needed}:
-        return f"no {needed} consent is known, which {campaign.purpose} calls need"
-    if missing:
-        return f"without a value for {', '.join(sorted(missing))}"
-    return "" if zones_of(contact) else "the time zone is not known"
+    return ""
 
 
 def _when(
     campaign: Campaign, contact: Callee, history: History, now: datetime.datetime, margin: datetime.timedelta
 ) -> Answer:
-    begin, why = _after_earlier_calls(campaign, history, max(now, campaign.starts_at or now))
+    begin, why = after_earlier_calls(campaign, history, max(now, campaign.starts_at or now))
     last = campaign.ends_at
     end = begin + AHEAD if last is None else min(begin + AHEAD, last)
-    week = tuple(tuple(map(tuple, day)) for day in campaign.week)
-    allowed = _allowed(week, contact.country, contact.region, tuple(zones_of(contact)), _midnight(begin))
+    allowed = _allowed(_week(campaign), contact.country, contact.region, tuple(zones_of(contact)), _midnight(begin))
     for start, closes in allowed:
         until = min(closes, end) - margin
         if until > max(start, begin):
@@ -137,25 +144,32 @@ def _when(
     return Held("no hour in the next two weeks is allowed by the campaign and the law")
 
 
+def rules_of(campaign: Campaign, contact: Callee) -> tuple[Rule, ...]:
+    """The rules of the hours that hold for a person, all of them at once."""
+    return _rules(_week(campaign), contact.country, contact.region)
+
+
+def _rules(week: Week, country: str, region: str) -> tuple[Rule, ...]:
+    return (Rule("the campaign's week", week), *law.rules(country=country, region=region))
+
+
+def _week(campaign: Campaign) -> Week:
+    return tuple(tuple(Span(*span) for span in day) for day in campaign.week)
+
+
 @lru_cache(maxsize=10_000)
 def _allowed(
-    week: tuple[tuple[tuple[int, ...], ...], ...],
-    country: str,
-    region: str,
-    zones: tuple[str, ...],
-    midnight: datetime.datetime,
+    week: Week, country: str, region: str, zones: tuple[str, ...], midnight: datetime.datetime
 ) -> list[Stretch]:
     """Of a day and all that lies ahead: the same for thousands of people."""
-    own = Rule("the campaign's week", tuple(tuple(Span(*span) for span in day) for day in week))
-    rules = (own, *law.rules(country=country, region=region))
-    return stretches(rules, zones, midnight, midnight + AHEAD + datetime.timedelta(days=2))
+    return stretches(_rules(week, country, region), zones, midnight, midnight + AHEAD + datetime.timedelta(days=2))
 
 
 def _midnight(at: datetime.datetime) -> datetime.datetime:
     return at.astimezone(datetime.UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
-def _after_earlier_calls(
+def after_earlier_calls(
     campaign: Campaign, history: History, begin: datetime.datetime
 ) -> tuple[datetime.datetime, str]:
     """The first moment at which the caps on calls to one person are kept, and which of them made it later."""

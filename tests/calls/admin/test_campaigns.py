@@ -5,15 +5,19 @@ import re
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
 from calls import suppression
 from calls.admin.campaign_form import read_day, read_delays, written_day
 from calls.campaigns import claims
 from calls.models import Call, Campaign, CampaignContact, Contact, DoNotCall, Switch
+from calls.reports import masked
 from tests import factories
-from tests.calls.campaigns.conftest import NOON, make  # noqa: F401  (a fixture)
+from tests.calls.campaigns.conftest import NOON, make, rung  # noqa: F401  (a fixture)
 
 pytestmark = [pytest.mark.db, pytest.mark.django_db]
 
@@ -231,18 +235,32 @@ def test_the_switch_stops_everything_and_letting_go_on_takes_more(make):  # noqa
     assert not Switch.objects.exists()
 
 
-def test_everybodys_attempts_can_be_looked_up_with_their_reasons(admin_page, make):  # noqa: F811
-    campaign = make.campaign(make.people(name="Jane"))
-    person = campaign.people.get()
-    call = Call.objects.create(
-        direction="outbound", to_number=person.number, campaign=campaign, campaign_person=person, attempt=1,
-        status="cancelled",
-    )  # fmt: skip
-    call.events.create(at=NOON, kind="dial_cancelled", data={"why": "the campaign is paused"})
-    html = admin_page.get(reverse("admin:calls_campaigncontact_change", args=[person.pk])).content.decode()
-    assert "the campaign is paused" in html
-    assert person.number not in html
-    assert "Jane +1415•••••" in html
+def test_the_page_of_a_running_campaign_shows_the_calls_that_go_on_and_the_pace(make):  # noqa: F811
+    campaign = make.campaign(make.people(2))
+    caller, (first, second) = campaign.caller_numbers.get(), campaign.people.all()
+    now = timezone.now()
+    going_on = rung(first, status="ringing", outcome="", ringing_at=now, ended_at=None, queued_at=now, at=now)
+    rung(second, queued_at=now - datetime.timedelta(seconds=59), at=now)
+    Call.objects.update(plivo_account=caller.plivo_account)
+    html = staff("view_campaign").get(page(campaign, "standing")).content.decode()
+    shown = text_of(html)
+    assert f"{masked(first.number)} {campaign.agent.name} Ringing" in shown
+    assert reverse("admin:calls_call_change", args=[going_on.pk]) in html
+    assert masked(second.number) not in shown
+    assert f"{caller.plivo_account.name}: 2 calls started within the last minute, over all campaigns" in shown
+    assert "its limit is 120" in shown
+    whole = staff("view_campaign", "view_numbers").get(page(campaign, "standing")).content.decode()
+    assert first.number in whole
+
+
+def test_however_many_calls_go_on_the_page_takes_as_many_queries(admin_page, make, django_assert_num_queries):  # noqa: F811
+    campaign = make.campaign(make.people(30))
+    with CaptureQueriesContext(connection) as few:
+        admin_page.get(page(campaign, "standing"))
+    for person in campaign.people.all():
+        rung(person, status="live", outcome="", ended_at=None)
+    with django_assert_num_queries(len(few)):
+        assert "And more: the call log" in admin_page.get(page(campaign, "standing")).content.decode()
 
 
 def test_lists_take_as_many_queries_however_long_they_are(admin_page, make, django_assert_max_num_queries):  # noqa: F811
