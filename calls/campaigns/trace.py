@@ -57,14 +57,14 @@ def moments(person: CampaignContact) -> list[Moment]:
             found.append(Moment(at, what, detail, schedule.local_times(zones, at), call.pk if call else None))
 
     add(person.campaign.launched_at, "The campaign was launched")
-    told = Prefetch("events", CallEvent.objects.filter(kind__in=EVENTS).order_by("at", "id"))
-    for call in person.calls.order_by("attempt").prefetch_related(told):
+    events = Prefetch("events", CallEvent.objects.filter(kind__in=EVENTS).order_by("at", "id"))
+    for call in person.calls.order_by("attempt").prefetch_related(events):
         name = f"Attempt {call.attempt}"
         for field, step in STEPS:
             add(getattr(call, field), f"{name}: {step}", call=call)
         for event in call.events.all():
-            detail = "; ".join(str(value) for value in event.data.values())
-            add(event.at, f"{name}: {EVENTS[event.kind]}", detail, call)
+            told = event.data.get("why") or event.data.get("detail") or event.data.get("to", "")
+            add(event.at, f"{name}: {EVENTS[event.kind]}", str(told), call)
         ended = (call.get_outcome_display(), call.get_end_reason_display(), call.hangup_cause)
         add(call.ended_at, f"{name}: ended", ", ".join(filter(None, ended)), call)
     add(person.changed_at, f"Since then: {person.get_state_display().lower()}", person.why)
