@@ -17,6 +17,7 @@ from django.views.decorators.http import require_POST, require_safe
 from calls.admin.campaign_pages import CampaignPages, download
 from calls.campaigns import control, gate, live, preflight
 from calls.campaigns.control import Refused
+from calls.campaigns.figures import OUTCOMES
 from calls.models import Campaign, CampaignContact, Switch
 
 _DO: dict[str, Any] = {
@@ -155,7 +156,9 @@ def standing(request: HttpRequest, campaign: Campaign) -> dict[str, Any]:
         "figures": [(label, states.get(state, 0)) for state, label in CampaignContact.State.choices],
         "held": states.get(CampaignContact.State.HELD, 0),
         "total": sum(states.values()),
-        "outcomes": sorted(outcomes, key=lambda pair: -pair[1]),
+        "outcomes": [
+            (OUTCOMES.get(came, came), people) for came, people in sorted(outcomes, key=lambda pair: -pair[1])
+        ],
         "reasons": list(reasons),
         "next_due": waiting.next_due if waiting else None,
         "overdue": bool(
