@@ -17,7 +17,7 @@ from django.db.models import Q
 from calls import lifecycle, suppression
 from calls.campaigns import gate, schedule
 from calls.campaigns.schedule import Answer, Callee, Due, Held, History, Skipped
-from calls.models import Call, Campaign, CampaignContact, PhoneNumber
+from calls.models import Call, Campaign, CampaignContact, PersonMove, PhoneNumber
 from calls.models.call import ACTIVE
 
 # How long a claimed call may lie before another worker may place it; placing takes less.
@@ -189,14 +189,18 @@ def caller_number(campaign: Campaign, person: CampaignContact) -> PhoneNumber | 
 
 
 def move_on(person: CampaignContact, found: Answer, *, now: datetime.datetime) -> None:
-    """Writes down that a waiting person is not called now, until when, and why."""
-    match found:
-        case Due(at, _, why):
-            _change(person, now=now, next_due=at, why=why)
-        case Held(why):
-            _change(person, now=now, state=CampaignContact.State.HELD, next_due=None, why=why[:200])
-        case Skipped(why):
-            _change(person, now=now, state=CampaignContact.State.SKIPPED, next_due=None, why=why[:200])
+    """Writes down that a waiting person is not called now, until when, and why; what was written before stays told."""
+    due = found.at if isinstance(found, Due) else None
+    move = PersonMove(person=person, at=now, state=_STATES[type(found)], next_due=due, why=found.why[:200])
+    _change(person, now=now, state=move.state, next_due=move.next_due, why=move.why)
+    move.save()
+
+
+_STATES = {
+    Due: CampaignContact.State.WAITING,
+    Held: CampaignContact.State.HELD,
+    Skipped: CampaignContact.State.SKIPPED,
+}
 
 
 def _change(person: CampaignContact, *, now: datetime.datetime, **fields: object) -> None:

@@ -67,5 +67,14 @@ def moments(person: CampaignContact) -> list[Moment]:
             add(event.at, f"{name}: {EVENTS[event.kind]}", str(told), call)
         ended = (call.get_outcome_display(), call.get_end_reason_display(), call.hangup_cause)
         add(call.ended_at, f"{name}: ended", ", ".join(filter(None, ended)), call)
-    add(person.changed_at, f"Since then: {person.get_state_display().lower()}", person.why)
+    moves = list(person.moves.all())
+    for move in moves:
+        again = ", ".join(schedule.local_times(zones, move.next_due)) if move.next_due else ""
+        add(
+            move.at,
+            f"Not called: {move.get_state_display().lower()}",
+            f"{move.why}; again {again}" if again else move.why,
+        )
+    if not moves or moves[-1].at != person.changed_at:
+        add(person.changed_at, f"Since then: {person.get_state_display().lower()}", person.why)
     return sorted(found, key=lambda moment: moment.at)

@@ -1,7 +1,7 @@
 """Models of what happens."""
 
 from calls.models.call import Call
-from calls.models.campaign import Campaign, CampaignContact, Switch
+from calls.models.campaign import Campaign, CampaignContact, PersonMove, Switch
 from calls.models.contact import Contact, ContactCopy, ContactImport, ContactList, RejectedRow
 from calls.models.do_not_call import DoNotCall
 from calls.models.edge_refusal import EdgeRefusal
@@ -27,6 +27,7 @@ __all__ = [
     "ContactList",
     "DoNotCall",
     "EdgeRefusal",
+    "PersonMove",
     "PhoneNumber",
     "PlivoAccount",
     "Recording",

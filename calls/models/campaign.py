@@ -132,6 +132,23 @@ class CampaignContact(models.Model):
         return f"{self.number[:5]}…"
 
 
+class PersonMove(models.Model):
+    """That somebody who was due was not called: until when, or for good, and why."""
+
+    id = models.BigAutoField(primary_key=True)
+    person = models.ForeignKey(CampaignContact, on_delete=models.CASCADE, related_name="moves")
+    at = models.DateTimeField()
+    state = models.CharField(max_length=8, choices=CampaignContact.State)
+    next_due = models.DateTimeField(null=True)
+    why = models.CharField(max_length=200, blank=True)
+
+    class Meta:
+        ordering = ["at", "id"]
+
+    def __str__(self) -> str:
+        return f"{self.state}: {self.why}"
+
+
 class Switch(models.Model):
     """The kill switch: while its one row stands, nothing is dialled."""
 

@@ -132,10 +132,22 @@ def test_what_happened_is_told_in_the_order_of_time_with_what_their_clock_showed
     assert {moment.call_id for moment in told} == {None, first.pk, second.pk}
 
 
+def test_each_time_that_somebody_was_due_and_not_called_is_told_with_its_reason(make):
+    campaign = make.campaign()
+    night = NOON + 11 * HOUR
+    assert claims.claim(campaign.pk, now=night).more
+    Contact.objects.update(consent="")
+    assert claims.claim(campaign.pk, now=night + 10 * HOUR).more
+    assert [(moment.what, moment.detail, moment.at) for moment in moments(only_person())[1:]] == [
+        ("Not called: waiting", "outside the hours for calls; again Fri 09:00", night),
+        ("Not called: held", "no express consent is known, which service calls need", night + 10 * HOUR),
+    ]
+
+
 def test_all_that_happened_takes_few_queries(make, django_assert_num_queries):
     make.campaign()
     person = only_person()
     for attempt in range(1, 9):
         rung(person, attempt=attempt)
-    with django_assert_num_queries(2):
+    with django_assert_num_queries(3):
         assert len(moments(person)) == 18
