@@ -97,7 +97,7 @@ class CampaignWatch(CampaignPages):
             raise PermissionDenied
         if group not in preflight.GROUPS:
             raise Http404
-        why = request.GET.get("why", "")
+        why = request.GET.get("why", "")[:200]
         whole = request.user.has_perm("calls.view_numbers")
         table = preflight.group(campaign, kind=group, why=why, now=timezone.now(), whole_numbers=whole)
         self.log_change(request, campaign, f"Downloaded who is {group} in its rehearsal. {why}".strip())

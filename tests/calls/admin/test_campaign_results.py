@@ -8,9 +8,11 @@ import openpyxl
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.db import connection
+from django.test import AsyncRequestFactory
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from calls.admin.campaign_pages import download
 from calls.campaigns import exports, results
 from calls.models import Call, CallSummary, Campaign, CampaignContact, ContactList
 from tests.calls.admin.test_campaigns import page, staff, text_of
@@ -196,3 +198,24 @@ def test_people_are_chosen_from_the_list_and_copied(campaign):
     assert "copy_into_list" not in viewer.get(address).content.decode()
     viewer.post(address, chosen | {"name": "No"})
     assert not ContactList.objects.filter(name="No").exists()
+
+
+async def test_under_asgi_a_table_is_sent_as_it_is_read():
+    read_so_far = []
+
+    def rows():
+        for at in range(20_000):
+            read_so_far.append(at)
+            yield ["Jane", "Doe"]
+
+    response = download(AsyncRequestFactory().get("/"), rows(), name="people", kind="csv")
+    parts = response.__aiter__()
+    first = await anext(parts)
+    assert len(read_so_far) < 10_000
+    assert (first + b"".join([part async for part in parts])).count(b"Jane,Doe\r\n") == 20_000
+
+
+async def test_under_asgi_a_workbook_is_whole():
+    response = download(AsyncRequestFactory().get("/"), [["Jane", "Doe"]], name="people", kind="xlsx")
+    data = b"".join([part async for part in response])
+    assert [cell.value for cell in next(openpyxl.load_workbook(io.BytesIO(data)).worksheets[0].rows)] == ["Jane", "Doe"]
