@@ -26,6 +26,7 @@ LEASE = datetime.timedelta(seconds=60)
 QUEUE_MARGIN = datetime.timedelta(seconds=30)
 ELSEWHERE = datetime.timedelta(minutes=5)  # until a number that another campaign is calling is looked at again
 CHUNK = 2000  # people of whom is forecast at once
+NEVER = History()
 LOOK_BACK = datetime.timedelta(days=8)
 # Calls by which somebody was, or may have been, rung.
 RUNG = ~Q(status__in=[Call.Status.CLAIMED, Call.Status.REJECTED])
@@ -113,7 +114,7 @@ def answer_for(campaign: Campaign, person: CampaignContact, *, now: datetime.dat
         campaign,
         contact,
         suppressed=suppression.is_suppressed(person.number),
-        history=histories([person.number], now=now).get(person.number, History()),
+        history=histories([person.number], now=now).get(person.number, NEVER),
         now=now,
         margin=margin,
         missing=[name for name in needed_variables(campaign) if not contact.variables.get(name)],
@@ -142,21 +143,17 @@ def forecast(campaign: Campaign, people: Iterable[_P], *, now: datetime.datetime
         numbers = [person.number for person in some]
         unwanted, before = suppression.suppressed(numbers), histories(numbers, now=now)
         for person in some:
-            suppressed, history = person.number in unwanted, before.get(person.number)
+            suppressed, history = person.number in unwanted, before.get(person.number, NEVER)
             missing = tuple(name for name in needed if not person.variables.get(name))
             same = schedule.alike(person), suppressed, missing
-            found = known.get(same) if history is None else None
+            # Of earlier calls counts alone how long they keep the next one waiting, which is each person's own.
+            capped = history is not NEVER and schedule.after_earlier_calls(campaign, history, now)[0] > now
+            found = None if capped else known.get(same)
             if found is None:
                 found = schedule.answer(
-                    campaign,
-                    person,
-                    suppressed=suppressed,
-                    history=history or History(),
-                    now=now,
-                    missing=missing,
-                    strict=False,
+                    campaign, person, suppressed=suppressed, history=history, now=now, missing=missing, strict=False
                 )
-                if history is None:
+                if not capped:
                     known[same] = found
             yield person, found
 
