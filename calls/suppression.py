@@ -6,7 +6,6 @@ may be dialled (``trouble``).
 """
 
 import datetime
-import hashlib
 import hmac
 from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
@@ -38,7 +37,7 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 def _hmac(text: str) -> str:
-    return hmac.new(settings.SUPPRESSION_KEY.encode(), text.encode(), hashlib.sha256).hexdigest()
+    return hmac.digest(settings.SUPPRESSION_KEY.encode(), text.encode(), "sha256").hex()
 
 
 def number_hash(e164: str) -> str:

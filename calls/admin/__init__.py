@@ -1,8 +1,9 @@
-"""The admin of what happens: call log, phone numbers, the Plivo account and its edge."""
+"""The admin of what happens: call log, campaigns, phone numbers, the Plivo account and its edge."""
 
 from calls.admin import (
     api_key,
     call,
+    campaign_people,
     campaigns,
     contact_import,
     contacts,
@@ -20,6 +21,7 @@ from calls.admin import (
 __all__ = [
     "api_key",
     "call",
+    "campaign_people",
     "campaigns",
     "contact_import",
     "contacts",

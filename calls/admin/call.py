@@ -1,4 +1,4 @@
-"""The call log: a list that finds any call, and one page that shows all of it. Nothing here can be edited."""
+"""The call log: a list that finds any call, and one page that shows all of it. Only its outcome can be corrected."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +16,7 @@ from unfold.contrib.filters.admin import ChoicesDropdownFilter, RangeDateTimeFil
 from unfold.decorators import display
 
 from calls import costs, phone, summaries
+from calls.admin.call_correction import CallCorrection
 from calls.models import Call, CallSummary, Recording, Turn
 from calls.reports import call_page, masked
 from calls.states import is_over
@@ -52,7 +53,7 @@ class RecordedFilter(admin.SimpleListFilter):
 
 
 @admin.register(Call)
-class CallAdmin(ModelAdmin):
+class CallAdmin(CallCorrection, ModelAdmin):
     """Read-only; numbers are whole only for those with ``calls.view_numbers``."""
 
     list_display = (
@@ -129,6 +130,8 @@ class CallAdmin(ModelAdmin):
 
     @display(description="Outcome", label=OUTCOME_COLOURS, ordering="outcome")
     def show_outcome(self, call: Call) -> tuple[str, str] | str:
+        if call.corrected_outcome:
+            return call.corrected_outcome, f"{call.get_corrected_outcome_display()} (corrected)"
         return (call.outcome, call.get_outcome_display()) if call.outcome else "-"
 
     @display(description="Length", ordering="duration_s")
@@ -175,6 +178,7 @@ class CallAdmin(ModelAdmin):
             page = call_page(call)
             shown = str if user.has_perm("calls.view_numbers") else masked
             context |= {
+                **self.correction(request, call),
                 "page": page,
                 "length": self.length(call),
                 "cost": costs.of_call(call, table=costs.prices(), now=timezone.now()),

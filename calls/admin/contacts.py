@@ -18,7 +18,7 @@ from unfold.decorators import display
 from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from agents.history import ReadOnlyHistoryAdmin
-from calls.campaigns import imports, people
+from calls.campaigns import copies, imports, people
 from calls.campaigns.people import MAX_VARIABLES
 from calls.campaigns.tables import TableError
 from calls.models import Contact, ContactList
@@ -99,6 +99,7 @@ class ContactListAdmin(ReadOnlyHistoryAdmin, ModelAdmin):
             context = {
                 "people": contact_list.contacts.count(),
                 "imports": contact_list.imports.select_related("created_by")[:10] if may_see else [],
+                "copy": copies.report(copy) if (copy := getattr(contact_list, "copy", None)) else "",
                 "may_import": request.user.has_perm("calls.add_contactimport"),
             }
         return super().change_view(request, object_id, form_url, {**(extra_context or {}), **context})

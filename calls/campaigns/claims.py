@@ -5,8 +5,10 @@ at a time over all campaigns. Called by ``dialler``, by any number of workers at
 """
 
 import datetime
+import itertools
 import uuid
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
+from typing import Protocol, TypeVar
 
 import msgspec
 from django.db import IntegrityError, transaction
@@ -14,8 +16,8 @@ from django.db.models import Q
 
 from calls import lifecycle, suppression
 from calls.campaigns import budget, gate, own_law, schedule
-from calls.campaigns.schedule import Answer, Due, Held, History, Skipped
-from calls.models import Call, Campaign, CampaignContact, Contact, PhoneNumber
+from calls.campaigns.schedule import Answer, Callee, Due, Held, History, Skipped
+from calls.models import Call, Campaign, CampaignContact, PersonMove, PhoneNumber
 from calls.models.call import ACTIVE
 
 # How long a claimed call may lie before another worker may place it; placing takes less.
@@ -23,7 +25,12 @@ LEASE = datetime.timedelta(seconds=60)
 # A call must begin so long before its window closes: Plivo's queue, and the ringing.
 QUEUE_MARGIN = datetime.timedelta(seconds=30)
 ELSEWHERE = datetime.timedelta(minutes=5)  # until a number that another campaign is calling is looked at again
+CHUNK = 2000  # people of whom is forecast at once
+NEVER = History()
 LOOK_BACK = datetime.timedelta(days=8)
+# Calls by which somebody was, or may have been, rung.
+RUNG = ~Q(status__in=[Call.Status.CLAIMED, Call.Status.REJECTED])
+RUNG &= ~Q(status=Call.Status.CANCELLED, ringing_at=None, answered_at=None)
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -108,35 +115,56 @@ def answer_for(campaign: Campaign, person: CampaignContact, *, now: datetime.dat
         contact,
         hours=schedule.hours_of(campaign, own=own_law.read(now=now)),
         suppressed=suppression.is_suppressed(person.number),
-        history=histories([person.number], now=now).get(person.number, History()),
+        history=histories([person.number], now=now).get(person.number, NEVER),
         now=now,
         margin=margin,
         missing=[name for name in needed_variables(campaign) if not contact.variables.get(name)],
     )
 
 
-def forecast(
-    campaign: Campaign, contacts: Sequence[Contact], *, now: datetime.datetime
-) -> Iterator[tuple[Contact, Answer]]:
-    """What is to be done about some people, in few queries; each is looked at more closely when they are claimed."""
-    numbers = [contact.number for contact in contacts]
-    unwanted, before = suppression.suppressed(numbers), histories(numbers, now=now)
+class Forecast(Callee, Protocol):
+    """Somebody of whom is forecast what is to be done."""
+
+    @property
+    def variables(self) -> Mapping[str, str]: ...
+
+
+_P = TypeVar("_P", bound=Forecast)
+
+
+def forecast(campaign: Campaign, people: Iterable[_P], *, now: datetime.datetime) -> Iterator[tuple[_P, Answer]]:
+    """What is to be done about some people, in few queries; each is looked at more closely when they are claimed.
+
+    People of one campaign mostly differ in nothing that counts: what holds for one of them is asked once.
+    """
     needed = needed_variables(campaign)
     hours = schedule.hours_of(campaign, own=own_law.read(now=now))
-    for contact in contacts:
-        yield (
-            contact,
-            schedule.answer(
-                campaign,
-                contact,
-                hours=hours,
-                suppressed=contact.number in unwanted,
-                history=before.get(contact.number, History()),
-                now=now,
-                missing=[name for name in needed if not contact.variables.get(name)],
-                strict=False,
-            ),
-        )
+    known: dict[Hashable, Answer] = {}
+    rest = iter(people)
+    while some := list(itertools.islice(rest, CHUNK)):
+        numbers = [person.number for person in some]
+        unwanted, before = suppression.suppressed(numbers), histories(numbers, now=now)
+        for person in some:
+            suppressed, history = person.number in unwanted, before.get(person.number, NEVER)
+            missing = tuple(name for name in needed if not person.variables.get(name))
+            same = schedule.alike(person), suppressed, missing
+            # Of earlier calls counts alone how long they keep the next one waiting, which is each person's own.
+            capped = history is not NEVER and schedule.after_earlier_calls(campaign, history, now)[0] > now
+            found = None if capped else known.get(same)
+            if found is None:
+                found = schedule.answer(
+                    campaign,
+                    person,
+                    hours=hours,
+                    suppressed=suppressed,
+                    history=history,
+                    now=now,
+                    missing=missing,
+                    strict=False,
+                )
+                if not capped:
+                    known[same] = found
+            yield person, found
 
 
 def needed_variables(campaign: Campaign) -> list[str]:
@@ -147,9 +175,7 @@ def needed_variables(campaign: Campaign) -> list[str]:
 
 def histories(numbers: Collection[str], *, now: datetime.datetime) -> dict[str, History]:
     """When each number was rung lately, by any campaign; an attempt of which nobody knows counts."""
-    rung = ~Q(status__in=[Call.Status.CLAIMED, Call.Status.REJECTED])
-    rung &= ~Q(status=Call.Status.CANCELLED, ringing_at=None, answered_at=None)
-    lately = Call.objects.filter(rung, direction=Call.Direction.OUTBOUND, created_at__gte=now - LOOK_BACK)
+    lately = Call.objects.filter(RUNG, direction=Call.Direction.OUTBOUND, created_at__gte=now - LOOK_BACK)
     found: dict[str, list[datetime.datetime]] = {}
     if len(numbers) > 1 and not lately.exists():
         return {}
@@ -169,14 +195,18 @@ def caller_number(campaign: Campaign, person: CampaignContact) -> PhoneNumber | 
 
 
 def move_on(person: CampaignContact, found: Answer, *, now: datetime.datetime) -> None:
-    """Writes down that a waiting person is not called now, until when, and why."""
-    match found:
-        case Due(at, _, why):
-            _change(person, now=now, next_due=at, why=why)
-        case Held(why):
-            _change(person, now=now, state=CampaignContact.State.HELD, next_due=None, why=why[:200])
-        case Skipped(why):
-            _change(person, now=now, state=CampaignContact.State.SKIPPED, next_due=None, why=why[:200])
+    """Writes down that a waiting person is not called now, until when, and why; what was written before stays told."""
+    due = found.at if isinstance(found, Due) else None
+    move = PersonMove(person=person, at=now, state=_STATES[type(found)], next_due=due, why=found.why[:200])
+    _change(person, now=now, state=move.state, next_due=move.next_due, why=move.why)
+    move.save()
+
+
+_STATES = {
+    Due: CampaignContact.State.WAITING,
+    Held: CampaignContact.State.HELD,
+    Skipped: CampaignContact.State.SKIPPED,
+}
 
 
 def _change(person: CampaignContact, *, now: datetime.datetime, **fields: object) -> None:

@@ -3,7 +3,7 @@
 import datetime
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import Case, F, Q, Value, When
 
 from calls.hooks import events
 from calls.models import Call, Campaign, CampaignContact
@@ -43,10 +43,21 @@ NOT_FOUND = "whether they were rung was never known: not called again"
 
 
 def outcome_of(call: Call) -> str:
-    """What came of an attempt, under the names that ``Campaign.retries`` uses."""
+    """What came of an attempt, under the names that ``Campaign.retries`` uses; an operator's word beats all others."""
+    if call.corrected_outcome:
+        return call.corrected_outcome
     if call.status == Call.Status.NOT_FOUND:
         return "unknown"
     return call.outcome or "failed"
+
+
+# The same in SQL, of calls that are over.
+OUTCOME = Case(
+    When(~Q(corrected_outcome=""), then=F("corrected_outcome")),
+    When(status=Call.Status.NOT_FOUND, then=Value("unknown")),
+    When(outcome="", then=Value("failed")),
+    default=F("outcome"),
+)
 
 
 def not_called(call: Call) -> bool:

@@ -1,23 +1,28 @@
 """The rehearsal of a campaign: what would happen if it were launched now, before anything rings."""
 
 import datetime
-import itertools
 import math
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from zoneinfo import ZoneInfo
 
 import msgspec
+from django.db.models import QuerySet, TextField
+from django.db.models.functions import Cast
 from django.utils import timezone
 
-from agents.prompts import built_ins, render
+from agents.prompts import built_ins, instructions, render
 from calls.campaigns import claims
-from calls.campaigns.schedule import Due, Held, zones_of
+from calls.campaigns.schedule import Answer, Due, Held, Skipped, zones_of
 from calls.models import Campaign, Contact
+from calls.reports import masked
 
 CHUNK = 2000
-LOOKED_AT = ("number", "name", "country", "region", "time_zone", "zones", "consent", "variables")
+_VARIABLES = msgspec.json.Decoder(dict[str, str])
 SAMPLES = 3
 MOST_ROWS = 12
+GROUPS: dict[str, type[Answer]] = {"due": Due, "held": Held, "skipped": Skipped, "doubles": Skipped}
+IS_DOUBLE = Skipped("another row has the same number")
 TALK_S = 90  # what an attempt is taken to last, ringing included
 
 
@@ -29,10 +34,24 @@ class Reason(msgspec.Struct, frozen=True):
 
 
 class Sample(msgspec.Struct, frozen=True):
-    """What one person would hear first."""
+    """What one person would hear first, and what the agent would be told about its call to them."""
 
     name: str
     greeting: str
+    prompt: str
+
+
+class Row(msgspec.Struct, frozen=True):
+    """What counts of a ``Contact``, of which a hundred thousand are looked at."""
+
+    number: str
+    name: str
+    country: str
+    region: str
+    time_zone: str
+    zones: tuple[str, ...]
+    consent: str
+    variables: dict[str, str]
 
 
 class Rehearsal(msgspec.Struct, frozen=True):
@@ -43,6 +62,7 @@ class Rehearsal(msgspec.Struct, frozen=True):
         due: of them may be called, sooner or later.
         held, skipped: why others may not; those that are held may be, once something is mended.
         doubles: rows of the lists whose number another row has already.
+        missing: variables of the agent without a default, and how many people have no value for them.
         first, last: the earliest and the latest of the hours in which the first attempts begin, on the clocks of those
             who are called, as "08:05"; empty when nobody is.
         begins_at: of the first attempt.
@@ -55,6 +75,7 @@ class Rehearsal(msgspec.Struct, frozen=True):
     held: list[Reason]
     skipped: list[Reason]
     doubles: int
+    missing: list[tuple[str, int]]
     first: str
     last: str
     begins_at: datetime.datetime | None
@@ -66,45 +87,107 @@ class Rehearsal(msgspec.Struct, frozen=True):
 
 def rehearse(campaign: Campaign, *, now: datetime.datetime) -> Rehearsal:
     """Looks at everybody in its lists; changes nothing."""
+    needed = claims.needed_variables(campaign)
+    answers = Counter[tuple[Answer, str, tuple[str, ...]]]()
+    missing = Counter(dict.fromkeys(needed, 0))
+    samples: list[Sample] = []
+    for row, found in claims.forecast(campaign, _once(_rows(campaign)), now=now):
+        answers[found, row.country, tuple(zones_of(row))] += 1
+        if needed:
+            missing.update(name for name in needed if not row.variables.get(name))
+        if len(samples) < SAMPLES and isinstance(found, Due):
+            samples.append(_sample(campaign, row, now))
     held, skipped = Counter[str](), Counter[str]()
     countries, zones = Counter[str](), Counter[str]()
     clocks: list[datetime.time] = []
-    seen: set[str] = set()
-    samples: list[Sample] = []
-    rows = due = 0
-    begins_at: datetime.datetime | None = None
-    contacts = Contact.objects.filter(contact_list__in=campaign.contact_lists.all()).order_by("pk")
-    rest = contacts.only(*LOOKED_AT).iterator(chunk_size=CHUNK)
-    while chunk := list(itertools.islice(rest, CHUNK)):
-        rows += len(chunk)
-        new = {contact.number: contact for contact in reversed(chunk) if contact.number not in seen}
-        seen |= new.keys()
-        for contact, found in claims.forecast(campaign, list(new.values()), now=now):
-            if isinstance(found, Due):
-                due += 1
-                countries[contact.country] += 1
-                where = zones_of(contact)
-                zones[where[0] if len(where) == 1 else f"one of {len(where)} zones"] += 1
-                clocks += [found.at.astimezone(ZoneInfo(zone)).time() for zone in where[:1]]
-                begins_at = found.at if begins_at is None else min(begins_at, found.at)
-                if len(samples) < SAMPLES:
-                    samples.append(_sample(campaign, contact, now))
-            else:
-                (held if isinstance(found, Held) else skipped)[found.why] += 1
+    begins: list[datetime.datetime] = []
+    for (found, country, where), people in answers.items():
+        if isinstance(found, Due):
+            countries[country] += people
+            zones[where[0] if len(where) == 1 else f"one of {len(where)} zones"] += people
+            clocks.append(found.at.astimezone(ZoneInfo(where[0])).time())
+            begins.append(found.at)
+        else:
+            (held if isinstance(found, Held) else skipped)[found.why] += people
+    due, everybody = countries.total(), answers.total()
     return Rehearsal(
-        people=len(seen),
+        people=everybody,
         due=due,
         held=_reasons(held),
         skipped=_reasons(skipped),
-        doubles=rows - len(seen),
+        doubles=_contacts(campaign).count() - everybody,
+        missing=[(name, people) for name, people in missing.most_common() if people],
         first=min(clocks).strftime("%H:%M") if clocks else "",
         last=max(clocks).strftime("%H:%M") if clocks else "",
-        begins_at=begins_at,
+        begins_at=min(begins, default=None),
         takes=_takes(campaign, due),
         by_country=countries.most_common(),
         by_zone=zones.most_common(MOST_ROWS),
         samples=samples,
     )
+
+
+def group(
+    campaign: Campaign, *, kind: str, why: str, now: datetime.datetime, whole_numbers: bool
+) -> Iterator[list[str]]:
+    """The people of one group of the rehearsal, below the headers.
+
+    Args:
+        kind: one of GROUPS.
+        why: of those who are held or skipped.
+        whole_numbers: whoever reads it may see them.
+    """
+    yield ["Name", "Number", "Country", "Time zone", "First call, on their clock", "Why"]
+    people: Iterator[tuple[Row, Answer]]
+    if kind == "doubles":
+        people = ((row, IS_DOUBLE) for row in _doubles(_rows(campaign)))
+    else:
+        looked_at = claims.forecast(campaign, _once(_rows(campaign)), now=now)
+        people = (
+            (row, found)
+            for row, found in looked_at
+            if isinstance(found, GROUPS[kind]) and (kind == "due" or found.why == why)
+        )
+    for row, found in people:
+        where = zones_of(row)
+        at = found.at.astimezone(ZoneInfo(where[0])).isoformat(timespec="minutes") if isinstance(found, Due) else ""
+        number = row.number if whole_numbers else masked(row.number)
+        yield [row.name, number, row.country, " or ".join(where), at, found.why]
+
+
+def _contacts(campaign: Campaign) -> "QuerySet[Contact]":
+    return Contact.objects.filter(contact_list__in=campaign.contact_lists.all())
+
+
+def _rows(campaign: Campaign) -> Iterator[Row]:
+    """Everybody in its lists, each as often as they stand there. Plain values: to make models of them takes longest."""
+    text = TextField()
+    read = _contacts(campaign).order_by("pk")
+    read = read.annotate(zones_text=Cast("zones", text), variables_text=Cast("variables", text))
+    columns = ("number", "name", "country", "region", "time_zone", "zones_text", "consent", "variables_text")
+    zones: dict[str, tuple[str, ...]] = {}
+    for number, name, country, region, time_zone, texts, consent, own in read.values_list(*columns).iterator(CHUNK):
+        if texts not in zones:
+            zones[texts] = msgspec.json.decode(texts, type=tuple[str, ...])
+        yield Row(number, name, country, region, time_zone, zones[texts], consent, _VARIABLES.decode(own))
+
+
+def _once(rows: Iterable[Row]) -> Iterator[Row]:
+    """The first of each number."""
+    seen: set[str] = set()
+    for row in rows:
+        if row.number not in seen:
+            seen.add(row.number)
+            yield row
+
+
+def _doubles(rows: Iterable[Row]) -> Iterator[Row]:
+    """All but the first of each number."""
+    seen: set[str] = set()
+    for row in rows:
+        if row.number in seen:
+            yield row
+        seen.add(row.number)
 
 
 def _reasons(counted: Counter[str]) -> list[Reason]:
@@ -123,16 +206,17 @@ def _takes(campaign: Campaign, due: int) -> str:
     return f"{math.ceil(seconds / 60)} min" if seconds < 2 * 3600 else f"{seconds / 3600:.1f} h"
 
 
-def _sample(campaign: Campaign, contact: Contact, now: datetime.datetime) -> Sample:
+def _sample(campaign: Campaign, person: Row, now: datetime.datetime) -> Sample:
     version = campaign.agent_version or campaign.agent.published_version
     if version is None:
-        return Sample(contact.name, "")
+        return Sample(person.name, "", "")
     spec = version.spec
     values = built_ins(
         caller_number="",
-        called_number=contact.number,
+        called_number=person.number,
         caller_name="",
         agent_name=spec.name,
         now=timezone.localtime(now),
     )
-    return Sample(contact.name, render(spec.greeting, values | spec.variables | contact.variables))
+    values |= spec.variables | person.variables
+    return Sample(person.name, render(spec.greeting, values), instructions(spec.system_prompt, values))

@@ -1,63 +1,101 @@
-"""What came of a campaign, a row for each person: for the table that operators download."""
+"""What came of a campaign as tables that operators download: a row for each person, or for each call."""
 
+import datetime
 from collections.abc import Iterator
+from itertools import islice
 
 from django.db.models import OuterRef, Subquery
 from django.utils import timezone
 
+from calls.campaigns.outcomes import outcome_of
 from calls.models import Call, CallSummary, Campaign, CampaignContact
 from calls.reports import masked
+from calls.states import is_over
 
-HEADERS = (
-    "Name", "Number", "State", "Outcome", "Attempts", "Why", "Last called", "Talked (s)", "Success", "Result",
-    "Summary",
+OF_SUMMARY = ("Success", "Result", "Summary")
+OF_PERSON = ("Name", "Number", "State", "Outcome", "Attempts", "Why", "Last called", "Talked (s)", *OF_SUMMARY)
+OF_CALL = (
+    "Call id", "Name", "Number", "Attempt", "Began", "Answered", "Ended", "Status", "Outcome",
+    "Outcome before correction", "Why it ended", "Talked (s)", *OF_SUMMARY,
 )  # fmt: skip
 CHUNK = 500
 
 
-def rows(campaign: Campaign, *, whole_numbers: bool) -> Iterator[list[str]]:
+def people(campaign: Campaign, *, whole_numbers: bool) -> Iterator[list[str]]:
     """The headers, then everybody in the order in which they came in.
 
     Args:
         whole_numbers: whoever reads it may see them.
     """
     fields = _fields(campaign)
-    yield [*HEADERS, *fields]
+    yield [*OF_PERSON, *fields]
     latest = Call.objects.filter(campaign_person=OuterRef("pk")).order_by("-attempt").values("pk")[:1]
-    people = campaign.people.select_related("contact").annotate(latest=Subquery(latest)).order_by("pk")
-    batch: list[CampaignContact] = []
-    for person in people.iterator(chunk_size=CHUNK):
-        batch.append(person)
-        if len(batch) == CHUNK:
-            yield from _written(batch, fields, whole_numbers=whole_numbers)
-            batch = []
-    yield from _written(batch, fields, whole_numbers=whole_numbers)
+    everybody = campaign.people.select_related("contact").annotate(latest=Subquery(latest)).order_by("pk")
+    rest = everybody.iterator(chunk_size=CHUNK)
+    while batch := list(islice(rest, CHUNK)):
+        made = [person.latest for person in batch if person.latest is not None]
+        calls = {call.pk: call for call in Call.objects.filter(pk__in=made).select_related("summary")}
+        for person in batch:
+            call = calls.get(person.latest or 0)
+            yield [
+                *_who(person, whole_numbers=whole_numbers),
+                person.get_state_display(),
+                person.outcome,
+                str(person.attempts),
+                person.why,
+                _moment(call.created_at if call else None),
+                _number(call.duration_s if call else None),
+                *_summary(call, fields),
+            ]
+
+
+def calls(campaign: Campaign, *, whole_numbers: bool) -> Iterator[list[str]]:
+    """The headers, then every call in the order in which they were begun; arguments as of ``people``."""
+    fields = _fields(campaign)
+    yield [*OF_CALL, *fields]
+    made = campaign.calls.select_related("campaign_person__contact", "summary").order_by("pk")
+    for call in made.iterator(chunk_size=CHUNK):
+        yield [
+            str(call.public_id),
+            *_who(call.campaign_person, whole_numbers=whole_numbers),
+            str(call.attempt),
+            *(_moment(at) for at in (call.created_at, call.answered_at, call.ended_at)),
+            call.get_status_display(),
+            outcome_of(call) if is_over(call.status) else "",
+            call.outcome if call.corrected_outcome else "",
+            call.get_end_reason_display(),
+            _number(call.duration_s),
+            *_summary(call, fields),
+        ]
+
+
+TABLES = {"people": people, "calls": calls}
+
+
+def _who(person: CampaignContact | None, *, whole_numbers: bool) -> tuple[str, str]:
+    if person is None:
+        return "", ""
+    return person.contact.name if person.contact else "", person.number if whole_numbers else masked(person.number)
+
+
+def _moment(at: datetime.datetime | None) -> str:
+    return timezone.localtime(at).isoformat(timespec="seconds") if at else ""
+
+
+def _number(value: int | None) -> str:
+    return "" if value is None else str(value)
+
+
+def _summary(call: Call | None, fields: list[str]) -> list[str]:
+    summary: CallSummary | None = getattr(call, "summary", None)
+    if summary is None:
+        return [""] * (len(OF_SUMMARY) + len(fields))
+    success = "" if summary.success is None else "yes" if summary.success else "no"
+    values = [summary.extracted.get(name) for name in fields]
+    return [success, summary.outcome, summary.summary, *("" if value is None else str(value) for value in values)]
 
 
 def _fields(campaign: Campaign) -> list[str]:
     """Names of what the agent extracts from its calls."""
     version = campaign.agent_version or campaign.agent.published_version
     return [field.name for field in version.spec.extraction] if version else []
-
-
-def _written(people: list[CampaignContact], fields: list[str], *, whole_numbers: bool) -> Iterator[list[str]]:
-    latest = [person.latest for person in people if person.latest is not None]  # type: ignore[attr-defined]
-    calls = {call.pk: call for call in Call.objects.filter(pk__in=latest).select_related("summary")}
-    for person in people:
-        call = calls.get(person.latest)  # type: ignore[attr-defined]
-        summary: CallSummary | None = getattr(call, "summary", None)
-        extracted = summary.extracted if summary else {}
-        yield [
-            person.contact.name if person.contact else "",
-            person.number if whole_numbers else masked(person.number),
-            person.get_state_display(),
-            person.outcome,
-            str(person.attempts),
-            person.why,
-            timezone.localtime(call.created_at).strftime("%Y-%m-%d %H:%M") if call else "",
-            "" if call is None or call.duration_s is None else str(call.duration_s),
-            {True: "yes", False: "no"}.get(summary.success, "") if summary and summary.success is not None else "",
-            summary.outcome if summary else "",
-            summary.summary if summary else "",
-            *("" if extracted.get(name) is None else str(extracted[name]) for name in fields),
-        ]

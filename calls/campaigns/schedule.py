@@ -4,15 +4,16 @@ Pure but for the models' types: everything that counts is handed in.
 """
 
 import datetime
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Hashable, Iterator, Sequence
 from functools import lru_cache
+from typing import Protocol
 from zoneinfo import ZoneInfo
 
 import msgspec
 
 from calls.campaigns import closed_days, law
 from calls.campaigns.windows import DAY, Rule, Span, Stretch, Week, every_day, stretches
-from calls.models import Campaign, Contact
+from calls.models import Campaign
 from calls.numbers import NumberRefused, callable_number, country_refused
 
 HOLIDAY = "a public holiday"
@@ -70,14 +71,36 @@ def hours_of(campaign: Campaign, *, own: law.Own) -> Hours:
     return Hours(week, campaign.on_holidays, own)
 
 
-def zones_of(contact: Contact) -> list[str]:
+class Callee(Protocol):
+    """What of a person the answer rests on: of a ``Contact``, or of a row that was read of many."""
+
+    @property
+    def number(self) -> str: ...
+    @property
+    def country(self) -> str: ...
+    @property
+    def region(self) -> str: ...
+    @property
+    def time_zone(self) -> str: ...
+    @property
+    def zones(self) -> Sequence[str]: ...
+    @property
+    def consent(self) -> str: ...
+
+
+def alike(person: Callee) -> Hashable:
+    """What ``answer`` looks at of a person unless it is ``strict``: where it is equal, so are the answers."""
+    return person.country, person.region, person.time_zone, tuple(person.zones), person.consent
+
+
+def zones_of(contact: Callee) -> list[str]:
     """Where the person may be; empty when nothing is known."""
     return [contact.time_zone] if contact.time_zone else list(contact.zones)
 
 
 def answer(
     campaign: Campaign,
-    contact: Contact,
+    contact: Callee,
     *,
     hours: Hours,
     suppressed: bool,
@@ -99,14 +122,25 @@ def answer(
     """
     if suppressed:
         return Skipped("on the do-not-call list")
-    obstacle = _obstacle(campaign, contact, missing, strict=strict)
-    return (
-        Held(obstacle) if obstacle else _when(campaign, contact, hours=hours, history=history, now=now, margin=margin)
-    )
+    for _, why in obstacles(campaign, contact, missing, strict=strict):
+        if why:
+            return Held(why)
+    return _when(campaign, contact, hours=hours, history=history, now=now, margin=margin)
 
 
-def _obstacle(campaign: Campaign, contact: Contact, missing: Collection[str], *, strict: bool) -> str:
-    """What no hour of the day changes; empty for nothing."""
+def obstacles(
+    campaign: Campaign, contact: Callee, missing: Collection[str], *, strict: bool
+) -> Iterator[tuple[str, str]]:
+    """What no hour of the day changes, in order: of each rule its name, and how it stands in the way; "": not."""
+    yield "number", _number(campaign, contact, strict=strict)
+    needed = NEEDS_CONSENT.get(Campaign.Purpose(campaign.purpose))
+    lacks = needed and contact.consent not in {"written", needed}
+    yield "consent", f"no {needed} consent is known, which {campaign.purpose} calls need" if lacks else ""
+    yield "variables", f"without a value for {', '.join(sorted(missing))}" if missing else ""
+    yield "time zone", "" if zones_of(contact) else "the time zone is not known"
+
+
+def _number(campaign: Campaign, contact: Callee, *, strict: bool) -> str:
     if strict:
         try:
             callable_number(contact.number, countries=campaign.countries)
@@ -114,24 +148,19 @@ def _obstacle(campaign: Campaign, contact: Contact, missing: Collection[str], *,
             return f"the number: {refused}"
     elif contact.country not in campaign.countries:
         return f"the number: {country_refused(contact.country)}"
-    needed = NEEDS_CONSENT.get(Campaign.Purpose(campaign.purpose))
-    if needed and contact.consent not in {"written", needed}:
-        return f"no {needed} consent is known, which {campaign.purpose} calls need"
-    if missing:
-        return f"without a value for {', '.join(sorted(missing))}"
-    return "" if zones_of(contact) else "the time zone is not known"
+    return ""
 
 
 def _when(
     campaign: Campaign,
-    contact: Contact,
+    contact: Callee,
     *,
     hours: Hours,
     history: History,
     now: datetime.datetime,
     margin: datetime.timedelta,
 ) -> Answer:
-    begin, why = _after_earlier_calls(campaign, history, max(now, campaign.starts_at or now))
+    begin, why = after_earlier_calls(campaign, history, max(now, campaign.starts_at or now))
     last = campaign.ends_at
     end = begin + AHEAD if last is None else min(begin + AHEAD, last)
     zones = tuple(zones_of(contact))
@@ -154,28 +183,36 @@ def _on_one_of(closed: Collection[datetime.date], zones: Sequence[str], at: date
     return bool(closed) and any(at.astimezone(ZoneInfo(zone)).date() in closed for zone in zones)
 
 
+def rules_of(hours: Hours, contact: Callee, *, at: datetime.datetime) -> tuple[Rule, ...]:
+    """The rules of the hours that hold for a person about a moment, all of them at once."""
+    return _rules(hours, contact.country, contact.region, (at - _DAY).date(), (at + _DAY).date())
+
+
+def _rules(hours: Hours, country: str, region: str, first: datetime.date, last: datetime.date) -> tuple[Rule, ...]:
+    """The campaign's week, the holidays from ``first`` to ``last``, and the law's."""
+    closed: frozenset[datetime.date] = frozenset()
+    if not hours.on_holidays:
+        found = closed_days.closed(country=country, region=region, first=first.year, last=last.year, own=hours.own)
+        closed = frozenset(date for date in found if first <= date <= last)
+    own, holidays = Rule("the campaign's week", hours.week), Rule(HOLIDAY, every_day(0, DAY), closed)
+    return own, holidays, *law.rules(country=country, region=region, own=hours.own)
+
+
 @lru_cache(maxsize=10_000)
 def _allowed(
     hours: Hours, country: str, region: str, zones: tuple[str, ...], midnight: datetime.datetime
 ) -> tuple[list[Stretch], frozenset[datetime.date]]:
     """Of a day and all that lies ahead, and the holidays in it: the same for thousands of people."""
     end = midnight + AHEAD + datetime.timedelta(days=2)
-    first, last = (midnight - _DAY).date(), (end + _DAY).date()
-    closed: frozenset[datetime.date] = frozenset()
-    if not hours.on_holidays:
-        found = closed_days.closed(country=country, region=region, first=first.year, last=last.year, own=hours.own)
-        closed = frozenset(date for date in found if first <= date <= last)
-    own = Rule("the campaign's week", hours.week)
-    holidays = Rule(HOLIDAY, every_day(0, DAY), closed)
-    rules = (own, holidays, *law.rules(country=country, region=region, own=hours.own))
-    return stretches(rules, zones, midnight, end), closed
+    rules = _rules(hours, country, region, (midnight - _DAY).date(), (end + _DAY).date())
+    return stretches(rules, zones, midnight, end), next(rule.closed for rule in rules if rule.name == HOLIDAY)
 
 
 def _midnight(at: datetime.datetime) -> datetime.datetime:
     return at.astimezone(datetime.UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
-def _after_earlier_calls(
+def after_earlier_calls(
     campaign: Campaign, history: History, begin: datetime.datetime
 ) -> tuple[datetime.datetime, str]:
     """The first moment at which the caps on calls to one person are kept, and which of them made it later."""

@@ -3,8 +3,8 @@
 from calls.models.api_key import ApiKey
 from calls.models.approval import Approval
 from calls.models.call import Call
-from calls.models.campaign import Campaign, CampaignContact, Switch
-from calls.models.contact import Contact, ContactImport, ContactList, RejectedRow
+from calls.models.campaign import Campaign, CampaignContact, PersonMove, Switch
+from calls.models.contact import Contact, ContactCopy, ContactImport, ContactList, RejectedRow
 from calls.models.do_not_call import DoNotCall, DoNotCallImport, RejectedNumber
 from calls.models.edge_refusal import EdgeRefusal
 from calls.models.event import CallEvent
@@ -34,6 +34,7 @@ __all__ = [
     "CampaignContact",
     "CampaignWatch",
     "Contact",
+    "ContactCopy",
     "ContactImport",
     "ContactList",
     "DoNotCall",
@@ -42,6 +43,7 @@ __all__ = [
     "Holiday",
     "LegalWindow",
     "OneOffCall",
+    "PersonMove",
     "PhoneNumber",
     "PlivoAccount",
     "Price",

@@ -75,6 +75,15 @@ class Call(models.Model):
     answered_by = models.CharField(
         max_length=9, choices=AnsweredBy, blank=True, help_text="Of a call that we placed, where that is known."
     )
+    corrected_outcome = models.CharField(
+        max_length=12,
+        choices=Outcome,
+        blank=True,
+        help_text="What an operator says of it; beats ``outcome``, which stays.",
+    )
+    corrected_why = models.CharField(max_length=200, blank=True)
+    corrected_by = models.ForeignKey("auth.User", null=True, on_delete=models.SET_NULL, related_name="+")
+    corrected_at = models.DateTimeField(null=True)
     agent = models.ForeignKey(Agent, null=True, on_delete=models.PROTECT, related_name="calls")
     agent_version = models.ForeignKey(AgentVersion, null=True, on_delete=models.PROTECT, related_name="calls")
     draft_config = models.JSONField(
@@ -161,6 +170,7 @@ class Call(models.Model):
             ("listen_call", "Can listen to and download recordings"),
             ("hang_up_call", "Can end a live call"),
             ("view_numbers", "Can see whole phone numbers"),
+            ("correct_outcome", "Can correct the outcome of a call"),
         ]
 
     def __str__(self) -> str:

@@ -172,10 +172,28 @@ class CampaignContact(models.Model):
         indexes = [
             models.Index(fields=["campaign", "next_due"], name="person_due", condition=models.Q(state="waiting")),
             models.Index(fields=["campaign", "state"], name="person_by_state"),
+            models.Index(fields=["number"], name="person_by_number"),
         ]
 
     def __str__(self) -> str:
         return f"{self.number[:5]}…"
+
+
+class PersonMove(models.Model):
+    """That somebody who was due was not called: until when, or for good, and why."""
+
+    id = models.BigAutoField(primary_key=True)
+    person = models.ForeignKey(CampaignContact, on_delete=models.CASCADE, related_name="moves")
+    at = models.DateTimeField()
+    state = models.CharField(max_length=8, choices=CampaignContact.State)
+    next_due = models.DateTimeField(null=True)
+    why = models.CharField(max_length=200, blank=True)
+
+    class Meta:
+        ordering = ["at", "id"]
+
+    def __str__(self) -> str:
+        return f"{self.state}: {self.why}"
 
 
 class Switch(models.Model):

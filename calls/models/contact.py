@@ -82,3 +82,34 @@ class RejectedRow(RejectedTableRow):
 
     class Meta(RejectedTableRow.Meta):
         constraints = [models.UniqueConstraint(fields=["contact_import", "row"], name="rejected_once_in_an_import")]
+
+
+class ContactCopy(models.Model):
+    """People of campaigns on their way into a new list: who they were when it began, and how far it has come."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    contact_list = models.OneToOneField(ContactList, on_delete=models.CASCADE, related_name="copy")
+    people = models.JSONField(default=list, help_text="Ids of CampaignContact, in order; empty once all are done.")
+    said = models.CharField(max_length=300, help_text="Who they are, in words.")
+    total = models.PositiveIntegerField()
+    done = models.PositiveIntegerField(default=0)
+    added = models.PositiveIntegerField(default=0)
+    suppressed = models.PositiveIntegerField("not to be called", default=0)
+    erased = models.PositiveIntegerField("data were erased", default=0)
+    doubles = models.PositiveIntegerField("the same number again", default=0)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    moved_at = models.DateTimeField(help_text="Last progress; without any for long the sweep starts it again.")
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-created_at"]
+        verbose_name_plural = "contact copies"
+        indexes = [
+            models.Index(fields=["moved_at"], name="copy_going_on", condition=models.Q(finished_at__isnull=True))
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.done} of {self.total}"

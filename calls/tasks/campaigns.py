@@ -3,7 +3,7 @@
 from celery import shared_task
 from django.utils import timezone
 
-from calls.campaigns import control, dialler, do_not_call_imports, imports
+from calls.campaigns import control, copies, dialler, do_not_call_imports, imports
 
 DIAL_S = 5.0
 
@@ -20,6 +20,13 @@ def import_do_not_call(import_id: str) -> None:
     """Reads a list of numbers that are not to be called on."""
     if do_not_call_imports.run(import_id, clock=timezone.now):
         import_do_not_call.delay(import_id)
+
+
+@shared_task
+def copy_people(copy_id: str) -> None:
+    """Copies people into a new list; many in several tasks."""
+    if copies.run(copy_id, clock=timezone.now):
+        copy_people.delay(copy_id)
 
 
 @shared_task

@@ -8,7 +8,7 @@ from django.db import connection
 from django.utils import timezone
 
 from calls import one_off, retention, sweeper
-from calls.campaigns import control, table_imports
+from calls.campaigns import control, copies, table_imports
 from calls.hooks import deliveries
 from calls.models import ContactImport, DoNotCallImport
 from calls.tasks import campaigns, hooks, post_call
@@ -26,6 +26,8 @@ def sweep_calls() -> None:
         campaigns.import_contacts.delay(import_id)
     for import_id in table_imports.due(DoNotCallImport, now):
         campaigns.import_do_not_call.delay(import_id)
+    for copy_id in copies.due(now):
+        campaigns.copy_people.delay(copy_id)
     for campaign_id in control.due_enrolments(now):
         campaigns.enrol.delay(campaign_id)
     one_off.let_go(now=now)

@@ -8,11 +8,27 @@ function running() {
   return progress.querySelector("[data-status='running']") !== null;
 }
 
+let shown = "";
+
+// Only what has changed, so that nothing is read out twice; whoever is on a link or button of it stays there.
+function replace(html) {
+  if (html === shown) {
+    return;
+  }
+  shown = html;
+  const key = (each) => each.getAttribute("href") ?? each.getAttribute("formaction");
+  const focused = progress.contains(document.activeElement) ? key(document.activeElement) : null;
+  progress.innerHTML = html;
+  if (focused !== null) {
+    [...progress.querySelectorAll("[href], [formaction]")].find((each) => key(each) === focused)?.focus();
+  }
+}
+
 async function look() {
   try {
     const answer = await fetch(progress.dataset.url, { credentials: "same-origin" });
     if (answer.ok && !answer.redirected) {
-      progress.innerHTML = await answer.text();
+      replace(await answer.text());
     }
   } catch {
     // The server is away for the moment; the next look finds it.

@@ -4,15 +4,20 @@ import datetime
 import re
 
 import pytest
+from django.contrib.admin.models import LogEntry
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
 from calls import suppression
 from calls.admin.campaign_form import read_day, read_delays, written_day
-from calls.campaigns import claims, results
-from calls.models import Call, CallSummary, Campaign, CampaignContact, Contact, DoNotCall, Switch
+from calls.campaigns import claims
+from calls.models import Call, Campaign, CampaignContact, Contact, DoNotCall, Switch
+from calls.reports import masked
 from tests import factories
-from tests.calls.campaigns.conftest import NOON, make  # noqa: F401  (a fixture)
+from tests.calls.campaigns.conftest import NOON, make, rung  # noqa: F401  (a fixture)
 
 pytestmark = [pytest.mark.db, pytest.mark.django_db]
 
@@ -128,6 +133,27 @@ def test_a_rehearsal_names_what_is_missing_and_offers_no_launch(admin_page, make
     assert "Launch: call" not in html
 
 
+def test_groups_of_the_rehearsal_are_downloaded_by_those_who_may(admin_page, make):  # noqa: F811
+    people = make.people(2, name="=Jane")
+    held = people.contacts.order_by("number").first()
+    Contact.objects.filter(pk=held.pk).update(consent="")
+    campaign = make.campaign(people, launched=False)
+    html = admin_page.get(page(campaign, "rehearsal")).content.decode()
+    links = re.findall(r'href="([^"]+\.csv[^"]*)"', html)
+    assert len(links) == 2
+    due, held_by_reason = (b"".join(admin_page.get(link).streaming_content).decode() for link in links)
+    assert due.count("'=Jane") == held_by_reason.count("'=Jane") == 1
+    assert held.number in held_by_reason
+    exporter = staff("view_campaign", "export_campaign")
+    assert held.number not in b"".join(exporter.get(links[1]).streaming_content).decode()
+    assert LogEntry.objects.latest("pk").change_message.startswith(
+        "Downloaded who is held in its rehearsal. no express"
+    )
+    assert exporter.get(links[0].replace("due", "everybody")).status_code == 404
+    assert staff("view_campaign").get(links[0]).status_code == 403
+    assert ".csv" not in staff("view_campaign").get(page(campaign, "rehearsal")).content.decode()
+
+
 def test_a_campaign_is_launched_paused_resumed_and_stopped_by_its_buttons(admin_page, make):  # noqa: F811
     campaign = make.campaign(launched=False)
     for act, status, said in (
@@ -210,43 +236,32 @@ def test_the_switch_stops_everything_and_letting_go_on_takes_more(make):  # noqa
     assert not Switch.objects.exists()
 
 
-def test_everybodys_attempts_can_be_looked_up_with_their_reasons(admin_page, make):  # noqa: F811
-    campaign = make.campaign(make.people(name="Jane"))
-    person = campaign.people.get()
-    call = Call.objects.create(
-        direction="outbound", to_number=person.number, campaign=campaign, campaign_person=person, attempt=1,
-        status="cancelled",
-    )  # fmt: skip
-    call.events.create(at=NOON, kind="dial_cancelled", data={"why": "the campaign is paused"})
-    html = admin_page.get(reverse("admin:calls_campaigncontact_change", args=[person.pk])).content.decode()
-    assert "the campaign is paused" in html
-    assert person.number not in html
-    assert "Jane +1415•••••" in html
+def test_the_page_of_a_running_campaign_shows_the_calls_that_go_on_and_the_pace(make):  # noqa: F811
+    campaign = make.campaign(make.people(2))
+    caller, (first, second) = campaign.caller_numbers.get(), campaign.people.all()
+    now = timezone.now()
+    going_on = rung(first, status="ringing", outcome="", ringing_at=now, ended_at=None, queued_at=now, at=now)
+    rung(second, queued_at=now - datetime.timedelta(seconds=59), at=now)
+    Call.objects.update(plivo_account=caller.plivo_account)
+    html = staff("view_campaign").get(page(campaign, "standing")).content.decode()
+    shown = text_of(html)
+    assert f"{masked(first.number)} {campaign.agent.name} Ringing" in shown
+    assert reverse("admin:calls_call_change", args=[going_on.pk]) in html
+    assert masked(second.number) not in shown
+    assert f"{caller.plivo_account.name}: 2 calls started within the last minute, over all campaigns" in shown
+    assert "its limit is 120" in shown
+    whole = staff("view_campaign", "view_numbers").get(page(campaign, "standing")).content.decode()
+    assert first.number in whole
 
 
-def test_the_results_can_be_downloaded_with_whole_numbers_only_for_those_who_may_see_them(make):  # noqa: F811
-    campaign = make.campaign(make.people(2, name="=Jane"))
-    person = campaign.people.order_by("pk").first()
-    call = Call.objects.create(
-        direction="outbound", to_number=person.number, campaign=campaign, campaign_person=person, attempt=1,
-        status="ended", duration_s=42,
-    )  # fmt: skip
-    CallSummary.objects.create(call=call, status="ready", summary="Wants a call on Monday.", success=True)
-    CampaignContact.objects.filter(pk=person.pk).update(attempts=1, outcome="completed", state="done", next_due=None)
-    exporter = staff("view_campaign", "export_campaign")
-    lines = b"".join(exporter.get(page(campaign, "results")).streaming_content).decode("utf-8-sig").splitlines()
-    assert len(lines) == 3
-    assert lines[1].startswith(f"'=Jane,{person.number[:5]}•••••{person.number[-2:]},Done,completed,1,,")
-    assert lines[1].rstrip(",").endswith("42,yes,,Wants a call on Monday.")
-    whole = staff("view_campaign", "export_campaign", "view_numbers").get(page(campaign, "results"))
-    assert person.number in b"".join(whole.streaming_content).decode()
-    assert staff("view_campaign").get(page(campaign, "results")).status_code == 403
-
-
-def test_the_results_of_many_take_few_queries(make, django_assert_max_num_queries):  # noqa: F811
-    campaign = make.campaign(make.people(40))
-    with django_assert_max_num_queries(8):
-        assert len(list(results.rows(campaign, whole_numbers=True))) == 41
+def test_however_many_calls_go_on_the_page_takes_as_many_queries(admin_page, make, django_assert_num_queries):  # noqa: F811
+    campaign = make.campaign(make.people(30))
+    with CaptureQueriesContext(connection) as few:
+        admin_page.get(page(campaign, "standing"))
+    for person in campaign.people.all():
+        rung(person, status="live", outcome="", ended_at=None)
+    with django_assert_num_queries(len(few)):
+        assert "And more: the call log" in admin_page.get(page(campaign, "standing")).content.decode()
 
 
 def test_lists_take_as_many_queries_however_long_they_are(admin_page, make, django_assert_max_num_queries):  # noqa: F811

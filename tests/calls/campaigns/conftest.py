@@ -7,7 +7,7 @@ import pytest
 from agents import health
 from calls import admission
 from calls.campaigns import control
-from calls.models import Campaign, CampaignContact, Contact, ContactList
+from calls.models import Call, Campaign, CampaignContact, Contact, ContactList
 from tests import factories
 
 # A Thursday, noon in New York; Thanksgiving, too, on which campaigns call that say so.
@@ -58,3 +58,12 @@ def make(monkeypatch) -> Making:
 
 def only_person() -> CampaignContact:
     return CampaignContact.objects.select_related("contact", "campaign").get()
+
+
+def rung(person: CampaignContact, *, attempt: int = 1, at: datetime.datetime = NOON, **fields) -> Call:
+    """A call of this person that is over; it was answered unless told otherwise."""
+    defaults = {"status": "ended", "outcome": "completed", "duration_s": 60, "created_at": at, "ended_at": at}
+    return Call.objects.create(
+        direction="outbound", campaign=person.campaign, campaign_person=person, to_number=person.number,
+        attempt=attempt, agent=person.campaign.agent, **(defaults | fields),
+    )  # fmt: skip

@@ -4,11 +4,12 @@ import csv
 import io
 import unicodedata
 
+import openpyxl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calls.campaigns.exports import csv_lines, neutral
+from calls.campaigns.exports import csv_lines, neutral, xlsx_file
 
 pytestmark = pytest.mark.pure
 
@@ -38,3 +39,12 @@ def test_nothing_begins_like_a_formula(cell: str) -> None:
 def test_every_row_is_read_back_from_the_file(table: list[list[str]]) -> None:
     data = b"".join(csv_lines(table)).decode("utf-8-sig")
     assert list(csv.reader(io.StringIO(data, newline=""))) == [[neutral(cell) for cell in row] for row in table]
+
+
+def test_a_workbook_holds_texts_alone_whatever_they_look_like() -> None:
+    row = ["=1+1", "#N/A", "12", "2026-05-03", "\ufffe=1", "a\x01\ud800b", "", "x" * 40_000]
+    with xlsx_file([row]) as file:
+        cells = next(openpyxl.load_workbook(file).worksheets[0].rows)
+    texts = ["'=1+1", "#N/A", "12", "2026-05-03", "'=1", "ab", None, "x" * 32_767]
+    assert [cell.value for cell in cells] == texts
+    assert {cell.data_type for cell in cells if cell.value} == {"s"}
