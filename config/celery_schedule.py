@@ -2,10 +2,12 @@
 
 from typing import Any
 
-from kombu import Queue
+from kombu import Exchange, Queue
 from kombu.common import Broadcast
 
 from config.env import broker_url
+
+DIALLERS = Exchange("dialler", type="fanout")
 
 CELERY: dict[str, Any] = {
     "CELERY_BROKER_URL": broker_url(),
@@ -18,11 +20,15 @@ CELERY: dict[str, Any] = {
     "CELERY_TASK_SOFT_TIME_LIMIT": 240,
     "CELERY_TASK_TIME_LIMIT": 270,
     "CELERY_TASK_DEFAULT_QUEUE": "maintenance",
-    # Every dialler is told to look, and each does its part; a queue would wake one of them.
-    "CELERY_TASK_QUEUES": [Broadcast("dialler"), *map(Queue, ("maintenance", "post_call", "dial"))],
+    # Every dialler is told to look, and each does its part; a queue would wake one of them. The routing key is part of
+    # the channel's name in Redis; who sends must have declared the exchange, or puts it where nobody listens.
+    "CELERY_TASK_QUEUES": [
+        Broadcast("dialler", exchange=DIALLERS, routing_key="dialler"),
+        *map(Queue, ("maintenance", "post_call", "dial")),
+    ],
     "CELERY_TASK_ROUTES": {
         "calls.tasks.post_call.*": {"queue": "post_call"},
-        "calls.tasks.campaigns.dial": {"queue": "dialler"},
+        "calls.tasks.campaigns.dial": {"queue": "dialler", "routing_key": "dialler"},
         "calls.tasks.hooks.*": {"queue": "hooks"},
         "streaming.tasks.prepare_opening": {"queue": "dial"},  # it must be there before the call is picked up
     },
@@ -47,7 +53,7 @@ CELERY: dict[str, Any] = {
         "dial": {
             "task": "calls.tasks.campaigns.dial",
             "schedule": 5.0,
-            "options": {"expires": 4},
+            "options": {"expires": 4, "declare": [DIALLERS]},
         },
         "checkpoint": {
             "task": "calls.tasks.maintenance.checkpoint",

@@ -190,12 +190,12 @@ def rules_of(hours: Hours, contact: Callee, *, at: datetime.datetime) -> tuple[R
 
 def _rules(hours: Hours, country: str, region: str, first: datetime.date, last: datetime.date) -> tuple[Rule, ...]:
     """The campaign's week, the holidays from ``first`` to ``last``, and the law's."""
-    closed: frozenset[datetime.date] = frozenset()
-    if not hours.on_holidays:
-        found = closed_days.closed(country=country, region=region, first=first.year, last=last.year, own=hours.own)
-        closed = frozenset(date for date in found if first <= date <= last)
-    own, holidays = Rule("the campaign's week", hours.week), Rule(HOLIDAY, every_day(0, DAY), closed)
-    return own, holidays, *law.rules(country=country, region=region, own=hours.own)
+    own = (Rule("the campaign's week", hours.week), *law.rules(country=country, region=region, own=hours.own))
+    if hours.on_holidays:
+        return own
+    found = closed_days.closed(country=country, region=region, first=first.year, last=last.year, own=hours.own)
+    closed = frozenset(date for date in found if first <= date <= last)
+    return *own, Rule(HOLIDAY, every_day(0, DAY), closed)
 
 
 @lru_cache(maxsize=10_000)
@@ -205,7 +205,7 @@ def _allowed(
     """Of a day and all that lies ahead, and the holidays in it: the same for thousands of people."""
     end = midnight + AHEAD + datetime.timedelta(days=2)
     rules = _rules(hours, country, region, (midnight - _DAY).date(), (end + _DAY).date())
-    return stretches(rules, zones, midnight, end), next(rule.closed for rule in rules if rule.name == HOLIDAY)
+    return stretches(rules, zones, midnight, end), rules[-1].closed
 
 
 def _midnight(at: datetime.datetime) -> datetime.datetime:
