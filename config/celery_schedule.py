@@ -24,7 +24,7 @@ CELERY: dict[str, Any] = {
     # the channel's name in Redis; who sends must have declared the exchange, or puts it where nobody listens.
     "CELERY_TASK_QUEUES": [
         Broadcast("dialler", exchange=DIALLERS, routing_key="dialler"),
-        *map(Queue, ("maintenance", "post_call", "dial")),
+        *map(Queue, ("maintenance", "post_call", "dial", "hooks")),
     ],
     "CELERY_TASK_ROUTES": {
         "calls.tasks.post_call.*": {"queue": "post_call"},
