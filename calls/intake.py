@@ -245,10 +245,13 @@ def _owner(
 
 
 def _is_of(call: Call, call_uuid: str) -> bool:
-    """Whether the CallUUID is this call's, or can be: nobody has told it yet, and no other call has it."""
+    """Whether the CallUUID is this call's, or can be: nobody has told it yet, and no other call has it.
+
+    Another report of the same call may tell it at this very moment, and the row at hand be older than that.
+    """
     if call.plivo_call_uuid:
         return call.plivo_call_uuid == call_uuid
-    return not Call.objects.filter(plivo_call_uuid=call_uuid).exists()
+    return not Call.objects.filter(plivo_call_uuid=call_uuid).exclude(pk=call.pk).exists()
 
 
 def _named_account(params: dict[str, str]) -> PlivoAccount | None:

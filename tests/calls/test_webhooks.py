@@ -614,6 +614,21 @@ def test_an_outbound_call_that_must_not_be_is_hung_up_when_it_is_picked_up(plivo
     assert not StreamToken.objects.exists()
 
 
+def test_two_reports_at_once_of_a_call_whose_uuid_nobody_has_told_are_both_of_it(plivo, number, monkeypatch):
+    call = factories.CallFactory(phone_number=number, direction="outbound", status="queued", plivo_call_uuid=None)
+    owner = intake._owner
+
+    def owner_while_the_ring_comes(*args):
+        found = owner(*args)
+        Call.objects.filter(pk=call.pk).update(plivo_call_uuid="the-uuid")
+        return found
+
+    monkeypatch.setattr(intake, "_owner", owner_while_the_ring_comes)
+    assert plivo.hang_up(path=address(call, "hangup"), call_uuid="the-uuid").status_code == 200
+    call.refresh_from_db()
+    assert call.status == "ended"
+
+
 def test_a_machine_that_answered_is_the_outcome_even_when_it_is_told_late(plivo, call):
     plivo.hang_up(path=address(call, "hangup"), call_uuid=call.plivo_call_uuid)
     plivo.send(address(call, "machine"), Machine="true", Event="MachineDetection")
