@@ -150,7 +150,7 @@ async def main(*, people: int, seconds: float, sqlite: bool) -> int:
             try:
                 await _break(built, processes, server, seconds=seconds, people=people)
                 broke_off = time.monotonic()
-                await built.control.faults()
+                await built.control.faults(rest_lost_percent=0, rest_5xx_percent=0)
                 while (left := _left(built)) and time.monotonic() - broke_off < END_WITHIN_S:
                     processes.start()
                     since = time.monotonic() - broke_off

@@ -8,7 +8,7 @@ import datetime
 import itertools
 import uuid
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import msgspec
 from django.db import IntegrityError, transaction
@@ -37,12 +37,25 @@ class Claim(msgspec.Struct, frozen=True):
     """What a look at a campaign brought.
 
     Attributes:
-        call_id: a call to be placed; None: somebody was moved on, or nobody is due.
+        call_ids: calls to be placed; somebody else may have been moved on.
         more: it is worth looking again.
     """
 
-    call_id: int | None
-    more: bool
+    call_ids: list[int] = []
+    more: bool = False
+
+    @property
+    def call_id(self) -> int | None:
+        """The call, where one was asked for; None: somebody was moved on, or nobody is due."""
+        return next(iter(self.call_ids), None)
+
+
+class _Known(NamedTuple):
+    """What is read once for all people of a look."""
+
+    hours: schedule.Hours
+    unwanted: set[str]
+    histories: dict[str, History]
 
 
 def running(now: datetime.datetime) -> list[Campaign]:
@@ -51,10 +64,13 @@ def running(now: datetime.datetime) -> list[Campaign]:
     return list(Campaign.objects.filter(begun, status=Campaign.Status.RUNNING).order_by("launched_at"))
 
 
-def claim(campaign_id: uuid.UUID, *, now: datetime.datetime) -> Claim:
-    """Takes the person of a campaign who is due longest, if one is and may be called now.
+def claim(campaign_id: uuid.UUID, *, now: datetime.datetime, most: int = 1) -> Claim:
+    """Takes the people of a campaign who are due longest, as far as they may be called now.
 
     A person who may not is moved on: to a later hour, or held or skipped with the reason.
+
+    Args:
+        most: people to look at; few, since the campaign is locked meanwhile.
     """
     with transaction.atomic():
         campaign = (
@@ -63,61 +79,79 @@ def claim(campaign_id: uuid.UUID, *, now: datetime.datetime) -> Claim:
             .filter(pk=campaign_id, status=Campaign.Status.RUNNING)
             .first()
         )
-        if campaign is None or gate.stopped() or not _has_room(campaign, now):
-            return Claim(None, more=False)
+        if campaign is None or gate.stopped() or (room := min(most, _room(campaign, now))) < 1:
+            return Claim()
         due = CampaignContact.objects.filter(campaign=campaign, state=CampaignContact.State.WAITING, next_due__lte=now)
-        person = due.select_related("contact").order_by("next_due", "id").first()
-        if person is None:
-            return Claim(None, more=False)
-        found = answer_for(campaign, person, now=now)
-        if not isinstance(found, Due) or found.at > now:
-            move_on(person, found, now=now)
-            return Claim(None, more=True)
-        version = campaign.agent_version or campaign.agent.published_version
-        caller = caller_number(campaign, person)
-        if version is None or caller is None:
-            why = "the agent is not published" if version is None else "the campaign has no number to call from"
-            move_on(person, Held(why), now=now)
-            return Claim(None, more=True)
-        try:
-            with transaction.atomic():
-                call = lifecycle.create_outbound(
-                    now=now,
-                    deadline_at=now + LEASE,
-                    campaign=campaign,
-                    campaign_person=person,
-                    attempt=person.attempts + 1,
-                    agent=campaign.agent,
-                    agent_version=version,
-                    phone_number=caller,
-                    plivo_account_id=caller.plivo_account_id,
-                    is_sandbox=caller.plivo_account.is_sandbox,
-                    from_number=caller.number,
-                    to_number=person.number,
-                    caller_name="",
-                    variables=dict(person.contact.variables) if person.contact else {},
-                )
-        except IntegrityError:  # another campaign, or an attempt whose outcome is not known
-            move_on(person, Due(now + ELSEWHERE, now + ELSEWHERE, "another call to this number is under way"), now=now)
-            return Claim(None, more=True)
-        _change(person, now=now, state=CampaignContact.State.CALLING, next_due=None, why="", attempts=call.attempt)
-    return Claim(call.pk, more=True)
+        people = list(due.select_related("contact").order_by("next_due", "id")[:room])
+        if not people:
+            return Claim()
+        known = _known(campaign, [person.number for person in people], now)
+        pool = _pool(campaign)
+        taken = [_take(campaign, person, known, pool, now) for person in people]
+    return Claim([call_id for call_id in taken if call_id is not None], more=len(people) == room)
+
+
+def _take(
+    campaign: Campaign, person: CampaignContact, known: _Known, pool: list[PhoneNumber], now: datetime.datetime
+) -> int | None:
+    """The call of somebody who is due; None: they were moved on."""
+    found = _answer(campaign, person, known, now)
+    if not isinstance(found, Due) or found.at > now:
+        move_on(person, found, now=now)
+        return None
+    version = campaign.agent_version or campaign.agent.published_version
+    caller = caller_number(pool, person)
+    if version is None or caller is None:
+        why = "the agent is not published" if version is None else "the campaign has no number to call from"
+        move_on(person, Held(why), now=now)
+        return None
+    try:
+        with transaction.atomic():
+            call = lifecycle.create_outbound(
+                now=now,
+                deadline_at=now + LEASE,
+                campaign=campaign,
+                campaign_person=person,
+                attempt=person.attempts + 1,
+                agent=campaign.agent,
+                agent_version=version,
+                phone_number=caller,
+                plivo_account_id=caller.plivo_account_id,
+                is_sandbox=caller.plivo_account.is_sandbox,
+                from_number=caller.number,
+                to_number=person.number,
+                caller_name="",
+                variables=dict(person.contact.variables) if person.contact else {},
+            )
+    except IntegrityError:  # another campaign, or an attempt whose outcome is not known
+        move_on(person, Due(now + ELSEWHERE, now + ELSEWHERE, "another call to this number is under way"), now=now)
+        return None
+    _change(person, now=now, state=CampaignContact.State.CALLING, next_due=None, why="", attempts=call.attempt)
+    return call.pk
 
 
 def answer_for(campaign: Campaign, person: CampaignContact, *, now: datetime.datetime) -> Answer:
     """What is to be done about a person now, from all that the database knows."""
+    return _answer(campaign, person, _known(campaign, [person.number], now), now)
+
+
+def _known(campaign: Campaign, numbers: list[str], now: datetime.datetime) -> _Known:
+    hours = schedule.hours_of(campaign, own=own_law.read(now=now))
+    return _Known(hours, suppression.suppressed(numbers), histories(numbers, now=now))
+
+
+def _answer(campaign: Campaign, person: CampaignContact, known: _Known, now: datetime.datetime) -> Answer:
     contact = person.contact
     if contact is None:
         return Skipped("their data were erased")
-    margin = QUEUE_MARGIN + datetime.timedelta(seconds=campaign.ring_s)
     return schedule.answer(
         campaign,
         contact,
-        hours=schedule.hours_of(campaign, own=own_law.read(now=now)),
-        suppressed=suppression.is_suppressed(person.number),
-        history=histories([person.number], now=now).get(person.number, NEVER),
+        hours=known.hours,
+        suppressed=person.number in known.unwanted,
+        history=known.histories.get(person.number, NEVER),
         now=now,
-        margin=margin,
+        margin=QUEUE_MARGIN + datetime.timedelta(seconds=campaign.ring_s),
         missing=[name for name in needed_variables(campaign) if not contact.variables.get(name)],
     )
 
@@ -184,9 +218,12 @@ def histories(numbers: Collection[str], *, now: datetime.datetime) -> dict[str, 
     return {number: History(tuple(calls)) for number, calls in found.items()}
 
 
-def caller_number(campaign: Campaign, person: CampaignContact) -> PhoneNumber | None:
-    """The number that this person sees: for all attempts the same, as long as the campaign has it."""
-    pool = list(campaign.caller_numbers.select_related("plivo_account").order_by("number"))
+def _pool(campaign: Campaign) -> list[PhoneNumber]:
+    return list(campaign.caller_numbers.select_related("plivo_account").order_by("number"))
+
+
+def caller_number(pool: list[PhoneNumber], person: CampaignContact) -> PhoneNumber | None:
+    """The number that this person sees: for all attempts the same, as long as the campaign's pool has it."""
     if not pool:
         return None
     earlier = Call.objects.filter(campaign_person=person).order_by("-attempt").values_list("from_number", flat=True)
@@ -215,7 +252,10 @@ def _change(person: CampaignContact, *, now: datetime.datetime, **fields: object
         raise RuntimeError("the person's row changed under its campaign's lock")
 
 
-def _has_room(campaign: Campaign, now: datetime.datetime) -> bool:
-    """Whether one more call may go on; the guards pause a campaign whose budget is used up, with the reason."""
+def _room(campaign: Campaign, now: datetime.datetime) -> int:
+    """How many more calls may go on; the guards pause a campaign whose budget is used up, with the reason."""
+    if budget.reached(campaign, now=now):
+        return 0
     going_on = Call.objects.filter(campaign=campaign, status__in=ACTIVE).count()
-    return going_on < campaign.concurrency and not budget.reached(campaign, now=now)
+    # Of a budget's rest each call under way takes its part: one at a time.
+    return campaign.concurrency - going_on if campaign.budget is None else min(1, campaign.concurrency - going_on)

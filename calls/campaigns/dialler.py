@@ -8,20 +8,24 @@ import datetime
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import closing
 from functools import partial
 
 import structlog
 from django.db import close_old_connections, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from calls.campaigns import claims, dialling, gate, guards, outcomes, readiness, recall
 from calls.models import Call, Campaign
 
 log = structlog.get_logger(__name__)
 
-THREADS = 16
+THREADS, RECALLERS = 16, 4
+KEPT_S = 60  # a connection, between two calls
 PAUSE_S = 0.2
 IDLE_S = 1.0  # nobody is due and nobody is being called: the database is to be left alone
 STALE_BATCH = 50
+AT_ONCE = 8  # people of one claim: its transaction takes some ms for each
 RECALL_EVERY_S = 0.5
 READY_EVERY_S = 1.0
 WATCH_EVERY_S = 1.0  # the guards themselves look every few seconds
@@ -38,7 +42,11 @@ def work(*, clock: Clock, seconds: float, place: Callable[[int], object] | None 
     recalling: dict[int, Future[None]] = {}
     recall_due, ready_due, watch_due = _Every(RECALL_EVERY_S), _Every(READY_EVERY_S), _Every(WATCH_EVERY_S)
     ready: list[Campaign] = []
-    with ThreadPoolExecutor(THREADS, thread_name_prefix="dial") as pool:
+    with (
+        closing(_Connections()) as kept,
+        ThreadPoolExecutor(THREADS, "dial", kept.keep) as pool,
+        ThreadPoolExecutor(RECALLERS, "recall", kept.keep) as recallers,  # requests that hang must not hold these up
+    ):
         while (working := time.monotonic() < until) or placing:
             outcomes.settle(now=clock())
             outcomes.finish(now=clock())
@@ -46,7 +54,8 @@ def work(*, clock: Clock, seconds: float, place: Callable[[int], object] | None 
                 recalling = {call_id: future for call_id, future in recalling.items() if not future.done()}
                 for call_id, why in recall.due().items():
                     if call_id not in recalling:
-                        recalling[call_id] = pool.submit(_alone, partial(recall.take_back, call_id, why, now=clock()))
+                        take_back = partial(recall.take_back, call_id, why, now=clock())
+                        recalling[call_id] = recallers.submit(_alone, take_back)
             if watch_due():
                 guards.watch(now=clock())
             if ready_due():
@@ -72,9 +81,8 @@ def _take(clock: Clock, ready: list[Campaign], *, room: int) -> list[int]:
     campaigns = list(ready)
     while campaigns and len(found) < room:
         for campaign in list(campaigns):  # in turns: a large one does not keep the others waiting
-            claim = claims.claim(campaign.pk, now=clock())
-            if claim.call_id is not None:
-                found.append(claim.call_id)
+            claim = claims.claim(campaign.pk, now=clock(), most=min(AT_ONCE, room - len(found)))
+            found += claim.call_ids
             if not claim.more:
                 campaigns.remove(campaign)
             if len(found) >= room:
@@ -98,7 +106,7 @@ class _Every:
 
 
 def _alone(work: Callable[[], object]) -> None:
-    """Does something in a thread of the pool, with a connection of its own."""
+    """Does something in a thread of the pool; what fails is logged, and found by the sweep."""
     close_old_connections()
     try:
         work()
@@ -106,4 +114,26 @@ def _alone(work: Callable[[], object]) -> None:
         # SENDING stays, and becomes UNKNOWN at its deadline: it may have rung.
         log.exception("dialling_failed")
     finally:
-        connections.close_all()
+        close_old_connections()
+
+
+class _Connections:
+    """To the database, of the pool's threads: kept from one call to the next, and closed after the last one.
+
+    A new one for each call would cost PostgreSQL as much as all that the call writes.
+    """
+
+    def __init__(self) -> None:
+        self._held: list[BaseDatabaseWrapper] = []
+
+    def keep(self) -> None:
+        """Called in each thread as it begins."""
+        for connection in connections.all():
+            connection.settings_dict = connection.settings_dict | {"CONN_MAX_AGE": KEPT_S, "CONN_HEALTH_CHECKS": True}
+            connection.inc_thread_sharing()
+            self._held.append(connection)
+
+    def close(self) -> None:
+        """When the threads are gone."""
+        for connection in self._held:
+            connection.close()

@@ -7,7 +7,7 @@ from django.db import IntegrityError, transaction
 
 from calls import lifecycle, suppression
 from calls.campaigns import claims, control, outcomes
-from calls.models import Call, CampaignContact, Contact, DoNotCall
+from calls.models import Call, CampaignContact, Contact, DoNotCall, Price
 from calls.states import Facts
 from tests import factories
 from tests.calls.campaigns.conftest import NOON, only_person
@@ -316,3 +316,36 @@ def test_a_campaign_goes_only_where_it_can_go(make):
     ):
         with pytest.raises(control.Refused, match="is stopped"):
             act()
+
+
+# --- several at once -------------------------------------------------------------------------------------------------
+
+
+def test_several_are_taken_in_one_look_and_who_may_not_be_called_is_moved_on(make):
+    campaign = make.campaign(make.people(5), concurrency=10)
+    second = campaign.people.order_by("next_due", "id")[1]
+    Contact.objects.filter(pk=second.contact_id).update(consent="")
+    found = claims.claim(campaign.pk, now=NOON, most=4)
+    assert (len(found.call_ids), found.more) == (3, True)
+    assert campaign.people.get(pk=second.pk).state == "held"
+    last = claims.claim(campaign.pk, now=NOON, most=4)
+    assert (len(last.call_ids), last.more) == (1, False)
+
+
+def test_no_more_are_taken_than_may_be_called_at_once(make):
+    campaign = make.campaign(make.people(5), concurrency=3)
+    assert len(claims.claim(campaign.pk, now=NOON, most=16).call_ids) == 3
+    assert claims.claim(campaign.pk, now=NOON, most=16) == claims.Claim()
+
+
+def test_of_a_budget_one_call_at_a_time_takes_its_part(make):
+    since = datetime.date(2026, 1, 1)
+    Price.objects.create(provider="plivo", model="US", unit="minute", usd="0.01", valid_from=since, source="a list")
+    campaign = make.campaign(make.people(5), concurrency=5, budget=10)
+    assert len(claims.claim(campaign.pk, now=NOON, most=4).call_ids) == 1
+
+
+def test_a_look_at_four_costs_little_more_than_a_look_at_one(make, django_assert_max_num_queries):
+    campaign = make.campaign(make.people(8), concurrency=10)
+    with django_assert_max_num_queries(32):
+        assert len(claims.claim(campaign.pk, now=NOON, most=4).call_ids) == 4

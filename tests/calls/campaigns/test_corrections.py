@@ -51,7 +51,7 @@ def test_somebody_who_is_done_is_not_called_again_by_a_correction(make):
     assert correct(call, "machine") == "The person is done, and is not called again by this."
     person = only_person()
     assert (person.state, person.next_due, person.outcome) == ("done", None, "machine")
-    assert claims.claim(person.campaign_id, now=NOON + 48 * HOUR) == claims.Claim(None, more=False)
+    assert claims.claim(person.campaign_id, now=NOON + 48 * HOUR) == claims.Claim()
 
 
 def test_somebody_who_waits_for_another_attempt_is_done_if_they_were_talked_to(make):
