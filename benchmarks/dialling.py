@@ -128,8 +128,8 @@ def claiming() -> Found:
         alone = _claim_ms(campaign, now, most=1)
     few, many = medians
     text = (
-        f"{few:.1f} ms a person among {PEOPLE[0]:,}, {many:.1f} ms among {PEOPLE[1]:,}, {AT_ONCE} at once as the dialler "
-        f"does; one alone {alone:.1f} ms (medians of {CLAIMS})"
+        f"{few:.1f} ms a person among {PEOPLE[0]:,}, {many:.1f} ms among {PEOPLE[1]:,}, {AT_ONCE} at once as the "
+        f"dialler does; one alone {alone:.1f} ms (medians of {CLAIMS})"
     )
     return text, many < 10 and many < few * 2
 
