@@ -46,8 +46,9 @@ test: setup-test lint ## lint and every test but the slow ones; the life of a ca
 test-slow: setup-test ## the tests that take minutes: real processes killed, unscaled clocks
 	@$(BIN)/pytest -q -m slow --timeout 900
 
-chaos: setup-test ## Redis, database, disk, worker and beat broken under live calls (minutes; in test-slow too)
+chaos: setup-test ## Redis, database, disk, worker and beat broken under live calls, and under a campaign of 10,000 people (an hour)
 	@$(BIN)/pytest -q --timeout 900 tests/chaos
+	@$(BIN)/python -m benchmarks.campaign_chaos
 
 soak: setup-test ## calls in rotation for an hour: memory, files, sockets, threads and tasks stay flat (SOAK_MINUTES=60 SOAK_CALLS=10)
 	@$(BIN)/python -m benchmarks.soak

@@ -74,6 +74,20 @@ def campaigns(name: str) -> Measure:
     return measure
 
 
+def stopping() -> tuple[str, bool]:
+    """Opt-outs, a pause and the switch while a campaign dials."""
+    status, output = run([PYTHON, "-m", "benchmarks.stopping"])
+    found = re.search(r"^stopping: (.*)$", output, re.MULTILINE)
+    return found[1] if found else f"exit {status}: {output[-300:]}", status == 0
+
+
+def broken() -> tuple[str, bool]:
+    """A campaign of 10,000 people while everything around it breaks."""
+    status, output = run([PYTHON, "-m", "benchmarks.campaign_chaos"])
+    found = re.search(r"^chaos: (.*)$", output, re.MULTILINE)
+    return found[1] if found else f"exit {status}: {output[-300:]}", status == 0
+
+
 def people() -> tuple[str, bool]:
     """A campaign to 500 people, machines and phones that nobody answers."""
     status, output = run([PYTHON, "-m", "benchmarks.people"])
@@ -183,6 +197,24 @@ BARS = (
         "pacing",
         "4 processes at 2, 10 and 50 a second: never above in any second (once at 50), 95 % used",
         campaigns("pacing"),
+        long=True,
+    ),
+    Bar(
+        "crashes",
+        "each crash point of the dial path, each outcome of the request cut at every phase: classified, rung once",
+        suite("tests/calls/telephony/test_dial.py", "tests/calls/campaigns/test_dialling.py", "-n", "2"),
+        long=True,
+    ),
+    Bar(
+        "stopping",
+        "last request 2 s after an opt-out, a pause, the switch without Redis",
+        stopping,
+        long=True,
+    ),
+    Bar(
+        "chaos",
+        "10,000 people, diallers killed, Redis emptied, beats gone, 5 % lost, 5 % 5xx: nobody twice, all end in 600 s",
+        broken,
         long=True,
     ),
     Bar(

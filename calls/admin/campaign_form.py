@@ -10,7 +10,7 @@ from unfold.widgets import UnfoldAdminSelect2MultipleWidget, UnfoldAdminTextInpu
 from calls.models import Campaign
 from calls.numbers import country_names
 
-RETRIED = ("busy", "no_answer", "machine", "failed")
+RETRIED = ("busy", "no_answer", "machine", "failed", "hung_up")
 MOST_RETRIES, LONGEST_DELAY = 10, 30 * 24 * 60
 GUARDS = ("budget", "breaker_percent", "breaker_window_s")
 _SPAN = re.compile(r"(\d{1,2})(?::(\d{2}))?\s*[-–]\s*(\d{1,2})(?::(\d{2}))?", re.ASCII)  # noqa: RUF001
@@ -67,6 +67,7 @@ class CampaignForm(forms.ModelForm):
     retry_no_answer = _text("No answer")
     retry_machine = _text("A machine answered")
     retry_failed = _text("Failed")
+    retry_hung_up = _text("Hung up within 10 seconds")
     countries = forms.MultipleChoiceField(
         required=False,
         widget=UnfoldAdminSelect2MultipleWidget(),

@@ -10,6 +10,8 @@ from calls.models import Call, Campaign, CampaignContact
 from calls.states import FINAL
 
 BATCH = 500
+EARLY = datetime.timedelta(seconds=10)  # who hangs up so soon has not heard what it was about
+HUNG_UP = "hung_up"
 
 
 def settle(*, now: datetime.datetime) -> int:
@@ -60,6 +62,20 @@ OUTCOME = Case(
 )
 
 
+def retried_as(call: Call) -> str:
+    """Under which name of ``Campaign.retries`` another attempt is made: the outcome, or that they hung up early."""
+    outcome = outcome_of(call)
+    early = (
+        outcome == Call.Outcome.COMPLETED
+        and not call.corrected_outcome
+        and call.end_reason == Call.EndReason.CALLER_HUNG_UP
+        and call.answered_at is not None
+        and call.ended_at is not None
+        and call.ended_at - call.answered_at <= EARLY
+    )
+    return HUNG_UP if early else outcome
+
+
 def not_called(call: Call) -> bool:
     """Nobody was spoken to, because of us: it was let go before it rang, or hung up on at once."""
     return call.status == Call.Status.CANCELLED or call.end_reason == Call.EndReason.REFUSED
@@ -74,12 +90,12 @@ def next_attempt(campaign: Campaign, call: Call, *, now: datetime.datetime) -> d
         return now  # the claim looks at everything again
     if call.status == Call.Status.NOT_FOUND:
         return None
-    outcome = outcome_of(call)
-    delays = campaign.retries.get(outcome, [])
+    name = retried_as(call)
+    delays = campaign.retries.get(name, [])
     same = Call.objects.filter(
         campaign_person=call.campaign_person, status__in=[Call.Status.ENDED, Call.Status.REJECTED]
     )
-    made = sum(outcome_of(each) == outcome for each in same)
+    made = sum(retried_as(each) == name for each in same)
     if made > len(delays):
         return None
     return (call.ended_at or now) + datetime.timedelta(minutes=delays[made - 1])

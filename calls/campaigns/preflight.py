@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from agents.prompts import built_ins, instructions, render
 from calls.campaigns import claims
+from calls.campaigns.estimate import Estimate, estimate
 from calls.campaigns.schedule import Answer, Due, Held, Skipped, zones_of
 from calls.models import Campaign, Contact
 from calls.reports import masked
@@ -67,6 +68,7 @@ class Rehearsal(msgspec.Struct, frozen=True):
             who are called, as "08:05"; empty when nobody is.
         begins_at: of the first attempt.
         takes: how long the first attempts take at least, at this campaign's pace, as "20 min".
+        cost: what they are thought to cost.
         by_country, by_zone: how many are due, the most first; of the zones the first dozen.
     """
 
@@ -80,6 +82,7 @@ class Rehearsal(msgspec.Struct, frozen=True):
     last: str
     begins_at: datetime.datetime | None
     takes: str
+    cost: Estimate
     by_country: list[tuple[str, int]]
     by_zone: list[tuple[str, int]]
     samples: list[Sample]
@@ -121,6 +124,7 @@ def rehearse(campaign: Campaign, *, now: datetime.datetime) -> Rehearsal:
         last=max(clocks).strftime("%H:%M") if clocks else "",
         begins_at=min(begins, default=None),
         takes=_takes(campaign, due),
+        cost=estimate(campaign, countries.items(), now=now),
         by_country=countries.most_common(),
         by_zone=zones.most_common(MOST_ROWS),
         samples=samples,

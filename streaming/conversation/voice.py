@@ -275,6 +275,9 @@ class Voice:
                 reply.sent(index, max(0, self._desk.now - segment.duration_ms), self._desk.now)
             for earlier in reply.segments[: index + 1]:
                 earlier.heard = True  # segments play in order
+            if reply.kind == "greeting":
+                # That an AI talks, and for whom, is to be told by law: this shows when it was heard.
+                self._desk.note("opening_heard", part=index, from_ms=segment.heard_from_ms)
             reply.progress_ms = self._desk.now
 
     def paused(self, event: VoicePaused) -> None:

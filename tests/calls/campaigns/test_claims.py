@@ -201,6 +201,20 @@ def test_who_was_busy_is_called_again_as_often_as_the_campaign_says(make):
     assert (only_person().state, only_person().outcome) == ("done", "busy")
 
 
+@pytest.mark.parametrize(("after_s", "state"), [(8, "waiting"), (11, "done")])
+def test_who_hung_up_early_is_called_again_and_who_listened_is_not(make, after_s, state):
+    campaign = make.campaign(gap_hours=0, retries={"hung_up": [30]})
+    call = claimed(campaign)
+    over = NOON + datetime.timedelta(seconds=after_s)
+    end(call, over, answered_at=NOON, end_reason="caller_hung_up", hangup_code=4000)
+    assert (only_person().state, only_person().outcome) == (state, "completed")
+    if state == "waiting":
+        assert only_person().next_due == over + 30 * MINUTE
+        again = claimed(campaign, only_person().next_due)
+        end(again, over + 30 * MINUTE, answered_at=over + 30 * MINUTE, end_reason="caller_hung_up", hangup_code=4000)
+        assert only_person().state == "done"
+
+
 def test_an_attempt_that_was_let_go_costs_the_person_none(make):
     campaign = make.campaign(retries={})
     call = claimed(campaign)

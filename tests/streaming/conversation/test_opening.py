@@ -20,6 +20,9 @@ def test_the_agent_speaks_disclosure_notice_and_greeting_as_phrases_at_once():
     assert call.turns[0].kind == "greeting"
     assert call.turns[0].first_sent_ms <= 5
     assert call.turns[0].heard == " ".join(opening)
+    heard = [note.data for _, note in call.notes("opening_heard")]
+    assert [data["part"] for data in heard] == [0, 1, 2], "each part is logged once it was heard, and from when"
+    assert [data["from_ms"] for data in heard] == sorted(data["from_ms"] for data in heard)
 
 
 def test_when_the_caller_is_to_speak_first_the_agent_waits_and_then_answers_with_the_opening():
