@@ -26,6 +26,7 @@ AnsweredBy = Literal["", "human", "machine", "screening"]
 WONDER_MS = 60_000  # from the start; what answers later is whoever has answered before
 HUMAN_TURNS = 2  # whoever has said so much and was no machine is a person
 PAUSE_MS = 1000  # a greeting that is read out or recorded has none so long
+PICKED_UP_MS = 5000  # from the start: greetings begin within it
 LONG_GREETING_MS = 10_000  # no person says so much at first
 HINTED_GREETING_MS = 4000
 GREETING_OVER_MS = 2500  # of silence: a beep should have come by then
@@ -34,6 +35,7 @@ LONGEST_MESSAGE_MS = 90_000
 BEEP_LATE_MS = 15_000  # a beep so soon after the message's beginning: the machine records from here
 PROMPT_OVER_MS = 700  # of silence, and the screener has asked
 SCREENED_MS = 60_000  # how long somebody may take to look at the answer
+FEW_WORDS = 12  # a greeting for whoever calls is longer
 PERSON_WORDS = 2  # over a message that a carrier's guess had us leave
 
 
@@ -68,8 +70,10 @@ class Answering:
         self._end = end
         self.verdict: AnsweredBy = ""
         self._certain = False  # by words or a beep, not by a guess
+        self._refuted = False  # a guess was, by words
         self._heard: list[str] = []  # turns so far
-        self._since_ms: int | None = None  # of a greeting without a pause
+        self._since_ms: int | None = None  # of speech without a pause
+        self._answers = False  # it began after something that the agent has said, or too late for a greeting
         self._quiet_ms = 0  # when the latest burst of speech ended
         self._decided_ms = 0
         self._message: Reply | None = None
@@ -97,7 +101,7 @@ class Answering:
     @property
     def wonders(self) -> bool:
         """Nothing has told yet who it is; a carrier's guess would be welcome."""
-        return self.verdict == "" and self._listens
+        return self.verdict == "" and self._listens and not self._refuted
 
     @property
     def _listens(self) -> bool:
@@ -112,7 +116,8 @@ class Answering:
         if change is Change.ONSET:
             if self._since_ms is None or now - self._quiet_ms > PAUSE_MS:
                 self._since_ms = now
-            if self.wonders:
+                self._answers = self._voice.last_heard_ms > 0 or now > PICKED_UP_MS
+            if self.wonders and not self._answers:
                 self._desk.timers.set(Timer.ANSWERED, self._since_ms + LONG_GREETING_MS)
         elif change is Change.PAUSE:
             self._quiet_ms = self._hearing.speech.end_ms
@@ -129,8 +134,7 @@ class Answering:
         if not self._listens:
             return False
         said = told(" ".join([*self._heard, text]), self._desk.plan.language)
-        long = self._since_ms is not None and self._desk.now - self._since_ms >= HINTED_GREETING_MS
-        if said.machine or (said.hint and long):
+        if said.machine or (said.hint and self._greeting_ms() >= HINTED_GREETING_MS):
             self._is_machine("words", certain=said.machine)
         elif self.verdict == "" and said.screening:
             self._is_screener()
@@ -145,6 +149,8 @@ class Answering:
             if not (said.hold or said.screening or said.machine):
                 self._person_comes()
                 return False
+        if self.verdict == "machine" and self._message is None and self._talks(turn.text):
+            self._refute()
         if not self.holds:
             self._heard.append(turn.text)
         return self.holds
@@ -170,6 +176,12 @@ class Answering:
         elif self.verdict == "" and self._plan is not None:
             self._desk.note("carriers_verdict_ignored")
 
+    def _greeting_ms(self) -> int:
+        """How long whoever picked up has talked without a pause; 0 for what may answer the agent."""
+        if self._since_ms is None or self._answers:
+            return 0
+        return self._hearing.speech.end_ms - self._since_ms
+
     # --- what is done ------------------------------------------------------------------------------------------------
 
     def due(self) -> None:
@@ -178,7 +190,7 @@ class Answering:
         if self._message is not None:
             return
         if self.verdict == "":
-            if self.wonders and speech.active:
+            if self.wonders and speech.active and self._greeting_ms() >= LONG_GREETING_MS - PAUSE_MS:
                 self._is_machine("long_greeting", certain=False)
         elif self.verdict == "machine":
             overdue = now - self._decided_ms >= LONGEST_GREETING_MS
@@ -256,13 +268,26 @@ class Answering:
 
     def _is_person(self, text: str) -> bool:
         """Somebody talks over a message that only a guess had us leave: they are a person after all."""
-        if self._message is None or self._certain or self._beeped or self._message.all_heard:
+        if self._message is None or self._message.all_heard or not self._talks(text):
             return False
-        said = told(text, self._desk.plan.language)
-        if said.machine or said.hint or len(normalise(text).split()) < PERSON_WORDS:
+        if len(normalise(text).split()) < PERSON_WORDS:
             return False
         self._person_comes()
         return True
+
+    def _talks(self, text: str) -> bool:
+        """Whether these words, said to what only a guess had taken for a machine, are no machine's."""
+        if self._certain or self._beeped or not self.holds:
+            return False
+        words, said = normalise(text).split(), told(text, self._desk.plan.language)
+        return 0 < len(words) <= FEW_WORDS and not (said.machine or said.hint)
+
+    def _refute(self) -> None:
+        """A short turn before any message: most likely a person's. What is said next may still tell a machine."""
+        self.verdict, self._refuted = "", True
+        self._desk.note("answered_by", who="human", evidence="words")
+        self._desk.timers.clear(Timer.ANSWERED)
+        self._opening.due = True
 
     def _person_comes(self) -> None:
         """They are greeted and answered like anybody."""

@@ -56,6 +56,10 @@ def test_a_person_is_greeted_at_once_and_talked_to():
         "Sorry, she is not available right now.",
         "Who is calling please?",
         "Möchten Sie eine Nachricht hinterlassen?",
+        "Did you get my voicemail?",
+        "I am driving, I will call you back as soon as I can.",
+        "Is the parcel in the mailbox?",
+        "Ich habe Ihnen auf den Anrufbeantworter gesprochen.",
     ],
 )
 def test_what_people_say_when_they_pick_up_makes_no_machine_of_them(said):
@@ -152,6 +156,30 @@ def test_somebody_who_talks_over_a_message_that_was_a_guess_is_a_person():
     assert simulation.ended is None
     assert GREETING in simulation.said_by("agent")
     assert simulation.conversation.answering.answered_by == "human"
+
+
+def test_a_long_answer_to_the_greeting_makes_no_machine_of_anybody():
+    simulation = call(Say("Yes it is me and " + "la " * 50, after=300, word_ms=250), until_ms=40_000)
+    assert verdicts(simulation) == []
+
+
+def test_who_speaks_up_before_the_message_was_no_machine_and_is_greeted():
+    simulation = call(Do(events.MachineReported(), at=1500), Say("Hello, are you there?", at=2200), until_ms=12_000)
+    assert verdicts(simulation) == [("machine", "carrier"), ("human", "words")]
+    assert MESSAGE not in simulation.said_by("agent")
+    assert GREETING in simulation.said_by("agent")[1:]
+
+
+def test_a_machine_whose_greeting_begins_like_a_person_is_one_in_the_end():
+    simulation = call(
+        Do(events.MachineReported(), at=200),
+        Say("Hi, this is Bob.", at=600),
+        Say("Please leave a message after the tone.", pause=1200),
+        Do(events.Beep(), pause=400),
+    )
+    assert verdicts(simulation)[-1] == ("machine", "words")
+    assert simulation.said_by("agent")[-1] == MESSAGE
+    assert simulation.ended == "message_left"
 
 
 def test_a_machine_that_talks_on_over_the_message_is_no_person():
