@@ -8,7 +8,7 @@ what ties them together: who may speak when. Every event ends in ``_settle``, wh
 from collections.abc import Callable
 from typing import Any
 
-from agents.providers.errors import FACTS, ErrorKind
+from agents.providers.errors import ErrorKind
 from streaming.conversation import events
 from streaming.conversation.answering import Answering
 from streaming.conversation.bargein import BargeIn
@@ -17,6 +17,7 @@ from streaming.conversation.closing import Closing
 from streaming.conversation.desk import Desk
 from streaming.conversation.ears import Ears
 from streaming.conversation.events import Action, EndCall, EndReason, Event, SpeechWindow
+from streaming.conversation.failures import Failures
 from streaming.conversation.hearing import HeardTurn, Hearing
 from streaming.conversation.keypad import Keypad
 from streaming.conversation.opening import Opening
@@ -64,6 +65,14 @@ class Conversation:
             closing=self._closing,
             end=self._end,
         )
+        self._failures = Failures(
+            self._desk,
+            voice=self._voice,
+            replies=self._replies,
+            closing=self._closing,
+            close=self._close,
+            end=self._end,
+        )
         self._caller = Caller(
             self._desk,
             hearing=self._hearing,
@@ -84,13 +93,13 @@ class Conversation:
             events.TranscriptPartial: self._caller.partial,
             events.TranscriptFinal: self._caller.final,
             events.TurnProbability: self._caller.probability,
-            events.TranscriberFailed: self._on_transcriber_failed,
+            events.TranscriberFailed: self._failures.of_transcriber,
             events.ReplyText: self._replies.text,
             events.ReplyTool: self._replies.tool,
             events.ReplyDone: self._replies.done,
-            events.ReplyFailed: self._on_reply_failed,
+            events.ReplyFailed: self._failures.of_model,
             events.SegmentAudio: self._voice.audio,
-            events.VoiceFailed: self._on_voice_failed,
+            events.VoiceFailed: self._failures.of_voice,
             events.SegmentSent: self._voice.sent,
             events.SegmentHeard: self._on_segment_heard,
             events.VoicePaused: self._voice.paused,
@@ -290,7 +299,7 @@ class Conversation:
             if reply is None or due is None or due > self._desk.now:
                 continue
             self._desk.note("stalled", generation=reply.generation, turn_kind=reply.kind)
-            self._failed(reply, ErrorKind.STALLED)
+            self._failures.of_reply(reply, ErrorKind.STALLED)
 
     def _caller_silent(self) -> None:
         if self._opening.say():
@@ -328,54 +337,6 @@ class Conversation:
             self._close("opted_out", "goodbye", (rules.opted_out or self._plan.goodbye,), at_once=True)
         elif self._closing.reason is None and self._voice.floor is None:
             self._voice.say_phrases("filler", (rules.not_opted_out,), interruptible=True)
-
-    def _on_transcriber_failed(self, event: events.TranscriberFailed) -> None:
-        self._desk.note("transcriber_failed", error=event.kind.value, fatal=event.fatal)
-        if event.fatal:
-            self._give_up()
-
-    def _on_reply_failed(self, event: events.ReplyFailed) -> None:
-        reply = self._voice.find(event.generation)
-        if reply is None or not reply.by_model or reply.model_done:
-            return
-        self._desk.note("reply_failed", generation=reply.generation, error=event.kind.value)
-        helps = event.another or FACTS[event.kind].retryable
-        if self._replies.asks_again(reply, helps=helps):
-            return
-        if not self._replies.broke_off(reply):
-            self._failed(reply, event.kind)
-        elif event.kind is not ErrorKind.CONTENT_FILTER and not self._replies.goes_on(reply, helps=helps):
-            self._give_up()
-
-    def _on_voice_failed(self, event: events.VoiceFailed) -> None:
-        reply = self._voice.find(event.generation)
-        if reply is not None:
-            self._desk.note("voice_failed", generation=reply.generation, segment=event.segment, error=event.kind.value)
-            # Before the turn's decision a flawed start is worth nothing: the decision asks again.
-            if event.fatal or not reply.decided or not self._voice.broke_off(event.generation, event.segment):
-                self._failed(reply, event.kind)
-
-    def _failed(self, reply: Reply, kind: ErrorKind) -> None:
-        """Model or voice of an utterance broke, after whatever the driver tried."""
-        if reply is self._voice.floor:
-            self._timers.clear(Timer.RESUME)
-            self._voice.stop("failed")
-        else:
-            self._voice.cancel_next("failed")
-        if not reply.decided or reply.kind == "filler":
-            return  # it was begun on trust: the turn's decision will ask again; what a filler bridges goes on
-        if reply.ends_call is not None:
-            self._end(self._closing.reason or reply.ends_call)
-        elif kind is ErrorKind.CONTENT_FILTER and reply.by_model:
-            self._replies.say_again()
-        else:
-            self._give_up()
-
-    def _give_up(self) -> None:
-        if self._speaks:
-            self._close("provider_failure", "apology", (self._plan.apology,))
-        else:
-            self._end("provider_failure")
 
     # --- the end -----------------------------------------------------------------------------------------------------
 
