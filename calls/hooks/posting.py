@@ -182,7 +182,7 @@ def retry_after_s(text: str | None, *, clock: Callable[[], float]) -> float | No
     """Seconds of a Retry-After header, which counts seconds or gives a date (RFC 9110); None for anything else."""
     if text is None or not text.isascii():
         return None
-    if text.strip().isdigit():
+    if text.strip(" \t").isdigit():
         return min(float(text), LONGEST_WAIT_S)
     try:
         at = email.utils.parsedate_to_datetime(text)

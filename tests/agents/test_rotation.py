@@ -47,7 +47,7 @@ def test_after_rotation_the_old_key_is_not_needed_any_more(old_account, settings
     empty = factories.ProviderAccountFactory(api_key="")
     output = run()
     assert "agents.ProviderAccount.api_key: 5 rotated" in output
-    assert "secret" not in output
+    assert "-secret" not in output
     settings.ENCRYPTION_KEYS = [NEW]
     assert ProviderAccount.objects.get(pk=accounts[0].pk).api_key == "sk-old-secret"
     assert PlivoAccount.objects.get(pk=plivo.pk).auth_token == "token-secret"

@@ -81,7 +81,7 @@ KINDS = {
         answered_by="human", reason="caller_hung_up",
     ),
     "screened, and does not come": Kind(
-        4, (_pause(300), {"say": "screening"}, FINISHES, {"say": "hold"}, _pause(3000), "hangup"),
+        4, (_pause(300), {"say": "screening"}, FINISHES, _pause(1200), {"say": "hold"}, _pause(3000), "hangup"),
         outcome="declined", answered_by="screening",
     ),
     "busy": Kind(8, behaviour="busy", outcome="busy"),

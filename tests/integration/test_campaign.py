@@ -16,7 +16,7 @@ async def test_everybody_is_rung_once_people_are_talked_to_and_machines_get_the_
         await asyncio.to_thread(built.furnish)
         await asyncio.to_thread(built.speak_to, SCENARIO)
         numbers = {f"1415555{2600 + n}": kind for n, kind in enumerate(KINDS)}
-        await launch(built, numbers, at_once=4, per_second=2)
+        await launch(built, numbers, at_once=6, per_second=2)
 
         def done() -> bool:
             ((status,),) = built.rows("SELECT status FROM calls_campaign")
