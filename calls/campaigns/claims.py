@@ -144,6 +144,8 @@ def _answer(campaign: Campaign, person: CampaignContact, known: _Known, now: dat
     contact = person.contact
     if contact is None:
         return Skipped("their data were erased")
+    if contact.number != person.number:
+        return Held(gate.ANOTHER_NUMBER)
     return schedule.answer(
         campaign,
         contact,

@@ -30,6 +30,9 @@ RECALL_EVERY_S = 0.5
 READY_EVERY_S = 1.0
 WATCH_EVERY_S = 1.0  # the guards themselves look every few seconds
 
+TAKE_S = 0.5  # of one round: people who are only moved on must not keep the rest waiting
+_NONE: tuple[list[int], bool] = ([], False)
+
 Clock = Callable[[], datetime.datetime]
 
 
@@ -52,34 +55,32 @@ def work(*, clock: Clock, seconds: float, place: Callable[[int], object] | None 
             outcomes.finish(now=clock())
             if recall_due():
                 recalling = {call_id: future for call_id, future in recalling.items() if not future.done()}
-                for call_id, why in recall.due().items():
-                    if call_id not in recalling:
-                        take_back = partial(recall.take_back, call_id, why, now=clock())
-                        recalling[call_id] = recallers.submit(_alone, take_back)
+                for call_id in recall.due().keys() - recalling.keys():
+                    take_back = partial(recall.take_back, call_id, now=clock())
+                    recalling[call_id] = recallers.submit(_alone, take_back)
             if watch_due():
                 guards.watch(now=clock())
             if ready_due():
                 ready = [campaign for campaign in claims.running(clock()) if not readiness.obstacle(campaign)]
-            found = _take(clock, ready, room=THREADS - len(placing)) if working and not gate.stopped() else []
+            found, more = _NONE
+            if working and not gate.stopped():
+                found, more = _take(clock, ready, room=THREADS - len(placing))
             taken += len(found)
             placing |= {pool.submit(_alone, partial(put, call_id)) for call_id in found}
             if placing:
                 _, placing = wait(placing, timeout=PAUSE_S, return_when=FIRST_COMPLETED)
-            if not found:
+            if not found and not more:
                 time.sleep(PAUSE_S if placing else min(IDLE_S, max(0.0, until - time.monotonic())))
     return taken
 
 
-def _take(clock: Clock, ready: list[Campaign], *, room: int) -> list[int]:
-    """Calls to be placed now: those that lie claimed since longer than their lease, then people who are due."""
-    stale = Call.objects.filter(
-        direction=Call.Direction.OUTBOUND, status=Call.Status.CLAIMED, deadline_at__lte=clock()
-    ).order_by("deadline_at")
-    found = list(stale.values_list("pk", flat=True)[: min(room, STALE_BATCH)])
-    lines = readiness.lines() if ready else 0
-    room = room if lines is None else min(room, len(found) + lines)
-    campaigns = list(ready)
-    while campaigns and len(found) < room:
+def _take(clock: Clock, ready: list[Campaign], *, room: int) -> tuple[list[int], bool]:
+    """Calls to be placed now, and whether there are more: those that nobody holds, then of people who are due."""
+    lines = readiness.lines(now=clock())
+    found = _lying(clock, room if lines is None else min(room, lines))
+    room = room if lines is None else min(room, lines)
+    campaigns, until = list(ready), time.monotonic() + TAKE_S
+    while campaigns and len(found) < room and time.monotonic() < until:
         for campaign in list(campaigns):  # in turns: a large one does not keep the others waiting
             claim = claims.claim(campaign.pk, now=clock(), most=min(AT_ONCE, room - len(found)))
             found += claim.call_ids
@@ -87,7 +88,18 @@ def _take(clock: Clock, ready: list[Campaign], *, room: int) -> list[int]:
                 campaigns.remove(campaign)
             if len(found) >= room:
                 break
-    return found
+    return found, bool(campaigns) and len(found) < room
+
+
+def _lying(clock: Clock, room: int) -> list[int]:
+    """Calls that were claimed or ordered and that no worker holds, as far as somebody could talk to who picks up."""
+    lying = Call.objects.filter(
+        direction=Call.Direction.OUTBOUND, status=Call.Status.CLAIMED, deadline_at__lte=clock()
+    ).order_by("deadline_at")
+    calls = lying.select_related("agent_version")[:STALE_BATCH]
+    without = [call.pk for call in calls if call.agent_version is None]  # Plivo itself reads something out
+    talks = [call.pk for call in calls if call.agent_version and not readiness.voiceless(call.agent_version)]
+    return [*without, *talks[:room]]
 
 
 class _Every:

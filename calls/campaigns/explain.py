@@ -42,7 +42,7 @@ def explain(person: CampaignContact, *, now: datetime.datetime) -> Explanation:
     campaign, contact = person.campaign, person.contact
     checks = _of_campaign(campaign, now)
     if contact is not None:
-        checks += _of_person(campaign, contact, now)
+        checks += _of_person(campaign, contact, person.number, now)
     found = claims.answer_for(campaign, person, now=now)
     if not isinstance(found, Due) or contact is None:
         return Explanation(checks, _verdict(found, now))
@@ -69,16 +69,18 @@ def _of_campaign(campaign: Campaign, now: datetime.datetime) -> list[Check]:
     ]
 
 
-def _of_person(campaign: Campaign, contact: Contact, now: datetime.datetime) -> list[Check]:
-    unwanted = suppression.is_suppressed(contact.number)
+def _of_person(campaign: Campaign, contact: Contact, number: str, now: datetime.datetime) -> list[Check]:
+    unwanted = suppression.is_suppressed(number)
     missing = [name for name in claims.needed_variables(campaign) if not contact.variables.get(name)]
     hours = schedule.hours_of(campaign, own=own_law.read(now=now))
     zones = schedule.zones_of(contact)
     clocks = " or ".join(schedule.local_times(zones, now))
-    history = claims.histories([contact.number], now=now).get(contact.number, History())
+    history = claims.histories([number], now=now).get(number, History())
     free, why = schedule.after_earlier_calls(campaign, history, now)
     until = " or ".join(schedule.local_times(zones, free))
+    same = contact.number == number
     return [
+        Check("The number of the launch", same, "" if same else gate.ANOTHER_NUMBER),
         Check("The do-not-call list", not unwanted, "they are on it" if unwanted else ""),
         *(
             Check(f"The {rule}", not obstacle, obstacle)

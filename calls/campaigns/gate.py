@@ -10,9 +10,12 @@ from calls.campaigns import own_law, schedule
 from calls.models import Call, Campaign, Contact, OneOffCall, Switch
 
 SWITCHED_OFF = "all dialling is stopped by the kill switch"
+# Hours and law are those of the number that the contact has now.
+ANOTHER_NUMBER = "their number was changed after the launch"
 NO_LIST = "the do-not-call list cannot be relied on"
 # A single call is meant for now: one that could not be placed by then is let go.
 PLACED_WITHIN = datetime.timedelta(minutes=5)
+REVOKED = "the API key that asked for it was revoked"
 LATE = "it could not be placed within 5 minutes"
 ALL_WEEK = [[[0, 1440]]] * 7  # what the law leaves of it
 # Calls to a person in 24 hours, by whomever: three, as the Telephone Solicitation Acts of Florida and Oklahoma allow on
@@ -69,7 +72,7 @@ def obstacle(call: Call, plan: Plan, *, now: datetime.datetime, rings: bool = Fa
         return _of_campaign(call, plan, now=now, rings=rings)
     order = OneOffCall.objects.select_related("api_key").get(pk=plan.pk)
     if not rings and order.api_key is not None and order.api_key.revoked_at is not None:
-        return "the API key that asked for it was revoked"
+        return REVOKED
     if not rings and now - call.created_at > PLACED_WITHIN:
         return LATE
     return _of_person(call, *as_campaign(order, number=call.to_number), now=now)
@@ -84,6 +87,8 @@ def _of_campaign(call: Call, campaign: Campaign, *, now: datetime.datetime, ring
     contact = Contact.objects.filter(campaigns_of__pk=person).first() if person is not None else None
     if contact is None:
         return "their data were erased"
+    if contact.number != call.to_number:
+        return ANOTHER_NUMBER
     return _of_person(call, campaign, contact, now=now)
 
 

@@ -1,6 +1,7 @@
 """After an attempt: is the person called again, and when? Looks at the rows, so that it may come late or twice."""
 
 import datetime
+import itertools
 
 from django.db import transaction
 from django.db.models import Case, F, Q, Value, When
@@ -12,17 +13,21 @@ from calls.states import FINAL
 BATCH = 500
 EARLY = datetime.timedelta(seconds=10)  # who hangs up so soon has not heard what it was about
 HUNG_UP = "hung_up"
+LET_GO = datetime.timedelta(minutes=1)  # whatever stood in the way may still do
 
 
 def settle(*, now: datetime.datetime) -> int:
     """Moves on everybody whose latest attempt is over; returns how many."""
-    over = Call.objects.filter(
-        campaign_person__state=CampaignContact.State.CALLING,
-        campaign_person__attempts=F("attempt"),
-        status__in=FINAL,
-    )
-    calls = list(over.select_related("campaign_person", "campaign")[:BATCH])
-    return sum(_settle(call, now) for call in calls)
+    settled = 0
+    # Few are being called at a time; of them it is asked, not of all calls that are over.
+    calling = CampaignContact.objects.filter(state=CampaignContact.State.CALLING).order_by("pk")
+    rest = iter(list(calling.values_list("pk", flat=True)))
+    while people := list(itertools.islice(rest, BATCH)):
+        over = Call.objects.filter(
+            campaign_person__in=people, attempt=F("campaign_person__attempts"), status__in=FINAL
+        ).order_by()
+        settled += sum(_settle(call, now) for call in over.select_related("campaign_person", "campaign"))
+    return settled
 
 
 def _settle(call: Call, now: datetime.datetime) -> bool:
@@ -87,7 +92,7 @@ def next_attempt(campaign: Campaign, call: Call, *, now: datetime.datetime) -> d
     Of each outcome so many attempts are made as the campaign gives delays for; one that nobody knows of is the last.
     """
     if not_called(call):
-        return now  # the claim looks at everything again
+        return now + LET_GO  # the claim looks at everything again
     if call.status == Call.Status.NOT_FOUND:
         return None
     name = retried_as(call)

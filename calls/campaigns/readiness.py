@@ -4,11 +4,16 @@ Asked by ``dialler`` before each round and by the campaign's page. Without Redis
 anyway (``pacing``).
 """
 
+import datetime
+
 import redis
 
 from agents import health
+from agents.crypto import UndecryptableError
+from agents.models import AgentVersion
 from calls import admission
-from calls.models import Call, Campaign
+from calls.models import Call, Campaign, PlivoAccount
+from calls.telephony.accounts import auth_token
 
 # Of a call that is on its way and may be picked up at any moment; a live one is in the load that its process publishes.
 ON_ITS_WAY = (
@@ -18,23 +23,35 @@ ON_ITS_WAY = (
 STAGES = {"stt": "speech-to-text", "llm": "the language model", "tts": "the voice"}
 
 
-def lines() -> int | None:
-    """How many more calls the stream processes could take if all that ring were picked up; None: no stated limit."""
+def lines(*, now: datetime.datetime) -> int | None:
+    """How many more calls the stream processes could take if all that ring were picked up; None: no stated limit.
+
+    A claimed call that no worker holds any more is one of those that may still be placed.
+    """
     try:
         room = admission.room()
     except redis.RedisError:
         return 0
     if room is None:
         return None
-    on_its_way = Call.objects.filter(direction=Call.Direction.OUTBOUND, status__in=ON_ITS_WAY).count()
-    return max(0, room - on_its_way)
+    on_its_way = Call.objects.filter(direction=Call.Direction.OUTBOUND, status__in=ON_ITS_WAY)
+    return max(0, room - on_its_way.exclude(status=Call.Status.CLAIMED, deadline_at__lte=now).count())
 
 
 def obstacle(campaign: Campaign) -> str:
-    """Why nobody who picks up could be talked to by this campaign's agent; empty when they could."""
-    version = campaign.agent_version or campaign.agent.published_version
+    """Why nobody who picks up could be talked to by this campaign's agent, or rung at all; empty when they could."""
+    for account in PlivoAccount.objects.filter(numbers__campaigns=campaign).distinct():
+        try:
+            auth_token(account)
+        except UndecryptableError:
+            return f"the token of the Plivo account {account.name} cannot be read: enter it anew"
+    return voiceless(campaign.agent_version or campaign.agent.published_version)
+
+
+def voiceless(version: AgentVersion | None) -> str:
+    """Which stage of an agent no provider serves now; empty for none, and where no agent talks."""
     if version is None:
-        return ""  # the claim says so
+        return ""
     try:
         broken = health.out_of_use(version.spec)
     except redis.RedisError:

@@ -172,6 +172,7 @@ class CampaignContact(models.Model):
         indexes = [
             models.Index(fields=["campaign", "next_due"], name="person_due", condition=models.Q(state="waiting")),
             models.Index(fields=["campaign", "state"], name="person_by_state"),
+            models.Index(fields=["id"], name="person_being_called", condition=models.Q(state="calling")),
             models.Index(fields=["number"], name="person_by_number"),
         ]
 

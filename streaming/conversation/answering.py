@@ -70,7 +70,7 @@ class Answering:
         self._end = end
         self.verdict: AnsweredBy = ""
         self._certain = False  # by words or a beep, not by a guess
-        self._refuted = False  # a guess was, by words
+        self._refuted = False  # somebody has talked as people do: guesses count no more
         self._heard: list[str] = []  # turns so far
         self._since_ms: int | None = None  # of speech without a pause
         self._answers = False  # it began after something that the agent has said, or too late for a greeting
@@ -153,7 +153,12 @@ class Answering:
             self._refute()
         if not self.holds:
             self._heard.append(turn.text)
+            self.heard(turn.text)
         return self.holds
+
+    def heard(self, text: str) -> None:
+        """Somebody has said this, and be it a mere hello."""
+        self._refuted = self._refuted or self._is_short(text)
 
     def beep(self) -> None:
         """A machine's beep has ended: from now on it records."""
@@ -277,8 +282,10 @@ class Answering:
 
     def _talks(self, text: str) -> bool:
         """Whether these words, said to what only a guess had taken for a machine, are no machine's."""
-        if self._certain or self._beeped or not self.holds:
-            return False
+        return self.holds and not self._certain and not self._beeped and self._is_short(text)
+
+    def _is_short(self, text: str) -> bool:
+        """Whether a turn is what people say, and no machine's greeting."""
         words, said = normalise(text).split(), told(text, self._desk.plan.language)
         return 0 < len(words) <= FEW_WORDS and not (said.machine or said.hint)
 

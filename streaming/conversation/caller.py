@@ -142,6 +142,7 @@ class Caller:
             hearing.weigh()
             return
         if self._bargein.is_courtesy(hearing.text) and not self._bargein.words_came():
+            self._answering.heard(hearing.text)
             hearing.write(hearing.take(), end_reason="backchannel")
             self._desk.note("backchannel")
             self._bargein.turn_settled()

@@ -15,10 +15,14 @@ from calls.campaigns.people import Person
 from calls.context import Answering
 from calls.models import ApiKey, Call, DoNotCall, OneOffCall, VerifiedNumber
 from tests import factories
-from tests.calls.campaigns.conftest import NOON
+from tests.calls.campaigns.conftest import NOON, somebody_to_talk  # noqa: F401  (a fixture)
 from tests.calls.conftest import SILENT
 
-pytestmark = [pytest.mark.sandbox, pytest.mark.django_db(transaction=True)]
+pytestmark = [
+    pytest.mark.sandbox,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("somebody_to_talk"),
+]
 
 ANNA = "+14155552671"
 LISTENS = {"kind": "human", "ring_ms": 200, "answer_ms": 400, "script": SILENT}
@@ -60,7 +64,7 @@ def ordered(rented, **changes) -> Call:
 
 def worked() -> None:
     """One round of the dialler's loop, in this thread."""
-    for call_id in dialler._take(clock, [], room=5):
+    for call_id in dialler._take(clock, [], room=5)[0]:
         dialling.place(call_id, clock=clock)
 
 

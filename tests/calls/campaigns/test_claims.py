@@ -220,8 +220,8 @@ def test_an_attempt_that_was_let_go_costs_the_person_none(make):
     call = claimed(campaign)
     lifecycle.apply(call_id=call.pk, facts=Facts(status="cancelled"))
     outcomes.settle(now=NOON)
-    assert (only_person().state, only_person().next_due) == ("waiting", NOON)
-    assert claimed(campaign).attempt == 2
+    assert (only_person().state, only_person().next_due) == ("waiting", NOON + MINUTE)
+    assert claimed(campaign, NOON + MINUTE).attempt == 2
 
 
 def test_one_that_was_never_found_is_not_called_again(make):
@@ -330,6 +330,13 @@ def test_a_campaign_goes_only_where_it_can_go(make):
     ):
         with pytest.raises(control.Refused, match="is stopped"):
             act()
+
+
+def test_whose_number_was_changed_after_the_launch_is_held_since_the_hours_are_of_the_new_one(make):
+    campaign = make.campaign()
+    Contact.objects.update(number="+4930901820", country="DE", zones=["Europe/Berlin"], time_zone="")
+    assert claims.claim(campaign.pk, now=NOON).call_ids == []
+    assert (only_person().state, only_person().why) == ("held", "their number was changed after the launch")
 
 
 # --- several at once -------------------------------------------------------------------------------------------------

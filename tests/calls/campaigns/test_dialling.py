@@ -135,9 +135,9 @@ def test_a_call_that_was_not_sent_is_placed_later_as_the_same_attempt(box, campa
     box.behaviour("*", LISTENS)
     box.faults(rest_429=1)
     call = place(campaign)
-    assert dialler._take(clock, [], room=5) == []
+    assert dialler._take(clock, [], room=5)[0] == []
     later = call.deadline_at
-    assert dialler._take(lambda: later, [], room=5) == [call.pk]
+    assert dialler._take(lambda: later, [], room=5)[0] == [call.pk]
     dialling.place(call.pk, clock=clock)
     until(lambda: fresh(call).status == "ended", "the end")
     assert Call.objects.count() == 1
@@ -175,14 +175,12 @@ def dies(*_args, **_kwargs):
 def test_a_worker_that_dies_before_it_marked_the_call_has_rung_nobody_and_another_goes_on(box, campaign, monkeypatch):
     box.behaviour("*", LISTENS)
     call_id = claims.claim(campaign.pk, now=NOON).call_id
-    monkeypatch.setattr(lifecycle, "begin_sending", dies)
-    with pytest.raises(Killed):
+    with monkeypatch.context() as dying, pytest.raises(Killed):
+        dying.setattr(lifecycle, "begin_sending", dies)
         dialling.place(call_id, clock=clock)
-    monkeypatch.undo()
-    monkeypatch.setattr(pacing, "take", lambda account, **_: 0.0)
-    assert dialler._take(clock, [], room=5) == [], "it may still be alive"
+    assert dialler._take(clock, [], room=5)[0] == [], "it may still be alive"
     late = NOON + claims.LEASE
-    assert dialler._take(lambda: late, [], room=5) == [call_id]
+    assert dialler._take(lambda: late, [], room=5)[0] == [call_id]
     dialling.place(call_id, clock=clock)
     assert len(posts(box)) == 1
 
@@ -210,7 +208,7 @@ def test_a_worker_that_dies_after_it_marked_the_call_leaves_it_unknown_and_nobod
     late = NOON + datetime.timedelta(hours=1)
     for _ in range(3):
         assert dialling.place(call_id, clock=clock) == ""
-        assert dialler._take(lambda: late, [], room=5) == []
+        assert dialler._take(lambda: late, [], room=5)[0] == []
         outcomes.settle(now=late)
     assert len(posts(box)) == rang
     if not rang:
@@ -399,7 +397,7 @@ def queued_at_plivo(box, campaign, count=8) -> Call:
 
 
 def take_all_back() -> dict[int, bool]:
-    return {call_id: recall.take_back(call_id, why, now=NOON) for call_id, why in recall.due().items()}
+    return {call_id: recall.take_back(call_id, now=NOON) for call_id in recall.due()}
 
 
 @pytest.fixture
@@ -440,7 +438,7 @@ def test_the_phone_of_whoever_opts_out_stops_ringing(box, campaign):
     assert recall.due() == {}
     until(lambda: fresh(call).status == "ended", "Plivo's word")
     outcomes.settle(now=NOON)
-    assert claims.claim(campaign.pk, now=NOON).call_id is None
+    assert claims.claim(campaign.pk, now=NOON + MINUTE).call_id is None
     assert only_person().state == "skipped"
 
 
@@ -449,7 +447,7 @@ def test_what_was_picked_up_meanwhile_is_left_to_the_last_gate(box, campaign):
     call = place(campaign)
     until(lambda: fresh(call).answered_at, "the answer")
     Call.objects.filter(pk=call.pk).update(status="ringing")
-    assert not recall.take_back(call.pk, "a test", now=NOON)
+    assert not recall.take_back(call.pk, now=NOON)
     assert not fresh(call).events.filter(kind="taken_back").exists()
 
 
@@ -457,7 +455,7 @@ def test_a_plivo_that_does_not_answer_is_asked_again(box, crowd):
     call = queued_at_plivo(box, crowd)
     control.pause(crowd, now=NOON, user_id=None)
     box.faults(rest_scope="all", rest_500=3)
-    assert not recall.take_back(call.pk, "a test", now=NOON)
+    assert not recall.take_back(call.pk, now=NOON)
     box.faults(rest_500=0)
     assert call.pk in recall.due()
 
@@ -467,3 +465,15 @@ def test_the_dialler_takes_back_by_itself_within_two_seconds(box, crowd):
     control.pause(crowd, now=NOON, user_id=None)
     dialler.work(clock=clock, seconds=1.5)
     assert fresh(call).status in {"cancelled", "ended"}
+
+
+def test_what_began_to_ring_or_was_resumed_before_its_turn_is_left_alone(box, crowd):
+    call = queued_at_plivo(box, crowd)
+    control.pause(crowd, now=NOON, user_id=None)
+    assert call.pk in recall.due()
+    control.resume(crowd, now=NOON)
+    assert not recall.take_back(call.pk, now=NOON)
+    control.pause(crowd, now=NOON, user_id=None)
+    Call.objects.filter(pk=call.pk).update(status="ringing")
+    assert not recall.take_back(call.pk, now=NOON)
+    assert not fresh(call).events.filter(kind="taken_back").exists()

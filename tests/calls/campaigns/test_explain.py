@@ -29,7 +29,8 @@ def test_of_somebody_who_may_be_called_every_rule_holds_and_the_stretch_is_told_
     assert found.verdict == "The rules allow a call now."
     assert (found.opens, found.closes) == (["Thu 12:00"], ["Thu 20:58"])
     assert [check.rule for check in found.checks] == [
-        "All dialling", "The campaign runs", "It has begun, and not ended", "The do-not-call list", "The number",
+        "All dialling", "The campaign runs", "It has begun, and not ended",
+        "The number of the launch", "The do-not-call list", "The number",
         "The consent", "The variables", "The time zone", "Hours: the campaign's week",
         "Hours: law of US: 47 CFR 64.1200(c)(1)", "Earlier calls",
     ]  # fmt: skip

@@ -5,6 +5,7 @@ import time
 import pytest
 from django.utils import timezone
 
+from agents.crypto import UndecryptableError
 from agents.health import exchange
 from agents.providers.base import ProviderConfig
 from agents.providers.board import Board
@@ -22,7 +23,7 @@ def publish(process="p1", **load):
 
 
 def taken(campaign) -> int:
-    return len(dialler._take(timezone.now, [campaign], room=16))
+    return len(dialler._take(timezone.now, [campaign], room=16)[0])
 
 
 @pytest.fixture
@@ -103,3 +104,30 @@ def test_the_dialler_leaves_such_a_campaign_alone_and_places_the_others(campaign
     placed = []
     assert dialler.work(clock=timezone.now, seconds=0.5, place=placed.append) == 2
     assert {call.campaign for call in Call.objects.filter(pk__in=placed)} == {other}
+
+
+def test_a_single_call_waits_until_somebody_could_talk_and_one_that_plivo_reads_out_does_not(campaign, monkeypatch):
+    now = timezone.now()
+    fields = {"direction": "outbound", "status": "claimed", "deadline_at": now}
+    asked = factories.CallFactory(agent_version=campaign.agent.published_version, to_number="+14155559998", **fields)
+    code = factories.CallFactory(agent_version=None, to_number="+14155559997", **fields)
+    assert dialler._take(timezone.now, [], room=5)[0] == [code.pk]
+    publish(max_calls=1)
+    assert dialler._take(timezone.now, [], room=5)[0] == [code.pk, asked.pk]
+    monkeypatch.setattr(readiness, "voiceless", lambda _version: "the voice")
+    assert dialler._take(timezone.now, [], room=5)[0] == [code.pk]
+
+
+def test_a_campaign_whose_account_cannot_be_read_calls_nobody_and_says_why(campaign, monkeypatch):
+    def unreadable(_account):
+        raise UndecryptableError("another key")
+
+    publish()
+    monkeypatch.setattr(readiness, "auth_token", unreadable)
+    assert "cannot be read" in readiness.obstacle(campaign)
+
+
+def test_a_round_ends_in_time_though_thousands_are_only_moved_on(campaign, monkeypatch):
+    publish()
+    monkeypatch.setattr(dialler, "TAKE_S", 0.0)
+    assert dialler._take(timezone.now, [campaign], room=16) == ([], True)

@@ -80,6 +80,14 @@ def test_a_person_who_has_talked_is_one_whatever_the_carrier_believes():
     assert simulation.ended is None
 
 
+@pytest.mark.parametrize("on_machine", ["hang_up", "leave_message"])
+def test_a_guess_after_a_hello_hangs_up_on_nobody(on_machine):
+    script = [Say("Hello?", at=300), Do(events.MachineReported(), at=5000)]
+    simulation = call(*script, on_machine=on_machine, until_ms=12_000)
+    assert verdicts(simulation) == []
+    assert simulation.notes("carriers_verdict_ignored")
+
+
 def test_on_a_call_that_came_in_nothing_is_a_machine():
     simulation = Simulation(plan(), script=[Say(VOICEMAIL, at=300), Do(events.Beep(), pause=500)]).run(until_ms=20_000)
     assert verdicts(simulation) == []
