@@ -41,7 +41,8 @@ _SAID = {
 class CampaignWatch(CampaignPages):
     """What a campaign's page has beside its form."""
 
-    change_form_before_template = "admin/calls/campaign/standing.html"
+    # Outside the form of the plan: there Enter in a field would press the first button, which pauses the campaign.
+    change_form_outer_before_template = "admin/calls/campaign/standing.html"
     list_before_template = "admin/calls/campaign/switch.html"
 
     def get_urls(self) -> list[URLPattern]:

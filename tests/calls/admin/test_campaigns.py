@@ -275,3 +275,12 @@ def test_lists_take_as_many_queries_however_long_they_are(admin_page, make, djan
 def test_a_stranger_to_a_campaign_is_told_so(admin_page):
     for wrong in ("nonsense", "00000000-0000-0000-0000-000000000000"):
         assert "t exist" in admin_page.get(f"{LIST}{wrong}/change/", follow=True).content.decode()
+
+
+def test_the_buttons_that_pause_and_stop_are_in_no_form_in_which_enter_would_press_them(admin_page, make):
+    campaign = make.campaign()
+    html = admin_page.get(reverse("admin:calls_campaign_change", args=[campaign.pk])).content.decode()
+    plan = html.index('id="campaign_form"')
+    buttons = html.index(reverse("admin:calls_campaign_pause", args=[campaign.pk]))
+    assert buttons < plan
+    assert "</form>" in html[buttons:plan]
