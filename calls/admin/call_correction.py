@@ -19,7 +19,18 @@ from calls.campaigns.control import Refused
 from calls.models import Call
 
 PERMISSION = "calls.correct_outcome"
-MACHINE = {"machine_detected": "a machine answered", "human_detected": "a person answered"}
+BELIEFS = {
+    "machine_detected": "Plivo believed that a machine answered",
+    "human_detected": "Plivo believed that a person answered",
+}
+FOUND = "answered_by"  # by the call's own session
+WHO = {"machine": "a machine", "screening": "a call screener", "human": "a person"}
+EVIDENCE = {
+    "words": "what was said",
+    "beep": "its beep",
+    "long_greeting": "a greeting without a pause",
+    "carrier": "Plivo's guess",
+}
 
 
 class CorrectionForm(forms.Form):
@@ -41,11 +52,11 @@ class CallCorrection(ModelAdmin):
         """What the page shows of it."""
         noted = LogEntry.objects.filter(content_type=get_content_type_for_model(call), object_id=str(call.pk))
         may = call.status in corrections.CORRECTABLE and request.user.has_perm(PERMISSION)
-        beliefs = call.events.filter(kind__in=MACHINE).order_by("at").values_list("kind", flat=True)
+        events = call.events.filter(kind__in=[*BELIEFS, FOUND]).order_by("at").values_list("kind", "data")
         return {
             "correction": CorrectionForm() if may else None,
             "corrections": noted.filter(action_flag=CHANGE).select_related("user").order_by("-action_time"),
-            "beliefs": [MACHINE[kind] for kind in beliefs],
+            "beliefs": [BELIEFS.get(kind) or _found(data) for kind, data in events],
         }
 
     def correct_view(self, request: HttpRequest, call_id: int) -> HttpResponse:
@@ -63,3 +74,8 @@ class CallCorrection(ModelAdmin):
             self.log_change(request, call, f"Corrected the outcome to {label}: {why.strip()}")
             messages.success(request, f"The outcome is {label} now. {follows}".strip())
         return HttpResponseRedirect(reverse("admin:calls_call_change", args=[call.pk]))
+
+
+def _found(data: dict[str, Any]) -> str:
+    who, evidence = WHO.get(data.get("who", ""), "somebody"), EVIDENCE.get(data.get("evidence", ""), "a guess")
+    return f"{who} by {evidence}"

@@ -20,7 +20,9 @@ from calls.models import Call, Campaign
 
 log = structlog.get_logger(__name__)
 
-THREADS, RECALLERS = 16, 4
+# Each with a connection to the database, of which a server has a hundred unless told otherwise. A request takes about
+# a tenth of a second, so that they place more calls than any account may start.
+THREADS, RECALLERS = 8, 2
 KEPT_S = 60  # a connection, between two calls
 PAUSE_S = 0.2
 IDLE_S = 1.0  # nobody is due and nobody is being called: the database is to be left alone
