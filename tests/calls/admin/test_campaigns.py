@@ -277,10 +277,10 @@ def test_a_stranger_to_a_campaign_is_told_so(admin_page):
         assert "t exist" in admin_page.get(f"{LIST}{wrong}/change/", follow=True).content.decode()
 
 
-def test_the_buttons_that_pause_and_stop_are_in_no_form_in_which_enter_would_press_them(admin_page, make):
+def test_the_buttons_that_pause_and_stop_are_in_no_form_in_which_enter_would_press_them(admin_page, make):  # noqa: F811
     campaign = make.campaign()
-    html = admin_page.get(reverse("admin:calls_campaign_change", args=[campaign.pk])).content.decode()
+    html = admin_page.get(page(campaign)).content.decode()
     plan = html.index('id="campaign_form"')
-    buttons = html.index(reverse("admin:calls_campaign_pause", args=[campaign.pk]))
+    buttons = html.index(page(campaign, "pause"))
     assert buttons < plan
     assert "</form>" in html[buttons:plan]
