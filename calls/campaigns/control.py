@@ -12,7 +12,7 @@ from django.db import transaction
 from calls.campaigns import approvals, budget, claims
 from calls.campaigns.schedule import Due, Held
 from calls.hints import hint
-from calls.models import Approval, Campaign, CampaignContact, Contact, ContactImport, Price, Switch
+from calls.models import Approval, Campaign, CampaignContact, Contact, ContactCopy, ContactImport, Price, Switch
 
 CHUNK = 500
 ENROLS_WITHIN = datetime.timedelta(minutes=2)
@@ -38,6 +38,8 @@ def faults(campaign: Campaign) -> list[str]:
     importing = ContactImport.objects.filter(contact_list__campaigns=campaign, status=ContactImport.Status.RUNNING)
     if importing.exists():
         found.append("People are still being imported into its lists: wait until that is done.")
+    if ContactCopy.objects.filter(contact_list__campaigns=campaign, finished_at=None).exists():
+        found.append("People are still being copied into its lists: wait until that is done.")
     if campaign.budget is not None and not Price.objects.exists():
         found.append("A budget needs prices: add them under Prices, or leave the budget empty.")
     if not any(campaign.week):
@@ -167,7 +169,7 @@ def due_enrolments(now: datetime.datetime) -> list[str]:
 
 
 def enrol(campaign_id: str, *, now: datetime.datetime) -> int:
-    """Puts everybody of a launched campaign's lists into it, once, with what is known of when they are due.
+    """Puts whoever was in a campaign's lists at its launch into it, once, with what is known of when they are due.
 
     Safe to repeat after it broke off: whoever is in it stays as they are.
 
@@ -178,8 +180,10 @@ def enrol(campaign_id: str, *, now: datetime.datetime) -> int:
     if campaign.launched_at is None or campaign.enrolled_at is not None:
         return 0
     added = 0
-    contacts = Contact.objects.filter(contact_list__in=campaign.contact_lists.all()).order_by("pk")
-    rest = contacts.iterator(chunk_size=CHUNK)
+    contacts = Contact.objects.filter(
+        contact_list__in=campaign.contact_lists.all(), created_at__lte=campaign.launched_at
+    )
+    rest = contacts.order_by("pk").iterator(chunk_size=CHUNK)
     while chunk := list(itertools.islice(rest, CHUNK)):
         added += _enrol(campaign, chunk, now=now)
     Campaign.objects.filter(pk=campaign.pk, enrolled_at=None).update(enrolled_at=now)

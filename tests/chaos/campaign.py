@@ -30,6 +30,6 @@ campaign = Campaign.objects.create(
 )
 campaign.contact_lists.add(people)
 campaign.caller_numbers.add(caller)
-control.launch(campaign, now=now)
+control.launch(campaign, now=datetime.now(tz.utc))
 control.enrol(str(campaign.pk), now=now)
 """

@@ -3,6 +3,8 @@
 import datetime
 
 import pytest
+from django.db.models import F
+from django.utils import timezone
 
 from agents import health
 from calls import admission
@@ -28,6 +30,8 @@ class Making:
             number = f"+1415555{self._count:04}"
             defaults = {"number": number, "country": "US", "time_zone": ZONE, "region": "NY", "consent": "written"}
             Contact.objects.create(contact_list=made, **(defaults | fields))
+        # A launch at NOON takes whoever was there, one after the other as they were made.
+        made.contacts.update(created_at=F("created_at") - (timezone.now() - NOON))
         return made
 
     def campaign(self, people: ContactList | None = None, *, caller=None, launched: bool = True, **fields) -> Campaign:

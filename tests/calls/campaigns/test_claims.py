@@ -7,7 +7,7 @@ from django.db import IntegrityError, transaction
 
 from calls import lifecycle, suppression
 from calls.campaigns import claims, control, outcomes
-from calls.models import Call, CampaignContact, Contact, DoNotCall, Price
+from calls.models import Call, CampaignContact, Contact, ContactCopy, DoNotCall, Price
 from calls.states import Facts
 from tests import factories
 from tests.calls.campaigns.conftest import NOON, only_person
@@ -247,11 +247,32 @@ def test_settling_twice_changes_nothing(make):
 def test_everybody_of_its_lists_is_in_a_campaign_once(make):
     people, more = make.people(3), make.people(2)
     Contact.objects.create(contact_list=more, number=people.contacts.first().number, country="US")
+    Contact.objects.update(created_at=NOON)
     campaign = make.campaign(people, launched=False)
     campaign.contact_lists.add(more)
     control.launch(campaign, now=NOON)
     assert control.enrol(str(campaign.pk), now=NOON) == 5
     assert control.enrol(str(campaign.pk), now=NOON) == 0
+
+
+def test_whoever_comes_into_its_lists_after_the_launch_is_not_in_it(make):
+    people = make.people(2)
+    campaign = make.campaign(people, launched=False)
+    control.launch(campaign, now=NOON)
+    late = Contact.objects.create(contact_list=people, number="+14155559876", country="US", consent="written")
+    Contact.objects.filter(pk=late.pk).update(created_at=NOON + MINUTE)
+    assert control.enrol(str(campaign.pk), now=NOON + 2 * MINUTE) == 2
+    assert not campaign.people.filter(number=late.number).exists()
+
+
+def test_a_campaign_is_not_launched_while_people_are_copied_into_its_lists(make):
+    campaign = make.campaign(launched=False)
+    ContactCopy.objects.create(contact_list=campaign.contact_lists.get(), total=1, moved_at=NOON)
+    with pytest.raises(control.Refused, match="still being copied into its lists: wait"):
+        control.launch(campaign, now=NOON)
+    ContactCopy.objects.update(finished_at=NOON)
+    control.launch(campaign, now=NOON)
+    assert campaign.status == "running"
 
 
 def test_a_launch_that_broke_off_is_gone_on_with(make, monkeypatch):
