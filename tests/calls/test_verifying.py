@@ -109,6 +109,13 @@ def test_three_wrong_codes_end_it_and_the_right_one_comes_too_late(ringing):
     assert not ringing.verified()
 
 
+def test_no_code_begins_with_the_key_that_opts_out():
+    codes = [verifying._drawn() for _ in range(500)]
+    assert {code[0] for code in codes} == set("012345678")
+    assert {digit for code in codes for digit in code[1:]} == set("0123456789")
+    assert {len(code) for code in codes} == {6}
+
+
 def test_after_ten_minutes_the_code_counts_no_more(ringing, monkeypatch):
     monkeypatch.setattr(timezone, "now", lambda: NOON + verifying.VALID)
     assert said(ringing.enter(ringing.code)) == verifying.REFUSED
