@@ -56,6 +56,9 @@ class ApiKeyForm(forms.ModelForm):
         for scope, permission in SCOPES.items():
             if scope in self.changed_data and data.get(scope) and not self.user.has_perm(permission):
                 self.add_error(scope, "You may not do this yourself.")
+        # To have other countries called is to be able to call.
+        if "countries" in self.changed_data and data.get("can_call") and not self.user.has_perm(SCOPES["can_call"]):
+            self.add_error("countries", "You may not do this yourself.")
         if data.get("can_call") and not data.get("countries"):
             self.add_error("countries", "Choose the countries that it may have called.")
         return data

@@ -81,6 +81,21 @@ def test_nobody_gives_a_program_what_they_may_not_do_themselves():
     assert (row.name, row.can_opt_out) == ("Shop", True), "what it may already do stays"
 
 
+def test_other_countries_of_a_key_that_calls_are_for_those_who_may_launch():
+    changer = ("add_apikey", "view_apikey", "change_apikey")
+    row = ApiKey(name="CRM", can_call=True, countries=["US"])
+    keys.give(row)
+    row.save()
+    address, wider = f"{KEYS}{row.pk}/change/", key_form(can_read="", can_call="on", countries=["US", "DE"])
+    assert "You may not do this yourself." in staff(*changer).post(address, wider).content.decode()
+    staff(*changer).post(address, wider | {"name": "Shop", "countries": ["US"]})
+    row.refresh_from_db()
+    assert (row.name, row.countries) == ("Shop", ["US"])
+    staff(*changer, "launch_campaign").post(address, wider)
+    row.refresh_from_db()
+    assert row.countries == ["US", "DE"]
+
+
 def test_a_key_is_revoked_for_good_by_those_who_may(admin_page):
     row = ApiKey(name="CRM", can_read=True)
     key = keys.give(row)
