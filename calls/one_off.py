@@ -83,8 +83,8 @@ def start(order: Order, *, now: datetime.datetime, once: Once | None = None) -> 
     Raises:
         Refused: it may not be made, or not now.
     """
-    if (earlier := _earlier(once)) is not None:
-        return earlier, False
+    if once and (first := earlier(once)) is not None:
+        return first, False
     row = OneOffCall(
         origin=order.origin,
         purpose=order.purpose,
@@ -124,17 +124,15 @@ def start(order: Order, *, now: datetime.datetime, once: Once | None = None) -> 
             row.save(force_insert=True)
             lifecycle.note(call=row.call, kind="ordered", now=now, data={"by": order.by})
     except IntegrityError:
-        if (earlier := _earlier(once)) is not None:  # the same request, at the same moment
-            return earlier, False
+        if once and (first := earlier(once)) is not None:  # the same request, at the same moment
+            return first, False
         text = "another call to this number is under way: ask again when it is over"
         raise Refused("number_busy", text) from None
     return row.call, True
 
 
-def _earlier(once: Once | None) -> Call | None:
+def earlier(once: Once) -> Call | None:
     """The call that was started under this name. Raises Refused: it was for something else."""
-    if once is None:
-        return None
     named = OneOffCall.objects.filter(api_key=once.api_key, idempotency_key=once.name)
     row = named.select_related("call").first()
     if row is not None and row.body_sha256 != once.body_sha256:

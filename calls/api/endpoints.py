@@ -108,6 +108,22 @@ def start_call(
     sent; a refused request uses up no key. Outside the person's hours it is refused with `next_allowed`.
     """
     key = _key(request)
+    written = json.dumps(body.dict(), sort_keys=True, default=str)
+    once = one_off.Once(key, idempotency_key, hashlib.sha256(written.encode()).hexdigest())
+    try:
+        call, new = one_off.earlier(once), False
+        if call is None:  # what the first request named may be gone by the next
+            call, new = one_off.start(_order(key, body), now=timezone.now(), once=once)
+    except one_off.Refused as refused:
+        status = STATUSES.get(refused.code, 409)
+        raise ApiError(status, refused.code, _sentence(refused), next_allowed=refused.next_allowed) from None
+    if new:
+        log.info("api_call_started", call=str(call.public_id), key=str(key.pk))
+    return Status(201 if new else 200, CallStarted(id=call.public_id, status=call.status, created_at=call.created_at))
+
+
+def _order(key: ApiKey, body: CallGiven) -> one_off.Order:
+    """What is asked for. Raises ApiError: something that it names cannot be used."""
     fields = {name: str(getattr(body, name) or "") for name in FIELDS_OF_CALL}
     found = _person(fields | {"variables": body.variables}, country="")
     if isinstance(found, RowRefused):
@@ -119,7 +135,7 @@ def start_call(
         raise ApiError(422, "agent_not_published", "This agent was never published: publish it first.")
     if body.on_machine == "leave_message" and not body.voicemail_message.strip():
         raise ApiError(422, "no_message", "With leave_message, send the voicemail_message that is to be left.")
-    order = one_off.Order(
+    return one_off.Order(
         origin=OneOffCall.Origin.API,
         version=agent.published_version,
         caller=_caller(body.caller),
@@ -132,16 +148,6 @@ def start_call(
         ring_s=body.ring_s,
         started_by_id=key.created_by_id,
     )
-    written = json.dumps(body.dict(), sort_keys=True, default=str)
-    once = one_off.Once(key, idempotency_key, hashlib.sha256(written.encode()).hexdigest())
-    try:
-        call, new = one_off.start(order, now=timezone.now(), once=once)
-    except one_off.Refused as refused:
-        status = STATUSES.get(refused.code, 409)
-        raise ApiError(status, refused.code, _sentence(refused), next_allowed=refused.next_allowed) from None
-    if new:
-        log.info("api_call_started", call=str(call.public_id), key=str(key.pk))
-    return Status(201 if new else 200, CallStarted(id=call.public_id, status=call.status, created_at=call.created_at))
 
 
 FIELDS_OF_CALL = ("number", "time_zone", "region", "consent", "consent_at", "consent_source")

@@ -186,7 +186,7 @@ def test_the_same_name_gives_the_same_call_whatever_has_changed_since(once):
 def test_of_two_requests_at_once_the_second_gets_the_call_of_the_first(once, monkeypatch):
     call = start(once())
     looks = iter([None, call])
-    monkeypatch.setattr(one_off, "_earlier", lambda _: next(looks))
+    monkeypatch.setattr(one_off, "earlier", lambda _: next(looks))
     assert one_off.start(order(), now=NOON, once=once()) == (call, False)
 
 

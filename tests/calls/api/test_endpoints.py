@@ -6,8 +6,9 @@ import uuid
 import pytest
 from django.contrib.admin.models import LogEntry
 
+from agents.models import Agent
 from calls import lifecycle, suppression
-from calls.models import Call, CallSummary, Contact, ContactList, DoNotCall, OneOffCall, Turn
+from calls.models import Call, CallSummary, Contact, ContactList, DoNotCall, OneOffCall, PhoneNumber, Turn
 from calls.states import Facts
 from tests import factories
 from tests.calls.api.conftest import Program, problem
@@ -108,6 +109,18 @@ def test_a_call_is_started_once_however_often_it_is_asked_for(program, call_body
     assert problem(start(program, call_body, region="NY")) == (422, "idempotency_key_reused")
     assert problem(start(program, call_body, key="order-18")) == (409, "number_busy")
     assert OneOffCall.objects.get().api_key == program.row
+
+
+def test_a_call_is_given_again_when_what_it_was_started_with_is_gone(program, call_body):
+    first = start(program, call_body)
+    Call.objects.update(status="ended", outcome="completed")
+    Agent.objects.update(published_version=None)
+    PhoneNumber.objects.all().delete()
+    again = start(program, call_body)
+    assert (again.status_code, again.json()["id"]) == (200, first.json()["id"])
+    assert problem(start(program, call_body, region="NY")) == (422, "idempotency_key_reused")
+    assert problem(start(program, call_body, key="order-18")) == (422, "agent_not_published")
+    assert Call.objects.count() == 1
 
 
 @pytest.mark.parametrize(
