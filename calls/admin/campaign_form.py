@@ -103,7 +103,17 @@ class CampaignForm(forms.ModelForm):
         starts, ends = data.get("starts_at"), data.get("ends_at")
         if starts and ends and ends <= starts:
             self.add_error("ends_at", "It ends before it begins.")
+        self._hold()
         return data
+
+    def _hold(self) -> None:
+        """Keeps the row as it is until all is saved: a draft is not changed past its launch, and so its approval."""
+        if self.instance._state.adding:
+            return
+        rows = Campaign.objects.select_for_update(no_key=True).filter(pk=self.instance.pk)
+        if rows.values_list("status", flat=True).first() != self.instance.status:
+            text = "Its status has changed while you saved, so nothing was saved: open its page again."
+            self.add_error(None, text)
 
     def _read(self, field: str, reader: Any) -> Any:
         try:

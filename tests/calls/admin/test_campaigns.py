@@ -13,7 +13,8 @@ from django.utils import timezone
 
 from calls import suppression
 from calls.admin.campaign_form import read_day, read_delays, written_day
-from calls.campaigns import claims
+from calls.admin.campaigns import CampaignAdmin
+from calls.campaigns import claims, control
 from calls.models import Call, Campaign, CampaignContact, Contact, DoNotCall, Switch
 from calls.reports import masked
 from tests import factories
@@ -205,6 +206,25 @@ def test_after_the_launch_only_pace_and_hours_can_be_changed_and_nothing_of_its_
     assert (found.concurrency, found.week[6], found.status) == (2, [[540, 600]], "paused")
     assert (found.name, list(found.caller_numbers.all())) == (campaign.name, [caller])
     assert admin_page.get(f"{LIST}{campaign.pk}/delete/").status_code == 403
+
+
+def test_a_draft_that_is_launched_while_it_is_saved_stays_as_it_was_launched(admin_page, make, monkeypatch):  # noqa: F811
+    campaign = make.campaign(launched=False)
+    people, caller = campaign.contact_lists.get(), campaign.caller_numbers.get()
+    get_form = CampaignAdmin.get_form
+
+    def launched_since(*args, **kwargs):
+        if campaign.status == "draft":
+            control.launch(campaign, now=NOON)
+        return get_form(*args, **kwargs)
+
+    monkeypatch.setattr(CampaignAdmin, "get_form", launched_since)
+    changes = form(make.people(), factories.PhoneNumberFactory(), name="Renamed", concurrency="2")
+    html = admin_page.post(page(campaign), changes).content.decode()
+    assert "Its status has changed while you saved, so nothing was saved" in html
+    after = Campaign.objects.get(pk=campaign.pk)
+    assert (after.status, after.name, after.concurrency) == ("running", campaign.name, campaign.concurrency)
+    assert (after.contact_lists.get(), after.caller_numbers.get()) == (people, caller)
 
 
 def test_each_act_is_for_those_who_may(make):  # noqa: F811
