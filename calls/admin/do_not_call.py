@@ -135,7 +135,8 @@ class DoNotCallAdmin(ModelAdmin):
         """Puts all of them onto the list; ``obj`` becomes the first of them."""
         data = form.cleaned_data
         since = data["since"] or timezone.now()
-        first, *others = [suppression.Entry(number, since, data["evidence"]) for number in data["numbers"]]
+        numbers = sorted(data["numbers"], key=suppression.number_hash)  # all in one transaction, see ``add_all``
+        first, *others = [suppression.Entry(number, since, data["evidence"]) for number in numbers]
         source, user = DoNotCall.Source.OPERATOR, request.user.pk
         row, _ = suppression.add(first, source=source, added_by_id=user)
         obj.__dict__.update({name: value for name, value in row.__dict__.items() if name != "_state"})

@@ -50,8 +50,9 @@ def add(contact_list: ContactList, people: Sequence[Person | RowRefused]) -> lis
     new = {person.number: contact_of(person, contact_list.pk) for at, person in enumerate(people)
            if isinstance(person, Person) and rows[person.number] == at}  # fmt: skip
     with transaction.atomic():
-        # Whoever another request adds meanwhile is in the list, too.
-        Contact.objects.bulk_create(new.values(), ignore_conflicts=True)
+        # Whoever another request adds meanwhile is in the list, too; in one order for all, so that of two requests
+        # neither waits for the other in turn.
+        Contact.objects.bulk_create([new[number] for number in sorted(new)], ignore_conflicts=True)
         added = set(Contact.objects.filter(pk__in=[each.pk for each in new.values()]).values_list("number", flat=True))
     for number, at in rows.items():
         unwelcome = number in unwanted

@@ -74,7 +74,8 @@ def claim(campaign_id: uuid.UUID, *, now: datetime.datetime, most: int = 1) -> C
     """
     with transaction.atomic():
         campaign = (
-            Campaign.objects.select_for_update(of=("self",))
+            # The key stays free: whoever writes a row that points at the campaign need not wait.
+            Campaign.objects.select_for_update(of=("self",), no_key=True)
             .select_related("agent__published_version", "agent_version")
             .filter(pk=campaign_id, status=Campaign.Status.RUNNING)
             .first()

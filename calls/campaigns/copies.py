@@ -152,7 +152,8 @@ def _take(copy: ContactCopy, ids: list[int], *, done: int, now: datetime.datetim
             return False
         in_list = Contact.objects.filter(contact_list=copy.contact_list_id, number__in=people)
         left_out = unwanted | set(in_list.values_list("number", flat=True))
-        new = [contact for number, contact in people.items() if number not in left_out]
+        # In one order for all who add to the list, so that of two at once neither waits for the other in turn.
+        new = [people[number] for number in sorted(people) if number not in left_out]
         Contact.objects.bulk_create(
             Contact(contact_list_id=copy.contact_list_id, **{name: getattr(contact, name) for name in COPIED})
             for contact in new

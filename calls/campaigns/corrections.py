@@ -11,7 +11,7 @@ from django.db import transaction
 from calls import lifecycle
 from calls.campaigns import outcomes
 from calls.campaigns.control import Refused
-from calls.models import Call, CampaignContact
+from calls.models import Call, Campaign, CampaignContact
 
 # Over, and somebody was, or may have been, on the line.
 CORRECTABLE = (Call.Status.ENDED, Call.Status.NOT_FOUND)
@@ -37,6 +37,8 @@ def correct(call: Call, *, outcome: str, why: str, by_id: int | None, now: datet
     if not why.strip() or len(why) > MAX_WHY:
         raise Refused(f"Say why, in at most {MAX_WHY} characters.")
     with transaction.atomic():
+        if call.campaign_id is not None:  # first, as a claim does, which relies on it that nobody else moves who waits
+            Campaign.objects.select_for_update(no_key=True).get(pk=call.campaign_id)
         known = Call.objects.select_for_update(of=("self",)).select_related("campaign", "campaign_person")
         call = known.get(pk=call.pk)
         if call.status not in CORRECTABLE:

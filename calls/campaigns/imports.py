@@ -147,7 +147,8 @@ def _take(contact_import: ContactImport, chunk: list[tables.Row], *, done: int, 
         in_list = Contact.objects.filter(contact_list=contact_import.contact_list_id, number__in=people)
         known = set(in_list.values_list("number", flat=True))
         rejected += [(row, IN_LIST, IN_LIST) for row, found in people.values() if found.number in known]
-        new = [found for _, found in people.values() if found.number not in known]
+        # In one order for all who add to the list, so that of two at once neither waits for the other in turn.
+        new = [people[number][1] for number in sorted(people) if number not in known]
         Contact.objects.bulk_create([contact_of(found, contact_import.contact_list_id) for found in new])
         RejectedRow.objects.bulk_create(
             RejectedRow(
