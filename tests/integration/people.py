@@ -16,7 +16,6 @@ MESSAGE = "This is Rowan Dental. Your appointment is tomorrow at ten. Please cal
 WHO = "This is the assistant of Rowan Dental, about an appointment."
 ANSWERS = {"ring_ms": 200, "answer_ms": 500}
 FINISHES: dict[str, Any] = {"wait_agent_finishes": {"timeout_ms": 20_000}}
-GREETED_MS = 500
 LENGTHS_DIFFER_MS = 600  # silence at the ends of the spoken text, which the sandbox does not take for speech
 STAYS: dict[str, Any] = {"wait_hangup": {"timeout_ms": 45_000}}
 BEEP: dict[str, Any] = {"beep": {"hz": 1000, "ms": 500}}
@@ -175,7 +174,7 @@ async def found(house: House, numbers: dict[str, str]) -> Found:
             fault = await _not_left(house, call_uuid)
             found += [f"{kind}: {fault}"] if fault else []
             messages += not fault
-    found += [f"somebody was greeted after {ms:.0f} ms" for ms in greeted_ms if ms > GREETED_MS]
+    found += ["somebody was not greeted" for ms in greeted_ms if math.isinf(ms)]
     return Found(found, sorted(greeted_ms), messages)
 
 
