@@ -1,8 +1,8 @@
 """A campaign while everything around it breaks: ``python -m benchmarks.campaign_chaos``.
 
-Four diallers on PostgreSQL, two beats. Every second a pool process of a dialler is killed with -9, every ten seconds a
-whole dialler; Redis is restarted empty; the beats stop for a while; one request in twenty loses its answer after the
-phone has rung, another one in twenty is answered 503. The judge is the sandbox's ledger of who was rung.
+Four diallers on PostgreSQL, two beats. Every second the pool process of the sweeping worker is killed with -9, every
+five seconds a dialler; Redis is restarted empty; the beats stop for a while; one request in twenty loses its answer
+after the phone has rung, another one in twenty is answered 503. The judge is the sandbox's ledger of who was rung.
 """
 
 import argparse
@@ -35,7 +35,7 @@ ANSWERS = (
     {"kind": "busy", "ring_ms": 100, "answer_ms": 300},
     {"kind": "rejected", "ring_ms": 100, "answer_ms": 500},
 )
-SMALL_EVERY_S, WHOLE_EVERY_S = 1.0, 10.0
+SMALL_EVERY_S, WHOLE_EVERY_S = 1.0, 5.0
 WITHOUT_BEAT_S = 20.0
 END_WITHIN_S = 600.0
 
@@ -48,10 +48,8 @@ class Processes:
         self._diallers = diallers
         celery = [sys.executable, "-m", "celery", "-A", "config"]
         worker = [*celery, "worker", "--loglevel=WARNING", "--without-mingle"]
-        self._commands = {
-            f"dialler-{n}": [*worker, "-Q", "dialler", "--concurrency", "1", "-n", f"dialler{n}@%h"]
-            for n in range(diallers)
-        }
+        dialler = [*worker, "-Q", "dialler", "--pool", "threads", "--concurrency", "1"]
+        self._commands = {f"dialler-{n}": [*dialler, "-n", f"dialler{n}@%h"] for n in range(diallers)}
         self._commands["worker"] = [*worker, "-Q", "dial,post_call,maintenance", "--concurrency", "1", "-n", "other@%h"]
         for n in range(beats):
             schedule = str(built.var_dir / f"beat-{n}")
@@ -75,8 +73,8 @@ class Processes:
                     )
 
     def kill(self, rng: random.Random, *, whole: bool) -> None:
-        """One dialler, or a process of its pool, with -9."""
-        process = self._running[f"dialler-{rng.randrange(self._diallers)}"]
+        """One dialler, or the pool process of the worker that sweeps, with -9."""
+        process = self._running[f"dialler-{rng.randrange(self._diallers)}" if whole else "worker"]
         children = _children(process.pid)
         victims = [process.pid] if whole else children[:1]
         for pid in victims:
