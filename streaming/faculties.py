@@ -225,15 +225,11 @@ class Faculties:
         if self._judge is not None:
             self._judge.audio(audio)
         self._lane.feed(audio)
-        if self._beeps is not None:
-            self._listen_for_a_beep(audio, now_ms)
-        self._resources.pulse.soon()
-
-    def _listen_for_a_beep(self, audio: bytes, now_ms: int) -> None:
         if self._beeps is not None and self._beeps.feed(audio):
             self._feed(Beep())
         if now_ms > BEEPS_MS:
             self._beeps = None
+        self._resources.pulse.soon()
 
     def _record(self, now_ms: int, *, at_once: bool = False) -> None:
         if self._recording is not None and self._speaker is not None:

@@ -20,6 +20,7 @@ import structlog
 from django.db import DataError, Error, IntegrityError, close_old_connections, connections
 
 from streaming.backlog import Backlog, Entry, Key, Kind, by_key, by_kind, must_wait
+from streaming.patience import Patience
 from streaming.threads import keep_connections
 
 log = structlog.get_logger(__name__)
@@ -60,44 +61,9 @@ class Store(Protocol):
         normal: bool,
         now: datetime.datetime,
         transfer_to: str = "",
+        answered_by: str = "",
     ) -> object:
         """Notes that the stream of a session has ended."""
-
-
-class _Patience:
-    """What the tries of a batch may cost while they fail: with many calls live, each must not wait out its own.
-
-    Args:
-        pauses: s before each new try.
-        most_s: of tries and pauses together; a single try may exceed it.
-
-    Attributes:
-        error: name of the last failure.
-    """
-
-    def __init__(self, pauses: Sequence[float], most_s: float) -> None:
-        self.error = ""
-        self._pauses = list(pauses)
-        self._left_s = most_s
-
-    @property
-    def over(self) -> bool:
-        """Whether nothing more is to be tried."""
-        return self._left_s <= 0
-
-    def spend(self, error: Exception, took_s: float) -> None:
-        """A try has failed, for some of what was tried perhaps."""
-        self.error = type(error).__name__
-        self._left_s -= took_s
-
-    def failed(self, error: Exception, took_s: float) -> float | None:
-        """A try has failed; s until the next of the same thing, None when it is to be left for later."""
-        self.spend(error, took_s)
-        if self.over or not self._pauses:
-            return None
-        pause = self._pauses.pop(0)
-        self._left_s -= pause
-        return pause
 
 
 class Journal:
@@ -188,9 +154,8 @@ class Journal:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         now = self._clock().isoformat()
         self._ends[call_id, now] = done
-        row = {"session": session, "reason": reason, "normal": normal, "transfer_to": transfer_to, "now": now}
-        row["answered_by"] = answered_by
-        self._put(Entry("ended", call_id, row))
+        row = {"session": session, "reason": reason, "normal": normal, "now": now}
+        self._put(Entry("ended", call_id, row | {"transfer_to": transfer_to, "answered_by": answered_by}))
         finished, _ = await asyncio.wait([done], timeout=within)
         self._ends.pop((call_id, now), None)
         return bool(finished)
@@ -246,13 +211,13 @@ class Journal:
             return batch, self._closing
 
     def _write(self, batch: list[Entry]) -> None:
-        left = self._write_groups(batch, _Patience(RETRY_S, BATCH_FAILING_S), self._backlog.waiting)
+        left = self._write_groups(batch, Patience(RETRY_S, BATCH_FAILING_S), self._backlog.waiting)
         if left:
             if not self._backlog:
                 self._round_at = time.monotonic() + self._round_s
             self._keep(self._backlog, left)
 
-    def _write_groups(self, entries: list[Entry], patience: _Patience, waiting: set[Key]) -> list[Entry]:
+    def _write_groups(self, entries: list[Entry], patience: Patience, waiting: set[Key]) -> list[Entry]:
         """Writes entries except those behind ``waiting``; returns what is left for later and adds its keys there."""
         left: list[Entry] = []
         for alike in by_kind(entries):
@@ -264,14 +229,14 @@ class Journal:
             log.error("journal_write_failed", rows=len(left), error=patience.error)
         return left
 
-    def _write_alike(self, entries: list[Entry], patience: _Patience) -> list[Entry]:
+    def _write_alike(self, entries: list[Entry], patience: Patience) -> list[Entry]:
         """Writes entries of one kind; returns what is left for later."""
         groups = by_key(entries)
         if len(groups) > 1 and not patience.over and self._written_together(entries, patience):
             return []
         return [entry for group in groups for entry in self._write_group(group, patience)]
 
-    def _written_together(self, entries: list[Entry], patience: _Patience) -> bool:
+    def _written_together(self, entries: list[Entry], patience: Patience) -> bool:
         """Whether entries of several calls could be written in one go; otherwise none was."""
         began = time.monotonic()
         try:
@@ -282,7 +247,7 @@ class Journal:
             return False
         return True
 
-    def _write_group(self, group: list[Entry], patience: _Patience) -> list[Entry]:
+    def _write_group(self, group: list[Entry], patience: Patience) -> list[Entry]:
         """Writes entries of one key; returns what is left for later. What is refused for good is set aside."""
         while not patience.over:
             began = time.monotonic()
@@ -303,7 +268,7 @@ class Journal:
                 return []
         return group
 
-    def _write_one_by_one(self, group: list[Entry], patience: _Patience, error: Exception) -> list[Entry]:
+    def _write_one_by_one(self, group: list[Entry], patience: Patience, error: Exception) -> list[Entry]:
         """Writes what is not at fault of a group that was refused, and sets aside what is."""
         if len(group) == 1:
             self._set_aside(group[0], error)
@@ -338,7 +303,7 @@ class Journal:
 
     def _write_backlog(self) -> None:
         """One round through the backlog, oldest first; what the database still does not take stays for the next."""
-        patience = _Patience((), ROUND_FAILING_S)
+        patience = Patience((), ROUND_FAILING_S)
         waiting: set[Key] = set()
         written = 0
         try:

@@ -37,6 +37,7 @@ class ApiKeyForm(forms.ModelForm):
     user: Any = None
     countries = forms.MultipleChoiceField(
         required=False,
+        choices=country_names,
         widget=UnfoldAdminSelect2MultipleWidget(),
         help_text="Only numbers of these are called by calls that it starts.",
     )
@@ -44,11 +45,6 @@ class ApiKeyForm(forms.ModelForm):
     class Meta:
         model = ApiKey
         fields = ("name", *SCOPES, "countries")
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        if "countries" in self.fields:
-            self.fields["countries"].choices = country_names()  # type: ignore[attr-defined]
 
     def clean(self) -> dict[str, Any]:
         """Refuses what the user may not do; what the key may already do stays."""

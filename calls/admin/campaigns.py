@@ -11,9 +11,10 @@ from unfold.decorators import display
 
 from agents.history import ReadOnlyHistoryAdmin
 from calls.admin.approvals import ApprovalPages
-from calls.admin.campaign_form import GUARDS, LATER, RETRIES, WEEK, CampaignForm
+from calls.admin.campaign_form import GUARDS, LATER, RETRIES, CampaignForm
 from calls.admin.campaign_results import CampaignResults
 from calls.admin.campaign_watch import CampaignWatch
+from calls.admin.week import WEEK
 from calls.models import Campaign, CampaignContact
 
 MANY = ("contact_lists", "caller_numbers")

@@ -104,6 +104,7 @@ class ContactImportAdmin(TableImportAdmin):
     list_select_related = ("contact_list",)
     nothing_yet = "Nothing was imported yet. Open a list under Contact lists and press “Import people”."
     page_template = "admin/calls/contactimport/page.html"
+    start_icon, becomes = "group_add", "imported"
 
     def counts(self, row: ContactImport) -> list[tuple[str, int]]:
         return [
@@ -124,6 +125,7 @@ class ContactImportAdmin(TableImportAdmin):
             return HttpResponseRedirect(request.path)
         preview = [(number, self.shown_cells(request, cells), why) for number, cells, why in shown.rows]
         context: dict[str, Any] = {"form": form, "columns": form.columns(shown), "preview": preview}
+        context["headers"] = shown.headers
         context["faults"] = [] if form.errors else faults(imports.meanings_of(row))
         return self.page(request, row, status=422 if form.errors else 200, **context)
 

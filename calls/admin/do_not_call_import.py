@@ -77,6 +77,7 @@ class DoNotCallImportAdmin(TableImportAdmin):
     list_filter = ("status",)
     nothing_yet = "Nothing was imported yet. Press “Import numbers” above the do-not-call list."
     page_template = "admin/calls/donotcallimport/page.html"
+    start_icon, becomes = "phone_disabled", "on the list"
 
     def counts(self, row: DoNotCallImport) -> list[tuple[str, int]]:
         return [("Added", row.added), ("On the list already", row.known), ("No number or no date", row.rejected)]
@@ -91,7 +92,8 @@ class DoNotCallImportAdmin(TableImportAdmin):
             return HttpResponseRedirect(request.path)
         shown = do_not_call_imports.preview(row, now=timezone.now())
         preview = [(each.row, self.shown_cells(request, each.cells), each.why) for each in shown]
-        return self.page(request, row, status=422 if form.errors else 200, form=form, preview=preview)
+        status = 422 if form.errors else 200
+        return self.page(request, row, status=status, form=form, headers=row.headers, preview=preview)
 
     def _take(self, request: HttpRequest, row: DoNotCallImport, form: ColumnsForm) -> bool:
         """Notes the choice, and starts if that was asked for; False when it cannot be, and the form says why."""

@@ -10,10 +10,10 @@ from django.http import HttpRequest, HttpResponse
 from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import RangeDateFilter
 from unfold.decorators import display
-from unfold.widgets import UnfoldAdminSelect2Widget, UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminSelect2Widget
 
 from agents.history import ReadOnlyHistoryAdmin
-from calls.admin.campaign_form import WEEK, read_day, written_day
+from calls.admin.week import WEEK, WeekForm, written_day
 from calls.campaigns import closed_days, law
 from calls.models import Holiday, LegalWindow
 from calls.numbers import country_names
@@ -54,43 +54,14 @@ def shipped() -> list[Shipped]:
     ]
 
 
-def _day(label: str) -> forms.CharField:
-    return forms.CharField(required=False, max_length=80, label=label, widget=UnfoldAdminTextInputWidget())
-
-
-class LegalWindowForm(forms.ModelForm):
-    """Hours as people write them."""
+class LegalWindowForm(WeekForm):
+    """The place by its name."""
 
     place = forms.ChoiceField(choices=places, widget=UnfoldAdminSelect2Widget())
-    day_0 = _day("Monday")
-    day_1 = _day("Tuesday")
-    day_2 = _day("Wednesday")
-    day_3 = _day("Thursday")
-    day_4 = _day("Friday")
-    day_5 = _day("Saturday")
-    day_6 = _day("Sunday")
 
     class Meta:
         model = LegalWindow
         fields = ("place", "source", "looked_up", "note")
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        week = self.instance.week or [[] for _ in DAYS]
-        for name, day in zip(WEEK, week, strict=True):
-            self.initial[name] = written_day(day)
-
-    def clean(self) -> dict[str, Any]:
-        """Puts the week together; hours that cannot be read are named at their day."""
-        data = super().clean() or self.cleaned_data
-        week = []
-        for name in WEEK:
-            try:
-                week.append(read_day(data.get(name, "")))
-            except ValueError as error:
-                self.add_error(name, f"{str(error)[:1].upper()}{str(error)[1:]}.")
-        self.instance.week = week
-        return data
 
 
 @admin.register(LegalWindow)

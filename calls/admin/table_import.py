@@ -25,6 +25,8 @@ class TableImportAdmin(ReadOnlyAdmin):
     """Each import has a page of its own instead of Django's form."""
 
     page_template: str
+    start_icon: str
+    becomes: str  # what the preview says of a row that nothing is wrong with
 
     def counts(self, row: Any) -> list[tuple[str, int]]:
         """What became of the rows, each with its heading."""
@@ -101,6 +103,8 @@ class TableImportAdmin(ReadOnlyAdmin):
             "title": f"Import of {row.file_name}",
             "opts": self.opts,
             "may_import": self.has_import_permission(request),
+            "start_icon": self.start_icon,
+            "becomes": self.becomes,
             **more,
         }
         return TemplateResponse(request, self.page_template, context, status=status)

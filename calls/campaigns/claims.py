@@ -44,11 +44,6 @@ class Claim(msgspec.Struct, frozen=True):
     call_ids: list[int] = []
     more: bool = False
 
-    @property
-    def call_id(self) -> int | None:
-        """The call, where one was asked for; None: somebody was moved on, or nobody is due."""
-        return next(iter(self.call_ids), None)
-
 
 class _Known(NamedTuple):
     """What is read once for all people of a look."""

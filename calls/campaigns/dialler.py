@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing
-from functools import partial
+from functools import cache, partial
 
 import structlog
 from django.db import close_old_connections, connections
@@ -31,7 +31,6 @@ AT_ONCE = 8  # people of one claim: its transaction takes some ms for each
 RECALL_EVERY_S = 0.5
 READY_EVERY_S = 1.0
 WATCH_EVERY_S = 1.0  # the guards themselves look every few seconds
-
 TAKE_S = 0.5  # of one round: people who are only moved on must not keep the rest waiting
 _NONE: tuple[list[int], bool] = ([], False)
 
@@ -79,8 +78,9 @@ def work(*, clock: Clock, seconds: float, place: Callable[[int], object] | None 
 def _take(clock: Clock, ready: list[Campaign], *, room: int) -> tuple[list[int], bool]:
     """Calls to be placed now, and whether there are more: those that nobody holds, then of people who are due."""
     lines = readiness.lines(now=clock())
-    found = _lying(clock, room if lines is None else min(room, lines))
-    room = room if lines is None else min(room, lines)
+    found = _lying(clock, lines)[:room]
+    if lines is not None:
+        room = min(room, lines)
     campaigns, until = list(ready), time.monotonic() + TAKE_S
     while campaigns and len(found) < room and time.monotonic() < until:
         for campaign in list(campaigns):  # in turns: a large one does not keep the others waiting
@@ -93,15 +93,20 @@ def _take(clock: Clock, ready: list[Campaign], *, room: int) -> tuple[list[int],
     return found, bool(campaigns) and len(found) < room
 
 
-def _lying(clock: Clock, room: int) -> list[int]:
-    """Calls that were claimed or ordered and that no worker holds, as far as somebody could talk to who picks up."""
+def _lying(clock: Clock, lines: int | None) -> list[int]:
+    """Calls that were claimed or ordered and that no worker holds, as far as somebody could talk to who picks up.
+
+    Args:
+        lines: how many could be talked to; None: all.
+    """
     lying = Call.objects.filter(
         direction=Call.Direction.OUTBOUND, status=Call.Status.CLAIMED, deadline_at__lte=clock()
     ).order_by("deadline_at")
     calls = lying.select_related("agent_version")[:STALE_BATCH]
     without = [call.pk for call in calls if call.agent_version is None]  # Plivo itself reads something out
-    talks = [call.pk for call in calls if call.agent_version and not readiness.voiceless(call.agent_version)]
-    return [*without, *talks[:room]]
+    voiceless = cache(readiness.voiceless)  # most are of the same few agents
+    talks = [call.pk for call in calls if call.agent_version and not voiceless(call.agent_version)]
+    return [*without, *talks[:lines]]
 
 
 class _Every:

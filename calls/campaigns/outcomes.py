@@ -4,7 +4,7 @@ import datetime
 import itertools
 
 from django.db import transaction
-from django.db.models import Case, F, Q, Value, When
+from django.db.models import Case, Exists, F, OuterRef, Q, Value, When
 
 from calls.hooks import events
 from calls.models import Call, Campaign, CampaignContact
@@ -109,13 +109,13 @@ def next_attempt(campaign: Campaign, call: Call, *, now: datetime.datetime) -> d
 def finish(*, now: datetime.datetime) -> list[Campaign]:
     """Ends the campaigns in which nobody waits and nobody is being called."""
     finished = []
-    for campaign in Campaign.objects.filter(status=Campaign.Status.RUNNING, enrolled_at__isnull=False):
+    open_ = CampaignContact.objects.filter(
+        campaign=OuterRef("pk"), state__in=[CampaignContact.State.WAITING, CampaignContact.State.CALLING]
+    )
+    over = Campaign.objects.filter(~Exists(open_), status=Campaign.Status.RUNNING, enrolled_at__isnull=False)
+    for campaign in over:
         with transaction.atomic():
-            open_ = CampaignContact.objects.filter(
-                campaign=campaign, state__in=[CampaignContact.State.WAITING, CampaignContact.State.CALLING]
-            )
-            running = Campaign.objects.filter(pk=campaign.pk, status=Campaign.Status.RUNNING)
-            if not open_.exists() and running.update(status=Campaign.Status.FINISHED, finished_at=now):
+            if over.filter(pk=campaign.pk).update(status=Campaign.Status.FINISHED, finished_at=now):
                 campaign.finished_at = now
                 events.campaign_finished(campaign, now=now)
                 finished.append(campaign)

@@ -13,7 +13,7 @@ from typing import IO, Protocol, TypeVar
 
 from django.core.files.base import File
 from django.db import transaction
-from django.db.models import Count
+from django.db.models import Count, QuerySet
 
 from calls.campaigns import tables
 from calls.campaigns.tables import Form, TableError
@@ -140,5 +140,5 @@ def finish(row: TableImport, status: TableImport.Status, *, now: datetime.dateti
         row.file.delete(save=False)  # people's data; what could not be used of it is kept row by row
 
 
-def _of(row: TableImport, status: TableImport.Status):  # type: ignore[no-untyped-def]
+def _of(row: TableImport, status: TableImport.Status) -> QuerySet[TableImport]:
     return type(row)._default_manager.filter(pk=row.pk, status=status)

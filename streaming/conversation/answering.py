@@ -243,9 +243,9 @@ class Answering:
     def _wait(self) -> None:
         """Until the greeting or the question is over."""
         silence = GREETING_OVER_MS if self.verdict == "machine" else PROMPT_OVER_MS
-        since = self._desk.now if self._hearing.speech.active else max(self._hearing.speech.end_ms, self._decided_ms)
         if self.verdict == "screening" and self._told_screener:
             return  # it lasts as long as it may
+        since = self._desk.now if self._hearing.speech.active else max(self._hearing.speech.end_ms, self._decided_ms)
         self._desk.timers.set(Timer.ANSWERED, max(since + silence, self._desk.now + 100))
 
     def _leave(self) -> None:

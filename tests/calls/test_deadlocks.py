@@ -104,7 +104,7 @@ def apart(work) -> threading.Thread:
 def test_a_row_that_points_at_a_campaign_does_not_wait_for_its_claims(make):  # noqa: F811
     campaign = make.campaign()
     with transaction.atomic():
-        assert claims.claim(campaign.pk, now=NOON).call_id
+        assert claims.claim(campaign.pk, now=NOON).call_ids
         guard = apart(lambda: CampaignWatch.objects.create(campaign=campaign, looked_at=NOON, thorough_at=NOON))
         guard.join(3)
         waits = guard.is_alive()
@@ -131,6 +131,6 @@ def test_a_correction_waits_for_the_claim_of_its_person(make, monkeypatch):  # n
         return known(*args)
 
     monkeypatch.setattr(claims, "_known", corrected_meanwhile)
-    assert claims.claim(campaign.pk, now=later).call_id
+    assert claims.claim(campaign.pk, now=later).call_ids
     threads[0].join()
     assert (only_person().state, only_person().attempts, said) == ("calling", 2, [""])

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from calls import live_calls, one_off, suppression, verifying
 from calls.api import keys
-from calls.campaigns import control, dialler, dialling, gate, pacing
+from calls.campaigns import control, dialler, dialling, gate, pacing, recall
 from calls.campaigns.people import Person
 from calls.context import Answering
 from calls.models import ApiKey, Call, DoNotCall, OneOffCall, VerifiedNumber
@@ -118,6 +118,20 @@ def test_what_happens_between_the_order_and_the_request_still_counts(box, rented
     worked()
     assert fresh(call).status == "cancelled"
     assert (rung(box), box.ledger()["posts"]) == ([], [])
+
+
+@pytest.mark.parametrize(("name", "why"), [("a revoked key", gate.REVOKED), ("an opt-out", recall.OPTED_OUT)])
+def test_what_waits_at_plivo_is_taken_back_once_whoever_asked_may_not_call(box, rented, name, why):
+    box.behaviour("*", {"kind": "no-answer", "ring_ms": 3000})
+    call = ordered(rented)
+    worked()
+    Call.objects.filter(pk=call.pk).update(status="queued")  # as while the account's calls a second are used up
+    assert recall.due() == {}
+    STOPS[name]()
+    assert recall.due() == {call.pk: why}
+    assert recall.take_back(call.pk, now=NOON)
+    until(lambda: fresh(call).status in {"cancelled", "ended"}, "the end")
+    assert fresh(call).streams == 0
 
 
 def test_an_opt_out_while_it_rings_counts_when_it_is_picked_up(box, rented):

@@ -12,8 +12,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from calls import suppression
-from calls.admin.campaign_form import read_day, read_delays, written_day
+from calls.admin.campaign_form import read_delays
 from calls.admin.campaigns import CampaignAdmin
+from calls.admin.week import read_day, written_day
 from calls.campaigns import claims, control
 from calls.models import Call, Campaign, CampaignContact, Contact, DoNotCall, Switch
 from calls.reports import masked

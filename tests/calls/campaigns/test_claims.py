@@ -18,10 +18,10 @@ MINUTE = datetime.timedelta(minutes=1)
 
 
 def claimed(campaign, now=NOON) -> Call | None:
-    while (found := claims.claim(campaign.pk, now=now)).call_id is None:
+    while not (found := claims.claim(campaign.pk, now=now)).call_ids:
         if not found.more:
             return None
-    return Call.objects.get(pk=found.call_id)
+    return Call.objects.get(pk__in=found.call_ids)
 
 
 def end(call: Call, now=NOON, **facts) -> None:

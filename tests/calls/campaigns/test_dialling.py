@@ -57,7 +57,7 @@ def clock() -> datetime.datetime:
 
 
 def place(campaign, **options) -> Call:
-    call_id = claims.claim(campaign.pk, now=NOON).call_id
+    (call_id,) = claims.claim(campaign.pk, now=NOON).call_ids
     assert call_id is not None
     dialling.place(call_id, clock=clock, **options)
     return Call.objects.get(pk=call_id)
@@ -128,7 +128,7 @@ def test_after_each_answer_the_call_is_what_is_certain_and_there_was_one_request
     call = place(campaign)
     assert (call.status, requests) == (status, [call.to_number])
     outcomes.settle(now=NOON)
-    assert claims.claim(campaign.pk, now=NOON).call_id is None, "nobody is claimed again at once"
+    assert not claims.claim(campaign.pk, now=NOON).call_ids, "nobody is claimed again at once"
 
 
 def test_a_call_that_was_not_sent_is_placed_later_as_the_same_attempt(box, campaign):
@@ -174,7 +174,7 @@ def dies(*_args, **_kwargs):
 
 def test_a_worker_that_dies_before_it_marked_the_call_has_rung_nobody_and_another_goes_on(box, campaign, monkeypatch):
     box.behaviour("*", LISTENS)
-    call_id = claims.claim(campaign.pk, now=NOON).call_id
+    (call_id,) = claims.claim(campaign.pk, now=NOON).call_ids
     with monkeypatch.context() as dying, pytest.raises(Killed):
         dying.setattr(lifecycle, "begin_sending", dies)
         dialling.place(call_id, clock=clock)
@@ -199,7 +199,7 @@ def test_a_worker_that_dies_after_it_marked_the_call_leaves_it_unknown_and_nobod
         dial = dies
     else:
         monkeypatch.setattr(dialling, "_written", dies)
-    call_id = claims.claim(campaign.pk, now=NOON).call_id
+    (call_id,) = claims.claim(campaign.pk, now=NOON).call_ids
     with pytest.raises(Killed):
         dialling.place(call_id, clock=clock, dial=dial)
     call = Call.objects.get(pk=call_id)
@@ -325,7 +325,7 @@ def test_what_happens_while_it_rings_counts_when_it_is_picked_up(box, campaign, 
 
 
 def test_after_the_hours_nobody_is_rung_any_more(box, campaign):
-    call_id = claims.claim(campaign.pk, now=NOON).call_id
+    (call_id,) = claims.claim(campaign.pk, now=NOON).call_ids
     night = NOON.replace(hour=23, minute=30)
     assert dialling.place(call_id, clock=lambda: night) == "cancelled"
     assert posts(box) == []
@@ -438,7 +438,7 @@ def test_the_phone_of_whoever_opts_out_stops_ringing(box, campaign):
     assert recall.due() == {}
     until(lambda: fresh(call).status == "ended", "Plivo's word")
     outcomes.settle(now=NOON)
-    assert claims.claim(campaign.pk, now=NOON + MINUTE).call_id is None
+    assert not claims.claim(campaign.pk, now=NOON + MINUTE).call_ids
     assert only_person().state == "skipped"
 
 

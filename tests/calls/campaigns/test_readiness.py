@@ -118,6 +118,14 @@ def test_a_single_call_waits_until_somebody_could_talk_and_one_that_plivo_reads_
     assert dialler._take(timezone.now, [], room=5)[0] == [code.pk]
 
 
+def test_a_round_takes_no_more_calls_that_lie_than_there_are_threads(campaign):
+    publish()
+    now = timezone.now()
+    for version in [None] * 4 + [campaign.agent.published_version] * 4:
+        factories.CallFactory(agent_version=version, direction="outbound", status="claimed", deadline_at=now)
+    assert [len(dialler._take(timezone.now, [], room=room)[0]) for room in (0, 3, 6, 8)] == [0, 3, 6, 8]
+
+
 def test_a_campaign_whose_account_cannot_be_read_calls_nobody_and_says_why(campaign, monkeypatch):
     def unreadable(_account):
         raise UndecryptableError("another key")
