@@ -300,6 +300,7 @@ class Conversation:
                 continue
             self._desk.note("stalled", generation=reply.generation, turn_kind=reply.kind)
             self._failures.of_reply(reply, ErrorKind.STALLED)
+            return  # it may have ended the call; the other is watched again
 
     def _caller_silent(self) -> None:
         if self._opening.say():

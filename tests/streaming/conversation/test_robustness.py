@@ -191,6 +191,14 @@ def test_no_everyday_order_of_events_breaks_the_rules(plan, script):
     run(plan, [(events.Started(), 0), *script])
 
 
+def test_of_two_replies_that_have_stalled_the_first_may_end_the_call():
+    """After a pause of the process, both are overdue in the same moment."""
+    hangs_up = events.ReplyTool(1, ToolCall(id="a", name="end_call", arguments="{}"))
+    asked = [(events.Started(), 0), (events.Dtmf("#"), 32), (events.Tick(), 1968), (hangs_up, 32)]
+    watcher = run(ConversationPlan(speaks_first="agent", may_end_call=True), [*asked, (events.Tick(), 100_000)])
+    assert watcher.ends == 1
+
+
 @settings(max_examples=250, suppress_health_check=[HealthCheck.too_slow])
 @given(plan=plans, script=st.lists(st.tuples(everyday | any_event, gaps), max_size=40), noise=st.booleans())
 def test_a_call_left_alone_always_ends_by_itself(plan, script, noise):
