@@ -11,6 +11,7 @@ from agents import accounts, services
 from agents.models import ProviderAccount, Voice
 from agents.spec import StageSpec
 from tests import factories
+from tests.conftest import LOST_KEYS
 
 pytestmark = [pytest.mark.db, pytest.mark.django_db]
 
@@ -129,7 +130,7 @@ def test_a_server_of_one_s_own_needs_no_key():
 
 def test_a_key_that_cannot_be_decrypted_is_an_account_s_error_and_can_be_entered_again(settings):
     account = factories.ProviderAccountFactory()
-    settings.ENCRYPTION_KEYS = ["bG9zdC1rZXktZm9yLXRlc3RzLW9ubHktMDEyMzQ1Njc="]
+    settings.ENCRYPTION_KEYS = LOST_KEYS
     with pytest.raises(services.AccountError, match="enter the API key again"):
         services.stage_config(stage_of(account), language="en-US")
     row = ProviderAccount.objects.defer("api_key").get(pk=account.pk)

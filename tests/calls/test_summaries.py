@@ -11,6 +11,7 @@ from calls import live_calls, summaries
 from calls.models import Call, CallSummary, Turn, Usage
 from tests import factories
 from tests.boxes import Box, sandbox_in_thread
+from tests.conftest import LOST_KEYS
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.django_db]
 
@@ -185,7 +186,7 @@ def test_a_ready_summary_is_not_made_again(call, box):
 
 
 def test_a_key_that_cannot_be_decrypted_is_a_clear_final_error(call, settings):
-    settings.ENCRYPTION_KEYS = ["b3RoZXIta2V5LWZvci10ZXN0cy1vbmx5LTAxMjM0NTY="]
+    settings.ENCRYPTION_KEYS = LOST_KEYS
     summaries.summarise(call_id=call.pk, now=NOW)
     assert row(call).status == "failed"
     assert "ENCRYPTION_KEYS" in row(call).error

@@ -12,6 +12,7 @@ from calls import answers, edge, intake
 from calls.models import Call, CallEvent, CallSummary, EdgeRefusal, Recording, StreamToken, WebhookEvent
 from tests import factories
 from tests.calls.carrier import Carrier, tags, token_of, xml
+from tests.conftest import LOST_KEYS
 
 pytestmark = [pytest.mark.db, pytest.mark.django_db]
 
@@ -239,7 +240,7 @@ def test_another_id_in_the_environment_is_another_account_beside_the_first(setti
 
 
 def test_a_token_that_cannot_be_decrypted_refuses_and_says_how_to_mend_it(settings, plivo, number):
-    settings.ENCRYPTION_KEYS = ["bmV3LWtleS1mb3ItdGVzdHMtb25seS05OTk5OTk5OTk="]
+    settings.ENCRYPTION_KEYS = LOST_KEYS
     assert plivo.ring(number.number).status_code == 403
     assert "ENCRYPTION_KEYS" in EdgeRefusal.objects.get().remedy
 

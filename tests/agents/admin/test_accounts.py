@@ -4,6 +4,7 @@ from django.urls import reverse
 from agents import accounts, services
 from agents.models import ProviderAccount
 from tests import factories
+from tests.conftest import LOST_KEYS
 
 pytestmark = [pytest.mark.db, pytest.mark.django_db]
 
@@ -132,7 +133,7 @@ def test_a_server_without_a_list_of_voices_is_said(admin_page):
 def test_a_lost_encryption_key_takes_no_page_away_and_the_key_can_be_entered_again(admin_page, account, settings):
     agent = factories.AgentFactory(llm_account=account)
     voice = agent.voice
-    settings.ENCRYPTION_KEYS = ["bG9zdC1rZXktZm9yLXRlc3RzLW9ubHktMDEyMzQ1Njc="]
+    settings.ENCRYPTION_KEYS = LOST_KEYS
     for url in (
         LIST,
         page_of(account),

@@ -11,11 +11,11 @@ from agents.models import ProviderAccount
 from calls.models import PhoneNumber, WebhookEndpoint
 from tests import factories
 from tests.agents.admin.test_agents import filled, page_of
+from tests.conftest import LOST_KEYS
 
 pytestmark = [pytest.mark.db, pytest.mark.django_db]
 
 KEY = "sk-canary-5f2c9e7a-0123456789"
-LOST = ["bG9zdC1rZXktZm9yLXRlc3RzLW9ubHktMDEyMzQ1Njc="]
 
 
 def staff(*permissions: str) -> Client:
@@ -100,7 +100,7 @@ def test_an_older_state_does_not_bring_back_the_version_that_was_published_then(
 @pytest.mark.parametrize("made", [factories.ProviderAccountFactory, factories.PlivoAccountFactory])
 def test_with_a_lost_encryption_key_an_older_state_says_what_to_do(admin_page, settings, made):
     row = made()
-    settings.ENCRYPTION_KEYS = LOST
+    settings.ENCRYPTION_KEYS = LOST_KEYS
     response = admin_page.get(first_state(row), follow=True)
     assert response.status_code == 200
     assert "put the old key back, or enter the secret again" in response.content.decode()

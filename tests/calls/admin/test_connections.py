@@ -15,6 +15,7 @@ from calls.admin.plivo_account import TEST
 from calls.models import EdgeRefusal, PhoneNumber, PlivoAccount, WebhookEvent
 from calls.telephony.base import CarrierError, Failure
 from tests import factories
+from tests.conftest import LOST_KEYS
 
 pytestmark = [pytest.mark.db, pytest.mark.django_db]
 
@@ -246,7 +247,7 @@ def test_who_may_change_an_account_but_not_test_it_saves_it_and_sends_nothing(ac
 def test_a_lost_encryption_key_takes_no_page_away_and_the_token_can_be_entered_again(admin_page, number, settings):
     account, found = number.plivo_account, "cannot be decrypted"
     call = factories.CallFactory(phone_number=number, plivo_account=account)
-    settings.ENCRYPTION_KEYS = ["bG9zdC1rZXktZm9yLXRlc3RzLW9ubHktMDEyMzQ1Njc="]
+    settings.ENCRYPTION_KEYS = LOST_KEYS
     for url in (
         "/admin/calls/plivoaccount/",
         account_page(account),

@@ -9,6 +9,7 @@ from django.utils import timezone
 from calls.models import Call, StreamToken
 from calls.telephony.stream_tokens import TokenRefusal, handshake_tokens, issue, peek, redeem
 from tests import factories
+from tests.conftest import LOST_KEYS
 
 pytestmark = [pytest.mark.db, pytest.mark.django_db]
 
@@ -133,5 +134,5 @@ def test_the_handshake_may_be_signed_with_the_calls_accounts_token_alone(call, n
 
 def test_an_account_whose_token_cannot_be_decrypted_signs_nothing(call, now, settings):
     ticket = peek(token=issue(call=call, now=now), now=now)
-    settings.ENCRYPTION_KEYS = ["bmV3LWtleS1mb3ItdGVzdHMtb25seS05OTk5OTk5OTk="]
+    settings.ENCRYPTION_KEYS = LOST_KEYS
     assert handshake_tokens(ticket) == []
