@@ -49,7 +49,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         caller: the number of ours that is shown.
         person: as an import would read them; their variables fill the agent's texts.
         purpose, on_machine: as ``Campaign.Purpose`` and ``Campaign.OnMachine``.
-        voicemail_message, screening_answer: as those of ``Campaign``.
+        voicemail_message, screening_answer, longest_call_s: as those of ``Campaign``.
         by: who or what asks for it, for the call's timeline; nothing personal.
     """
 
@@ -63,6 +63,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     voicemail_message: str = ""
     screening_answer: str = ""
     ring_s: int = 40
+    longest_call_s: int | None = None
     started_by_id: int | None = None
 
 
@@ -120,6 +121,7 @@ def start(order: Order, *, now: datetime.datetime, once: Once | None = None) -> 
                 to_number=order.person.number,
                 caller_name="",
                 variables=dict(order.person.variables),
+                longest_s=order.longest_call_s,
             )
             row.save(force_insert=True)
             lifecycle.note(call=row.call, kind="ordered", now=now, data={"by": order.by})
@@ -151,6 +153,7 @@ def _look(order: Order, row: OneOffCall, *, now: datetime.datetime) -> None:
         campaign,
         contact,
         hours=schedule.hours_of(campaign, own=own_law.read(now=now)),
+        callers=gate.callers(row, order.caller.number),
         suppressed=suppression.is_suppressed(number),
         history=claims.histories([number], now=now).get(number, History()),
         now=now,

@@ -48,6 +48,7 @@ def call(campaign: Campaign, *, number: VerifiedNumber, sample: Contact, now: da
         voicemail_message=campaign.voicemail_message,
         screening_answer=campaign.screening_answer,
         ring_s=campaign.ring_s,
+        longest_call_s=campaign.longest_call_s,
         started_by_id=number.user_id,
     )
     return one_off.start(order, now=now)[0]

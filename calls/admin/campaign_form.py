@@ -46,7 +46,7 @@ class CampaignForm(WeekForm):
         fields = (
             "name", "agent", "agent_version", "purpose", "contact_lists", "caller_numbers", "countries", "starts_at",
             "ends_at", "on_holidays", "concurrency", "on_machine", "voicemail_message", "screening_answer", "ring_s",
-            "gap_hours", "most_a_day", "most_a_week", *GUARDS,
+            "longest_call_s", "gap_hours", "most_a_day", "most_a_week", *GUARDS,
         )  # fmt: skip
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -80,5 +80,5 @@ class CampaignForm(WeekForm):
 RETRIES = tuple(f"retry_{outcome}" for outcome in RETRIED)
 LATER = (
     "on_holidays", *GUARDS, "concurrency", "on_machine", "voicemail_message", "screening_answer", *WEEK, *RETRIES,
-    "gap_hours", "most_a_day", "most_a_week", "ends_at", "countries",
+    "longest_call_s", "gap_hours", "most_a_day", "most_a_week", "ends_at", "countries",
 )  # fmt: skip

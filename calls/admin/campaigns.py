@@ -48,7 +48,15 @@ class CampaignAdmin(CampaignWatch, CampaignResults, ApprovalPages, ReadOnlyHisto
         (
             "How often",
             {
-                "fields": ("concurrency", "ring_s", "gap_hours", "most_a_day", "most_a_week", *RETRIES),
+                "fields": (
+                    "concurrency",
+                    "ring_s",
+                    "longest_call_s",
+                    "gap_hours",
+                    "most_a_day",
+                    "most_a_week",
+                    *RETRIES,
+                ),
                 "description": "After each outcome: minutes until the second, third ... attempt; empty for no other.",
             },
         ),

@@ -146,6 +146,7 @@ def _order(key: ApiKey, body: CallGiven) -> one_off.Order:
         voicemail_message=body.voicemail_message.strip(),
         screening_answer=body.screening_answer.strip(),
         ring_s=body.ring_s,
+        longest_call_s=body.longest_call_s,
         started_by_id=key.created_by_id,
     )
 

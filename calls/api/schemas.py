@@ -81,6 +81,7 @@ class CallGiven(Given):
         "", max_length=300, description="To a phone that asks who is calling; else the agent's greeting."
     )
     ring_s: int = Field(40, ge=5, le=120)
+    longest_call_s: int | None = Field(None, ge=30, le=14_400, description="Seconds; as long as the agent's without.")
 
 
 class CallStarted(Schema):

@@ -15,7 +15,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q
 
 from calls import lifecycle, suppression
-from calls.campaigns import budget, gate, own_law, schedule
+from calls.campaigns import budget, caller_series, gate, own_law, schedule
 from calls.campaigns.schedule import Answer, Callee, Due, Held, History, Skipped
 from calls.models import Call, Campaign, CampaignContact, PersonMove, PhoneNumber
 from calls.models.call import ACTIVE
@@ -49,6 +49,7 @@ class _Known(NamedTuple):
     """What is read once for all people of a look."""
 
     hours: schedule.Hours
+    pool: list[PhoneNumber]
     unwanted: set[str]
     histories: dict[str, History]
 
@@ -82,25 +83,21 @@ def claim(campaign_id: uuid.UUID, *, now: datetime.datetime, most: int = 1) -> C
         if not people:
             return Claim()
         known = _known(campaign, [person.number for person in people], now)
-        pool = _pool(campaign)
-        taken = [_take(campaign, person, known, pool, now) for person in people]
+        taken = [_take(campaign, person, known, now) for person in people]
     return Claim([call_id for call_id in taken if call_id is not None], more=len(people) == room)
 
 
-def _take(
-    campaign: Campaign, person: CampaignContact, known: _Known, pool: list[PhoneNumber], now: datetime.datetime
-) -> int | None:
+def _take(campaign: Campaign, person: CampaignContact, known: _Known, now: datetime.datetime) -> int | None:
     """The call of somebody who is due; None: they were moved on."""
     found = _answer(campaign, person, known, now)
     if not isinstance(found, Due) or found.at > now:
         move_on(person, found, now=now)
         return None
     version = campaign.agent_version or campaign.agent.published_version
-    caller = caller_number(pool, person)
-    if version is None or caller is None:
-        why = "the agent is not published" if version is None else "the campaign has no number to call from"
-        move_on(person, Held(why), now=now)
+    if version is None:
+        move_on(person, Held("the agent is not published"), now=now)
         return None
+    caller = caller_number(campaign, known.pool, person)
     try:
         with transaction.atomic():
             call = lifecycle.create_outbound(
@@ -118,6 +115,7 @@ def _take(
                 to_number=person.number,
                 caller_name="",
                 variables=dict(person.contact.variables) if person.contact else {},
+                longest_s=campaign.longest_call_s,
             )
     except IntegrityError:  # another campaign, or an attempt whose outcome is not known
         move_on(person, Due(now + ELSEWHERE, now + ELSEWHERE, "another call to this number is under way"), now=now)
@@ -133,7 +131,7 @@ def answer_for(campaign: Campaign, person: CampaignContact, *, now: datetime.dat
 
 def _known(campaign: Campaign, numbers: list[str], now: datetime.datetime) -> _Known:
     hours = schedule.hours_of(campaign, own=own_law.read(now=now))
-    return _Known(hours, suppression.suppressed(numbers), histories(numbers, now=now))
+    return _Known(hours, _pool(campaign), suppression.suppressed(numbers), histories(numbers, now=now))
 
 
 def _answer(campaign: Campaign, person: CampaignContact, known: _Known, now: datetime.datetime) -> Answer:
@@ -146,6 +144,7 @@ def _answer(campaign: Campaign, person: CampaignContact, known: _Known, now: dat
         campaign,
         contact,
         hours=known.hours,
+        callers=[each.number for each in known.pool],
         suppressed=person.number in known.unwanted,
         history=known.histories.get(person.number, NEVER),
         now=now,
@@ -171,6 +170,7 @@ def forecast(campaign: Campaign, people: Iterable[_P], *, now: datetime.datetime
     """
     needed = needed_variables(campaign)
     hours = schedule.hours_of(campaign, own=own_law.read(now=now))
+    callers = list(campaign.caller_numbers.values_list("number", flat=True))
     known: dict[Hashable, Answer] = {}
     rest = iter(people)
     while some := list(itertools.islice(rest, CHUNK)):
@@ -188,6 +188,7 @@ def forecast(campaign: Campaign, people: Iterable[_P], *, now: datetime.datetime
                     campaign,
                     person,
                     hours=hours,
+                    callers=callers,
                     suppressed=suppressed,
                     history=history,
                     now=now,
@@ -220,10 +221,15 @@ def _pool(campaign: Campaign) -> list[PhoneNumber]:
     return list(campaign.caller_numbers.select_related("plivo_account").order_by("number"))
 
 
-def caller_number(pool: list[PhoneNumber], person: CampaignContact) -> PhoneNumber | None:
-    """The number that this person sees: for all attempts the same, as long as the campaign's pool has it."""
-    if not pool:
-        return None
+def caller_number(campaign: Campaign, pool: list[PhoneNumber], person: CampaignContact) -> PhoneNumber:
+    """The number that this person sees: for all attempts the same, as long as the campaign's pool has it.
+
+    Args:
+        pool: with at least one from which they may be called.
+    """
+    country = person.contact.country if person.contact else ""
+    if begins := caller_series.prefixes(country=country, purpose=campaign.purpose):
+        pool = [each for each in pool if each.number.startswith(begins)]
     earlier = Call.objects.filter(campaign_person=person).order_by("-attempt").values_list("from_number", flat=True)
     last = earlier.first() if person.attempts else None
     return next((each for each in pool if each.number == last), pool[person.pk % len(pool)])

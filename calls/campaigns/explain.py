@@ -71,6 +71,7 @@ def _of_campaign(campaign: Campaign, now: datetime.datetime) -> list[Check]:
 
 def _of_person(campaign: Campaign, contact: Contact, number: str, now: datetime.datetime) -> list[Check]:
     unwanted = suppression.is_suppressed(number)
+    callers = list(campaign.caller_numbers.values_list("number", flat=True))
     missing = [name for name in claims.needed_variables(campaign) if not contact.variables.get(name)]
     hours = schedule.hours_of(campaign, own=own_law.read(now=now))
     zones = schedule.zones_of(contact)
@@ -84,7 +85,7 @@ def _of_person(campaign: Campaign, contact: Contact, number: str, now: datetime.
         Check("The do-not-call list", not unwanted, "they are on it" if unwanted else ""),
         *(
             Check(f"The {rule}", not obstacle, obstacle)
-            for rule, obstacle in schedule.obstacles(campaign, contact, missing, strict=True)
+            for rule, obstacle in schedule.obstacles(campaign, contact, callers, missing, strict=True)
         ),
         *(
             Check(f"Hours: {rule.name}", allows([rule], zones, now), f"it is {clocks} there")

@@ -60,6 +60,11 @@ def as_campaign(order: OneOffCall, *, number: str) -> tuple[Campaign, Contact]:
     return campaign, contact
 
 
+def callers(order: OneOffCall, caller: str) -> list[str] | None:
+    """From which number a single call is made, where that matters: of operators who ring themselves it does not."""
+    return [caller] if order.origin == OneOffCall.Origin.API else None
+
+
 def obstacle(call: Call, plan: Plan, *, now: datetime.datetime, rings: bool = False) -> str:
     """Why a call that was claimed must not ring, or not be answered, after all; empty when it may.
 
@@ -75,7 +80,9 @@ def obstacle(call: Call, plan: Plan, *, now: datetime.datetime, rings: bool = Fa
         return REVOKED
     if not rings and now - call.created_at > PLACED_WITHIN:
         return LATE
-    return _of_person(call, *as_campaign(order, number=call.to_number), now=now)
+    return _of_person(
+        call, *as_campaign(order, number=call.to_number), callers=callers(order, call.from_number), now=now
+    )
 
 
 def _of_campaign(call: Call, campaign: Campaign, *, now: datetime.datetime, rings: bool) -> str:
@@ -89,14 +96,17 @@ def _of_campaign(call: Call, campaign: Campaign, *, now: datetime.datetime, ring
         return "their data were erased"
     if contact.number != call.to_number:
         return ANOTHER_NUMBER
-    return _of_person(call, campaign, contact, now=now)
+    return _of_person(call, campaign, contact, callers=[call.from_number], now=now)
 
 
-def _of_person(call: Call, campaign: Campaign, contact: Contact, *, now: datetime.datetime) -> str:
+def _of_person(
+    call: Call, campaign: Campaign, contact: Contact, *, callers: list[str] | None, now: datetime.datetime
+) -> str:
     found = schedule.answer(
         campaign,
         contact,
         hours=schedule.hours_of(campaign, own=own_law.read(now=now)),
+        callers=callers,
         suppressed=suppression.is_suppressed(call.to_number),
         history=schedule.History(),  # the caps were kept at the claim; this call is one of the person's
         now=now,

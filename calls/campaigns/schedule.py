@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from calls.campaigns import closed_days, law
+from calls.campaigns import caller_series, closed_days, law
 from calls.campaigns.windows import DAY, Rule, Span, Stretch, Week, every_day, stretches
 from calls.models import Campaign
 from calls.numbers import NumberRefused, callable_number, country_refused
@@ -103,6 +103,7 @@ def answer(
     contact: Callee,
     *,
     hours: Hours,
+    callers: Collection[str] | None,
     suppressed: bool,
     history: History,
     now: datetime.datetime,
@@ -114,6 +115,7 @@ def answer(
 
     Args:
         hours: of the campaign, as ``hours_of`` gives them.
+        callers: numbers (E.164) from which they can be called; None: it does not matter from which.
         suppressed: they are on the do-not-call list.
         margin: a call must be able to begin so long before its window closes.
         missing: variables that the agent's texts need and the contact does not have.
@@ -122,22 +124,29 @@ def answer(
     """
     if suppressed:
         return Skipped("on the do-not-call list")
-    for _, why in obstacles(campaign, contact, missing, strict=strict):
+    for _, why in obstacles(campaign, contact, callers, missing, strict=strict):
         if why:
             return Held(why)
     return _when(campaign, contact, hours=hours, history=history, now=now, margin=margin)
 
 
 def obstacles(
-    campaign: Campaign, contact: Callee, missing: Collection[str], *, strict: bool
+    campaign: Campaign, contact: Callee, callers: Collection[str] | None, missing: Collection[str], *, strict: bool
 ) -> Iterator[tuple[str, str]]:
     """What no hour of the day changes, in order: of each rule its name, and how it stands in the way; "": not."""
     yield "number", _number(campaign, contact, strict=strict)
+    yield "caller number", "" if callers is None else _caller(campaign, contact, callers)
     needed = NEEDS_CONSENT.get(Campaign.Purpose(campaign.purpose))
     lacks = needed and contact.consent not in {"written", needed}
     yield "consent", f"no {needed} consent is known, which {campaign.purpose} calls need" if lacks else ""
     yield "variables", f"without a value for {', '.join(sorted(missing))}" if missing else ""
     yield "time zone", "" if zones_of(contact) else "the time zone is not known"
+
+
+def _caller(campaign: Campaign, contact: Callee, callers: Collection[str]) -> str:
+    if not callers:
+        return "the campaign has no number to call from"
+    return caller_series.obstacle(callers, country=contact.country, purpose=campaign.purpose)
 
 
 def _number(campaign: Campaign, contact: Callee, *, strict: bool) -> str:

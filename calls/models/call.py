@@ -100,6 +100,9 @@ class Call(models.Model):
         "calls.CampaignContact", null=True, blank=True, editable=False, on_delete=models.SET_NULL, related_name="calls"
     )
     attempt = models.PositiveSmallIntegerField(default=0, editable=False, help_text="Of the campaign at this person.")
+    longest_s = models.PositiveSmallIntegerField(
+        null=True, editable=False, help_text="How long it may last, if not as long as the agent's calls."
+    )
     started_by = models.ForeignKey("auth.User", null=True, on_delete=models.SET_NULL, related_name="+")
     from_number = models.CharField("from", max_length=120, blank=True)
     to_number = models.CharField("to", max_length=120, blank=True)
@@ -180,7 +183,8 @@ class Call(models.Model):
     def spec(self) -> AgentSpec | None:
         """What the call runs on: its version, or the draft as it was when the test began; None: nobody answers it."""
         if self.agent_version is not None:
-            return self.agent_version.spec
+            spec = self.agent_version.spec
+            return spec if self.longest_s is None else msgspec.structs.replace(spec, max_call_ms=self.longest_s * 1000)
         return None if self.draft_config is None else msgspec.convert(self.draft_config, AgentSpec)
 
     @property

@@ -81,7 +81,16 @@ class Campaign(models.Model):
         max_length=300,
         help_text="Said to a phone that asks who is calling and why. Empty: the agent's disclosure and greeting.",
     )
-    ring_s = models.PositiveSmallIntegerField("rings for (s)", default=40)
+    ring_s = models.PositiveSmallIntegerField(
+        "rings for (s)", default=40, validators=[MinValueValidator(5), MaxValueValidator(120)]
+    )
+    longest_call_s = models.PositiveSmallIntegerField(
+        "longest call (s)",
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(30), MaxValueValidator(14_400)],
+        help_text="Then the agent closes with its sentence for it and hangs up. Empty: as long as the agent's.",
+    )
     gap_hours = models.PositiveSmallIntegerField("hours between calls to a person", default=4)
     most_a_day = models.PositiveSmallIntegerField("calls to a person a day", default=2)
     most_a_week = models.PositiveSmallIntegerField("calls to a person a week", default=5)

@@ -39,7 +39,7 @@ def order(**changes) -> one_off.Order:
 
 @pytest.fixture
 def key() -> ApiKey:
-    row = ApiKey(name="CRM", can_call=True, countries=["US"])
+    row = ApiKey(name="CRM", can_call=True, countries=["US", "IN"])
     keys.give(row)
     row.save()
     return row
@@ -66,7 +66,7 @@ def end(call: Call, **facts) -> None:
 
 
 def test_a_call_is_ordered_with_all_that_the_dialler_and_the_agent_need(once):
-    asked = order(person=person(variables={"order_no": "A-17"}), ring_s=25, on_machine="go_on")
+    asked = order(person=person(variables={"order_no": "A-17"}), ring_s=25, on_machine="go_on", longest_call_s=90)
     call, new = one_off.start(asked, now=NOON, once=once())
     assert new
     assert (call.direction, call.status, call.deadline_at, call.campaign) == ("outbound", "claimed", NOON, None)
@@ -74,6 +74,7 @@ def test_a_call_is_ordered_with_all_that_the_dialler_and_the_agent_need(once):
     assert (call.plivo_account, call.agent_version) == (asked.caller.plivo_account, asked.version)
     assert call.variables == {"order_no": "A-17"}
     assert (call.one_off.ring_s, call.one_off.on_machine) == (25, "go_on")
+    assert call.spec.max_call_ms == 90_000
     assert call.events.get().data == {"by": "a test"}
 
 
@@ -85,6 +86,11 @@ def test_a_call_is_ordered_with_all_that_the_dialler_and_the_agent_need(once):
         ({"person": person(zones=())}, "not_callable", "the time zone is not known"),
         ({"person": person(number="+4930123456", country="DE")}, "not_callable", "calls to DE are not allowed"),
         ({"person": person(number="+19005550123")}, "not_callable", "the number"),
+        (
+            {"person": person(number="+919876543210", country="IN")},
+            "not_callable",
+            "must come from a number that begins",
+        ),
         ({"person": person(number="0044 20")}, None, "E.164"),
     ],
 )
@@ -147,7 +153,7 @@ def test_whatever_the_moment_it_is_allowed_at_the_one_that_is_named(minutes, reg
     )  # fmt: skip
     plan = gate.as_campaign(row, number=ANNA)
     hours = schedule.hours_of(plan[0], own=law.Own())
-    asked = {"suppressed": False, "history": schedule.History(), "hours": hours}
+    asked = {"callers": None, "suppressed": False, "history": schedule.History(), "hours": hours}
     found = schedule.answer(*plan, now=at, **asked)
     again = schedule.answer(*plan, now=found.at, **asked)
     assert again.at == found.at >= at

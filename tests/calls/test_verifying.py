@@ -180,12 +180,18 @@ def confirmed(number) -> VerifiedNumber:
 def test_a_campaign_calls_its_operator_with_somebodys_data_whatever_its_own_hours(make, confirmed):  # noqa: F811
     people = make.people(name="Jane", variables={"order_no": "A-17"})
     campaign = make.campaign(
-        people, launched=False, week=[[]] * 7, countries=[], purpose="promotional", on_machine="go_on"
+        people,
+        launched=False,
+        week=[[]] * 7,
+        countries=[],
+        purpose="promotional",
+        on_machine="go_on",
+        longest_call_s=60,
     )
     call = trying_out.call(campaign, number=confirmed, sample=Contact.objects.get(), now=NOON)
     assert (call.to_number, call.variables, call.campaign) == (ANNA, {"order_no": "A-17"}, None)
     assert (call.from_number, call.started_by) == (campaign.caller_numbers.get().number, confirmed.user)
-    assert (call.one_off.origin, call.one_off.on_machine) == ("test", "go_on")
+    assert (call.one_off.origin, call.one_off.on_machine, call.longest_s) == ("test", "go_on", 60)
 
 
 def test_the_laws_hours_hold_for_a_test_too(make, confirmed):  # noqa: F811

@@ -103,6 +103,8 @@ def test_a_campaign_is_planned_with_the_hours_and_retries_that_were_written(admi
         (dict(zip(("starts_at_0", "starts_at_1", "ends_at_0", "ends_at_1"), TOO_SOON, strict=True)), "ends before"),
         ({"countries": ["XX"]}, "Select a valid choice"),
         ({"concurrency": "-1"}, "greater than or equal to 0"),
+        ({"ring_s": "0"}, "greater than or equal to 5"),
+        ({"longest_call_s": "20"}, "greater than or equal to 30"),
     ],
 )
 def test_what_is_wrong_with_a_plan_is_said_at_its_field(admin_page, make, changes, why):  # noqa: F811

@@ -7,7 +7,7 @@ from django.db import IntegrityError, transaction
 
 from calls import lifecycle, suppression
 from calls.campaigns import claims, control, outcomes
-from calls.models import Call, CampaignContact, Contact, ContactCopy, DoNotCall, Price
+from calls.models import Call, Campaign, CampaignContact, Contact, ContactCopy, DoNotCall, Price
 from calls.states import Facts
 from tests import factories
 from tests.calls.campaigns.conftest import NOON, only_person
@@ -48,6 +48,16 @@ def test_the_person_who_is_due_gets_a_call_that_says_all_of_it(make):
     person = only_person()
     assert (person.state, person.next_due, person.attempts) == ("calling", None, 1)
     assert claimed(campaign) is None
+
+
+def test_a_call_lasts_as_long_as_its_campaign_says_and_else_as_long_as_its_agents(make):
+    campaign = make.campaign(make.people(2), concurrency=2)
+    call = claimed(campaign)
+    assert call.spec.max_call_ms == campaign.agent.max_call_s * 1000
+    Campaign.objects.update(longest_call_s=45)
+    assert claimed(campaign).spec.max_call_ms == 45_000
+    call.refresh_from_db()
+    assert call.longest_s is None, "what was claimed before stays as it was"
 
 
 def test_whoever_is_due_longest_is_first(make):

@@ -12,9 +12,10 @@ import pytest
 from django.db import connection
 
 from calls import lifecycle, suppression, sweeper, whereabouts
+from calls.answers import TIMEOUT_MARGIN_S
 from calls.campaigns import claims, control, dialler, dialling, outcomes, pacing, recall
 from calls.campaigns.pacing import NoTurn
-from calls.models import Call, CampaignContact, Contact, DoNotCall, Switch
+from calls.models import Call, Campaign, CampaignContact, Contact, DoNotCall, Switch
 from calls.telephony import dial as dial_module
 from calls.telephony.dial import Dialled, Sent
 from tests.calls.campaigns.conftest import NOON, only_person
@@ -99,6 +100,13 @@ def test_a_person_is_rung_once_and_the_call_goes_the_whole_way(box, campaign):
     assert None not in {call.queued_at, call.ringing_at, call.answered_at, call.plivo_call_uuid}
     outcomes.settle(now=NOON)
     assert only_person().state == "done"
+
+
+def test_plivo_ends_a_call_that_we_cannot_end_a_little_after_its_longest(box, campaign):
+    Campaign.objects.update(longest_call_s=45)
+    place(campaign)
+    (post,) = posts(box)
+    assert post["body"]["time_limit"] == 45 + TIMEOUT_MARGIN_S
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,9 @@ def person(**fields) -> Contact:
 def answer(contact, *, own=law.NOTHING, now=NOON, on_holidays=False, countries=("US",)):
     campaign = Campaign(purpose="service", countries=list(countries), week=ALL_DAY, on_holidays=on_holidays)
     hours = schedule.hours_of(campaign, own=own)
-    return schedule.answer(campaign, contact, hours=hours, suppressed=False, history=History(), now=now, strict=False)
+    return schedule.answer(
+        campaign, contact, hours=hours, callers=None, suppressed=False, history=History(), now=now, strict=False
+    )
 
 
 # --- never wider -----------------------------------------------------------------------------------------------------

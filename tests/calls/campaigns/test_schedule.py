@@ -25,13 +25,16 @@ def campaign(**fields) -> Campaign:
     return Campaign(**({"purpose": "service", "countries": ["US"], "week": ALL_DAY, "on_holidays": True} | fields))
 
 
-def answer(contact=None, of=None, *, now=NOON, suppressed=False, history=(), own=law.NOTHING, **more):
+def answer(
+    contact=None, of=None, *, now=NOON, callers=("+14155550100",), suppressed=False, history=(), own=law.NOTHING, **more
+):
     of = of or campaign()
     hours = schedule.hours_of(of, own=own)
     return schedule.answer(
         of,
         contact or person(),
         hours=hours,
+        callers=callers,
         suppressed=suppressed,
         history=History(tuple(history)),
         now=now,
