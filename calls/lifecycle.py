@@ -7,9 +7,11 @@ import datetime
 from typing import Any
 
 from django.db import IntegrityError, transaction
+from django.utils import timezone
 
 from calls import recordings
 from calls.hints import hint
+from calls.hooks import events
 from calls.models import Call, CallEvent, CallSummary
 from calls.states import FIELDS, Facts, State, is_over, merge
 
@@ -44,7 +46,7 @@ def create_inbound(*, plivo_call_uuid: str, facts: Facts, now: datetime.datetime
     except IntegrityError:
         return Call.objects.select_related("agent", "agent_version").get(plivo_call_uuid=plivo_call_uuid), False
     if call.status == Call.Status.ENDED:
-        _after_end(call.pk)
+        _after_end(call.pk, state)
     return call, True
 
 
@@ -122,7 +124,7 @@ def apply(*, call_id: int, facts: Facts, deadline_at: datetime.datetime | None =
         if not Call.objects.filter(pk=call_id, status=before.status).update(**changes):
             raise RuntimeError("the call's row changed under its lock")
         if after.status == Call.Status.ENDED != before.status:
-            _after_end(call_id)
+            _after_end(call_id, after)
     return after
 
 
@@ -141,7 +143,11 @@ def note(*, call: Call, kind: str, now: datetime.datetime, data: dict[str, Any] 
     CallEvent.objects.create(call=call, at=now, offset_ms=offset, kind=kind, data=data or {})
 
 
-def _after_end(call_id: int) -> None:
-    CallSummary.objects.get_or_create(call_id=call_id)
+def _after_end(call_id: int, state: State) -> None:
     recordings.expect_plivo_recording(call_id=call_id)
+    if state.live_at is None:  # nothing was said: most calls of a campaign, so that no worker is woken for them
+        CallSummary.objects.get_or_create(call_id=call_id, defaults={"status": CallSummary.Status.SKIPPED})
+        events.call_ended(call_id=call_id, now=state.ended_at or timezone.now())
+        return
+    CallSummary.objects.get_or_create(call_id=call_id)
     transaction.on_commit(lambda: hint("calls.tasks.post_call.after_call", call_id))

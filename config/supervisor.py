@@ -125,9 +125,10 @@ def role_processes(
             own = ["--own-port", str(free_port(stream_port + OWN_PORTS_FROM + number))]
             doors.append(Process(f"stream-{number}", [*stream, *own], environment, drain))
     worker = [*celery, "worker", level, "-Q", "dial,post_call,maintenance", "--concurrency", "2", "--without-mingle"]
-    # By itself: it is at work all the time, and holds up nothing that others wait for. A thread, no process of a pool:
-    # it has threads of its own, and Celery's parent of a pool process that was killed spins from then on.
-    dialler = [*celery, "worker", level, "-Q", "dialler", "--pool", "threads", "--concurrency", "1", "--without-mingle"]
+    # By itself: it is at work all the time, and holds up nothing that others wait for. Threads, no processes of a pool:
+    # Celery's parent of a pool process that was killed spins from then on. One works, the other hears beat's ticks:
+    # a worker that must leave a message of a fanout queue unread spins, too.
+    dialler = [*celery, "worker", level, "-Q", "dialler", "--pool", "threads", "--concurrency", "2", "--without-mingle"]
     # Threads, since they wait for other people's servers; however slow those are, it is nobody else's time.
     hooks = [*celery, "worker", level, "-Q", "hooks", "--pool", "threads", "--concurrency", "8", "--without-mingle"]
     schedule = str(var_dir() / "celerybeat-schedule")

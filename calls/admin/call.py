@@ -5,14 +5,19 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import Count, Exists, OuterRef, QuerySet, Subquery
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import path, reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST
 from unfold.admin import ModelAdmin
-from unfold.contrib.filters.admin import ChoicesDropdownFilter, RangeDateTimeFilter, RelatedDropdownFilter
+from unfold.contrib.filters.admin import (
+    ChoicesDropdownFilter,
+    DropdownFilter,
+    RangeDateTimeFilter,
+    RelatedDropdownFilter,
+)
 from unfold.decorators import display
 
 from calls import costs, phone, summaries
@@ -52,6 +57,22 @@ class RecordedFilter(admin.SimpleListFilter):
         return {"yes": queryset.filter(ready), "no": queryset.filter(~ready)}.get(self.value() or "", queryset)
 
 
+class OutcomeFilter(DropdownFilter):
+    """By the outcome that the list shows: what an operator has said of a call beats the machine's."""
+
+    title = "outcome"
+    parameter_name = "outcome"
+
+    def lookups(self, _request: HttpRequest, _model_admin: Any) -> list[tuple[str, str]]:
+        return Call.Outcome.choices
+
+    def queryset(self, _request: HttpRequest, queryset: QuerySet[Call]) -> QuerySet[Call]:
+        asked = self.value()
+        if not asked:
+            return queryset
+        return queryset.filter(Q(corrected_outcome=asked) | Q(corrected_outcome="", outcome=asked))
+
+
 @admin.register(Call)
 class CallAdmin(CallCorrection, ModelAdmin):
     """Read-only; numbers are whole only for those with ``calls.view_numbers``."""
@@ -69,7 +90,7 @@ class CallAdmin(CallCorrection, ModelAdmin):
     list_filter = (
         ("created_at", RangeDateTimeFilter),
         ("agent", RelatedDropdownFilter),
-        ("outcome", ChoicesDropdownFilter),
+        OutcomeFilter,
         ("end_reason", ChoicesDropdownFilter),
         ("status", ChoicesDropdownFilter),
         ("summary__sentiment", ChoicesDropdownFilter),

@@ -1,10 +1,11 @@
 """The worker's loop: settles what is over, takes back what may not ring, claims who is due, and places their calls.
 
 Any number of workers may run it at once, and none for a while: everything that counts is decided by guarded writes.
-Beat only says "look now" (``calls.tasks.campaigns.dial``).
+Beat only says "look now" (``calls.tasks.campaigns.dial``): a worker that works already goes on for so much longer.
 """
 
 import datetime
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -25,6 +26,7 @@ log = structlog.get_logger(__name__)
 THREADS, RECALLERS = 8, 2
 KEPT_S = 60  # a connection, between two calls
 PAUSE_S = 0.2
+GATHER_S = 0.05  # after a call was placed, for others: a look around costs as much for eight as for one
 IDLE_S = 1.0  # nobody is due and nobody is being called: the database is to be left alone
 STALE_BATCH = 50
 AT_ONCE = 8  # people of one claim: its transaction takes some ms for each
@@ -37,11 +39,36 @@ _NONE: tuple[list[int], bool] = ([], False)
 Clock = Callable[[], datetime.datetime]
 
 
-def work(*, clock: Clock, seconds: float, place: Callable[[int], object] | None = None) -> int:
-    """Works for so long, and then until what it has begun is done; returns how many calls it has taken on."""
+class Shift:
+    """How long a process works: so many seconds after the latest tick. One of its threads works, the others tick."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self._lock = threading.Lock()
+        self._until = time.monotonic() + seconds
+        self._works = False
+
+    def tick(self, seconds: float) -> bool:
+        """From now on it lasts so long at least; True: nobody works, so whoever asks is to, and to ``end`` it."""
+        with self._lock:
+            self._until = max(self._until, time.monotonic() + seconds)
+            works, self._works = self._works, True
+            return not works
+
+    def left_s(self) -> float:
+        """Seconds; none or fewer when it is over."""
+        with self._lock:
+            return self._until - time.monotonic()
+
+    def end(self) -> None:
+        """Nobody works any more. A tick that came since the last look is lost: the next one is on its way."""
+        with self._lock:
+            self._works = False
+
+
+def work(*, clock: Clock, shift: Shift, place: Callable[[int], object] | None = None) -> int:
+    """Works as long as the shift, and then until what it has begun is done; returns how many calls it has taken on."""
     put = place or (lambda call_id: dialling.place(call_id, clock=clock))
     taken = 0
-    until = time.monotonic() + seconds
     placing: set[Future[None]] = set()
     recalling: dict[int, Future[None]] = {}
     recall_due, ready_due, watch_due = _Every(RECALL_EVERY_S), _Every(READY_EVERY_S), _Every(WATCH_EVERY_S)
@@ -51,7 +78,7 @@ def work(*, clock: Clock, seconds: float, place: Callable[[int], object] | None 
         ThreadPoolExecutor(THREADS, "dial", kept.keep) as pool,
         ThreadPoolExecutor(RECALLERS, "recall", kept.keep) as recallers,  # requests that hang must not hold these up
     ):
-        while (working := time.monotonic() < until) or placing:
+        while (working := shift.left_s() > 0) or placing:
             outcomes.settle(now=clock())
             outcomes.finish(now=clock())
             if recall_due():
@@ -69,9 +96,11 @@ def work(*, clock: Clock, seconds: float, place: Callable[[int], object] | None 
             taken += len(found)
             placing |= {pool.submit(_alone, partial(put, call_id)) for call_id in found}
             if placing:
-                _, placing = wait(placing, timeout=PAUSE_S, return_when=FIRST_COMPLETED)
-            if not found and not more:
-                time.sleep(PAUSE_S if placing else min(IDLE_S, max(0.0, until - time.monotonic())))
+                done, placing = wait(placing, timeout=PAUSE_S, return_when=FIRST_COMPLETED)
+                if done and placing:
+                    _, placing = wait(placing, timeout=GATHER_S)
+            elif not more:
+                time.sleep(min(IDLE_S, max(0.0, shift.left_s())))
     return taken
 
 

@@ -7,6 +7,7 @@ import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from calls import answers, edge, intake
 from calls.models import Call, CallEvent, CallSummary, EdgeRefusal, Recording, StreamToken, WebhookEvent
@@ -496,6 +497,7 @@ def test_a_request_that_failed_half_way_is_applied_by_plivos_next_try(plivo, cal
 def test_the_end_of_a_call_is_written_down_with_its_cause_length_and_cost(
     plivo, call, django_capture_on_commit_callbacks
 ):
+    Call.objects.update(live_at=timezone.now())
     with django_capture_on_commit_callbacks(execute=True):  # without a broker: the hint is lost, the call is not
         assert plivo.hang_up(path=address(call, "hangup"), call_uuid=call.plivo_call_uuid).status_code == 200
     call.refresh_from_db()
@@ -508,6 +510,7 @@ def test_the_end_of_a_call_is_written_down_with_its_cause_length_and_cost(
 
 def test_the_end_asks_for_the_work_after_the_call_once(plivo, call, monkeypatch, django_capture_on_commit_callbacks):
     sent = []
+    Call.objects.update(live_at=timezone.now())
     monkeypatch.setattr("celery.current_app.send_task", lambda name, args, **_: sent.append((name, args)))
     with django_capture_on_commit_callbacks(execute=True):
         plivo.hang_up(path=address(call, "hangup"), call_uuid=call.plivo_call_uuid)

@@ -49,7 +49,7 @@ DIALLER = (
     HASTE
     + """
 while True:
-    dialler.work(clock=timezone.now, seconds=5)
+    dialler.work(clock=timezone.now, shift=dialler.Shift(5))
 """
 )
 SWEEPER = (

@@ -364,7 +364,9 @@ def test_several_workers_place_every_call_once(make, rented, monkeypatch):
     campaign = make.campaign(make.people(40), caller=rented, concurrency=1000)
 
     def work() -> None:
-        dialler.work(clock=clock, seconds=4, place=lambda call_id: dialling.place(call_id, clock=clock, dial=dial))
+        dialler.work(
+            clock=clock, shift=dialler.Shift(4), place=lambda call_id: dialling.place(call_id, clock=clock, dial=dial)
+        )
         connection.close()
 
     workers = [threading.Thread(target=work) for _ in range(3)]
@@ -386,7 +388,7 @@ def test_a_call_that_cannot_be_placed_holds_up_no_other(make, rented):
         if len(tried) % 2:
             raise RuntimeError("a fault")
 
-    assert dialler.work(clock=clock, seconds=1.5, place=place) == 6
+    assert dialler.work(clock=clock, shift=dialler.Shift(1.5), place=place) == 6
     assert len(set(tried)) == 6
 
 
@@ -471,7 +473,7 @@ def test_a_plivo_that_does_not_answer_is_asked_again(box, crowd):
 def test_the_dialler_takes_back_by_itself_within_two_seconds(box, crowd):
     call = queued_at_plivo(box, crowd)
     control.pause(crowd, now=NOON, user_id=None)
-    dialler.work(clock=clock, seconds=1.5)
+    dialler.work(clock=clock, shift=dialler.Shift(1.5))
     assert fresh(call).status in {"cancelled", "ended"}
 
 

@@ -146,7 +146,10 @@ def test_of_many_workers_one_looks_and_again_only_after_a_while(make, django_ass
 def test_a_dialler_asks_the_guards_before_it_calls_anybody(make):
     campaign = make.campaign()
     ended(campaign, 9, **FAILED)
-    assert dialler.work(clock=lambda: NOON, seconds=0.05, place=lambda _: pytest.fail("nobody is to be rung")) == 0
+    assert (
+        dialler.work(clock=lambda: NOON, shift=dialler.Shift(0.05), place=lambda _: pytest.fail("nobody is to be rung"))
+        == 0
+    )
     assert Campaign.objects.get().status == "paused"
 
 

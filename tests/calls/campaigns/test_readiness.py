@@ -102,7 +102,7 @@ def test_the_dialler_leaves_such_a_campaign_alone_and_places_the_others(campaign
     other = make.campaign(make.people(2), week=[[[0, 1440]]] * 7)
     other.people.update(next_due=timezone.now())
     placed = []
-    assert dialler.work(clock=timezone.now, seconds=0.5, place=placed.append) == 2
+    assert dialler.work(clock=timezone.now, shift=dialler.Shift(0.5), place=placed.append) == 2
     assert {call.campaign for call in Call.objects.filter(pk__in=placed)} == {other}
 
 

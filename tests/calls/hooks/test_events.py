@@ -5,11 +5,13 @@ import json
 
 import pytest
 from django.db import IntegrityError, transaction
+from django.test import TestCase
 
-from calls import summaries, suppression
+from calls import lifecycle, summaries, suppression
 from calls.campaigns import outcomes
 from calls.hooks import events
 from calls.models import Call, CallSummary, Campaign, DoNotCall, WebhookDelivery
+from calls.states import Facts
 from calls.suppression import Entry
 from tests import factories
 from tests.calls.campaigns.conftest import NOON, make  # noqa: F401  (a fixture)
@@ -57,6 +59,16 @@ def test_a_call_without_words_is_told_of_as_soon_as_it_is_known_that_nothing_was
         NOW,
         f"call.ended:{call.public_id}",
     )
+
+
+def test_a_call_that_nobody_picked_up_is_told_of_at_its_end_and_no_worker_is_woken_for_a_summary(
+    endpoint, hints
+) -> None:
+    call = factories.CallFactory(status="ringing", live_at=None)
+    with TestCase.captureOnCommitCallbacks(execute=True):
+        lifecycle.apply(call_id=call.pk, facts=Facts(status="ended", ended_at=NOW, hangup_code=3010))
+    assert only()[1]["data"]["summary"]["status"] == call.summary.status == "skipped"
+    assert hints == [("calls.tasks.hooks.deliver", str(endpoint.pk))]
 
 
 def test_a_summary_that_is_tried_again_is_waited_for_and_one_that_failed_is_not(endpoint) -> None:
