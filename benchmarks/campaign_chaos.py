@@ -1,8 +1,9 @@
 """A campaign while everything around it breaks: ``python -m benchmarks.campaign_chaos``.
 
 Four diallers on PostgreSQL, two beats. Every second the pool process of the sweeping worker is killed with -9, every
-five seconds a dialler; Redis is restarted empty; the beats stop for a while; one request in twenty loses its answer
-after the phone has rung, another one in twenty is answered 503. The judge is the sandbox's ledger of who was rung.
+five seconds a dialler; one request in twenty loses its answer after the phone has rung, another one in twenty is
+answered 503. Once a quarter of the people have been called Redis is restarted empty, after half of them the beats stop
+for a while. It ends when nine of ten have been called. The judge is the sandbox's ledger of who was rung.
 """
 
 import argparse
@@ -169,12 +170,14 @@ async def _break(built: House, processes: Processes, server: Redis, *, seconds: 
     processes.start()
     await asyncio.sleep(8)  # until they are up
     begun = time.monotonic()
-    next_small, next_whole, emptied, shown = begun, begun + WHOLE_EVERY_S, False, 0.0
-    while (passed := time.monotonic() - begun) < seconds and _left(built) > people // 10:
-        without_beat = seconds / 2 < passed < seconds / 2 + WITHOUT_BEAT_S
+    next_small, next_whole, shown = begun, begun + WHOLE_EVERY_S, 0.0
+    emptied, beatless_from = False, 0.0
+    while (passed := time.monotonic() - begun) < seconds and (left := _left(built)) > people // 10:
+        beatless_from = beatless_from or (passed if left < people / 2 else 0.0)
+        without_beat = bool(beatless_from) and passed < beatless_from + WITHOUT_BEAT_S
         processes.start(away="beat" if without_beat else "")
         server.lend_lines()
-        if passed > seconds / 4 and not emptied:
+        if left < people * 3 / 4 and not emptied:
             emptied = True
             server.close()
             await asyncio.sleep(2)
@@ -187,7 +190,7 @@ async def _break(built: House, processes: Processes, server: Redis, *, seconds: 
             next_small += SMALL_EVERY_S
         if passed - shown >= 10:
             shown = passed
-            print(f"{passed:5.0f} s: {_left(built)} of {people} are left", flush=True)
+            print(f"{passed:5.0f} s: {left} of {people} are left", flush=True)
         await asyncio.sleep(0.2)
 
 
@@ -218,6 +221,6 @@ async def _judge(built: House, processes: Processes, people: int, took: float) -
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--people", type=int, default=10_000)
-    parser.add_argument("--seconds", type=float, default=600.0, help="of chaos, at most")
+    parser.add_argument("--seconds", type=float, default=3600.0, help="of chaos, at most")
     parser.add_argument("--sqlite", action="store_true")
     sys.exit(asyncio.run(main(**vars(parser.parse_args()))))
