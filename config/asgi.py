@@ -10,14 +10,16 @@ from channels.routing import ProtocolTypeRouter
 from django.core.asgi import get_asgi_application
 
 from config.body_limit import limited
+from config.lanes import in_lanes
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-_django = limited(get_asgi_application())
+_asgi = get_asgi_application()
 
 from config import health  # noqa: E402  (models need Django to be set up)
 from streaming.routing import websocket_application  # noqa: E402
 
 Scope = dict[str, Any]
+_django = limited(in_lanes(_asgi, exempt=health.VIEWS))
 
 
 async def _stream_http(scope: Scope, receive: Any, send: Any) -> None:

@@ -29,6 +29,7 @@ STABLE_AFTER = 30.0  # s without a crash, after which the delays begin anew
 # A live call needs all others until it ends: web answers what Plivo asks after the stream.
 STOP_ORDER = ("stream", "web", "others", "redis")
 PR_SET_PDEATHSIG = 1
+LONGEST_REQUEST_S = 40.0  # to ring somebody, its connection included: cut off it may have rung, and nobody knows
 
 
 class SupervisorError(Exception):
@@ -135,7 +136,7 @@ def role_processes(
     return [
         *doors,
         Process("worker", worker, environment),
-        Process("dialler", [*dialler, "-n", "dialler@%h"], environment),
+        Process("dialler", [*dialler, "-n", "dialler@%h"], environment, LONGEST_REQUEST_S),
         Process("hooks", [*hooks, "-n", "hooks@%h"], environment),
         Process("beat", [*celery, "beat", level, "-s", schedule, "--pidfile="], environment),
     ]

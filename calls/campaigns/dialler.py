@@ -59,6 +59,11 @@ class Shift:
         with self._lock:
             return self._until - time.monotonic()
 
+    def close(self) -> None:
+        """The process is to stop: nothing new is begun."""
+        with self._lock:
+            self._until = time.monotonic()
+
     def end(self) -> None:
         """Nobody works any more. A tick that came since the last look is lost: the next one is on its way."""
         with self._lock:

@@ -1,6 +1,9 @@
 """What campaigns have done in the background. Hints only: each looks at its row and decides."""
 
+from typing import Any
+
 from celery import shared_task
+from celery.signals import worker_shutting_down
 from django.utils import timezone
 
 from calls.campaigns import control, copies, dialler, do_not_call_imports, imports
@@ -44,3 +47,9 @@ def dial() -> None:
             dialler.work(clock=timezone.now, shift=_shift)
         finally:
             _shift.end()
+
+
+@worker_shutting_down.connect
+def stop_dialling(**_: Any) -> None:
+    """Calls on their way to Plivo are waited for; no other is begun."""
+    _shift.close()

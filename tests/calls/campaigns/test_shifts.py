@@ -34,6 +34,13 @@ def test_a_tick_after_the_end_is_somebodys_to_work_on(now):
     assert shift.tick(8)
 
 
+def test_a_process_that_stops_begins_nothing_more(now):
+    shift = dialler.Shift()
+    shift.tick(8)
+    shift.close()
+    assert shift.left_s() == 0
+
+
 def test_a_tick_shortens_nothing(now):
     shift = dialler.Shift(60)
     shift.tick(8)

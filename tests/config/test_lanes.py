@@ -1,0 +1,111 @@
+"""So many requests at once: the others wait, and none of those that must not wait does."""
+
+import asyncio
+
+import pytest
+
+from config.lanes import in_lanes
+
+
+class Work:
+    """An application whose requests last until they are let go."""
+
+    def __init__(self) -> None:
+        self.begun: list[str] = []
+        self.enough = asyncio.Event()
+        self.responds = asyncio.Event()
+        self.taken = asyncio.Event()
+        self.responds.set()
+        self.taken.set()
+
+    async def __call__(self, scope, receive, send) -> None:
+        while (await receive()).get("more_body"):
+            pass
+        self.begun.append(scope["path"])
+        if scope["path"] == "/broken/":
+            raise ZeroDivisionError
+        if scope["path"] == "/slow/":
+            await self.enough.wait()
+        await send({"type": "http.response.start", "status": 200})
+        await self.taken.wait()
+
+
+@pytest.fixture
+def work():
+    return Work()
+
+
+async def until_idle() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+def ask(application, path: str, *, body: asyncio.Event | None = None) -> asyncio.Task:
+    async def receive():
+        if body is not None:
+            await body.wait()
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(_message):
+        pass
+
+    return asyncio.create_task(application({"type": "http", "path": path}, receive, send))
+
+
+async def test_more_than_so_many_wait_and_none_is_lost(work):
+    application = in_lanes(work, exempt=(), at_once=2)
+    asked = [ask(application, "/slow/") for _ in range(5)]
+    await until_idle()
+    assert len(work.begun) == 2
+    work.enough.set()
+    await asyncio.gather(*asked)
+    assert len(work.begun) == 5
+
+
+async def test_webhooks_do_not_wait_for_pages_nor_health_for_anybody(work):
+    application = in_lanes(work, exempt=["/healthz"], at_once=1)
+    slow = ask(application, "/slow/")
+    await until_idle()
+    await ask(application, "/plivo/answer/")
+    await ask(application, "/healthz")
+    assert work.begun == ["/slow/", "/plivo/answer/", "/healthz"]
+    work.enough.set()
+    await slow
+
+
+async def test_a_body_that_is_slow_to_come_keeps_nobody_waiting(work):
+    application = in_lanes(work, exempt=(), at_once=1)
+    body = asyncio.Event()
+    slow = ask(application, "/upload/", body=body)
+    await until_idle()
+    await ask(application, "/page/")
+    assert work.begun == ["/page/"]
+    body.set()
+    await slow
+
+
+async def test_a_response_that_is_slow_to_be_taken_keeps_nobody_waiting(work):
+    application = in_lanes(work, exempt=(), at_once=1)
+    work.taken.clear()
+    slow = ask(application, "/recording/")
+    await until_idle()
+    second = ask(application, "/page/")
+    await until_idle()
+    assert work.begun == ["/recording/", "/page/"]
+    work.taken.set()
+    await asyncio.gather(slow, second)
+
+
+async def test_a_request_that_breaks_or_is_given_up_leaves_its_place(work):
+    application = in_lanes(work, exempt=(), at_once=1)
+    with pytest.raises(ZeroDivisionError):
+        await ask(application, "/broken/")
+    gone = ask(application, "/slow/")
+    await until_idle()
+    waits = ask(application, "/slow/")
+    await until_idle()
+    for task in (waits, gone):
+        task.cancel()
+    await asyncio.gather(gone, waits, return_exceptions=True)
+    await ask(application, "/page/")
+    assert work.begun[-1] == "/page/"
