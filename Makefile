@@ -43,8 +43,9 @@ test: setup-test lint ## lint and every test but the slow ones; the life of a ca
 	@$(BIN)/pytest -q -n 3 -m "not slow"
 	@$(BIN)/python -m tests.with_postgres $(BIN)/pytest -q -n 2 $(LIFECYCLE)
 
-test-slow: setup-test ## the tests that take minutes: real processes killed, unscaled clocks
+test-slow: setup-test ## the tests that take minutes: real processes killed, unscaled clocks; new examples for the properties
 	@$(BIN)/pytest -q -m slow --timeout 900
+	@$(BIN)/pytest -q -n 2 -m "not slow" --hypothesis-profile search $$(grep -rl "^@given" tests)
 
 chaos: setup-test ## Redis, database, disk, worker and beat broken under live calls, and under a campaign of 10,000 people (an hour)
 	@$(BIN)/pytest -q --timeout 900 tests/chaos

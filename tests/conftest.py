@@ -30,11 +30,15 @@ SETS = {
 MEMORY_DISK = Path("/dev/shm")  # noqa: S108  (a folder of its own is made there)
 
 
-def pytest_configure() -> None:
+# How long an example takes says something of the machine only. A change is judged by the same examples every time; new
+# ones are looked for by `make test-slow`.
+hypothesis_settings.register_profile("parley", deadline=None, derandomize=True)
+hypothesis_settings.register_profile("search", deadline=None)
+
+
+def pytest_configure(config: pytest.Config) -> None:
     """Before any test and before the databases are made."""
-    # How long an example takes says something of the machine only.
-    hypothesis_settings.register_profile("parley", deadline=None)
-    hypothesis_settings.load_profile("parley")
+    hypothesis_settings.load_profile(config.getoption("--hypothesis-profile") or "parley")
     django_settings.ENCRYPTION_KEYS = ENCRYPTION_KEYS
     django_settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     django_settings.PROVIDER_CLOCK_SCALE = 0.1

@@ -57,7 +57,7 @@ def shipped() -> list[Shipped]:
 class LegalWindowForm(WeekForm):
     """The place by its name."""
 
-    place = forms.ChoiceField(choices=places, widget=UnfoldAdminSelect2Widget())
+    place = forms.ChoiceField(choices=lambda: [("", "Choose"), *places()], widget=UnfoldAdminSelect2Widget())
 
     class Meta:
         model = LegalWindow
