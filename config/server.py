@@ -57,6 +57,13 @@ async def _close_live_calls() -> None:
     await live.close_process()
 
 
+def _load_pages() -> None:
+    """Else the first webhooks would wait for it, a second and more."""
+    from django.urls import get_resolver
+
+    get_resolver().url_patterns  # noqa: B018  (reads config.urls, and with it all views)
+
+
 def serve_uvicorn(application: Any, *, host: str, port: int, streams: bool, own_port: int = 0) -> None:
     """Serves until SIGTERM or SIGINT.
 
@@ -218,6 +225,8 @@ def main() -> None:
     from config.asgi import application_for
 
     application = application_for(options.role)
+    if options.role != "stream":
+        _load_pages()
     streams = options.role in {"stream", "all"}
     ports = {"port": options.port} | ({"own_port": options.own_port} if options.own_port else {})
     log.info("serving", role=options.role, server=options.server, **ports)
