@@ -19,12 +19,14 @@ class Work:
         self.taken.set()
 
     async def __call__(self, scope, receive, send) -> None:
-        while (await receive()).get("more_body"):
+        while (message := await receive()).get("more_body"):
             pass
+        if message["type"] == "http.disconnect":
+            return
         self.begun.append(scope["path"])
         if scope["path"] == "/broken/":
             raise ZeroDivisionError
-        if scope["path"] == "/slow/":
+        if "/slow/" in scope["path"]:
             await self.enough.wait()
         await send({"type": "http.response.start", "status": 200})
         await self.taken.wait()
@@ -40,10 +42,19 @@ async def until_idle() -> None:
         await asyncio.sleep(0)
 
 
-def ask(application, path: str, *, body: asyncio.Event | None = None) -> asyncio.Task:
+def ask(
+    application, path: str, *, body: asyncio.Event | None = None, hangs_up: asyncio.Event | None = None
+) -> asyncio.Task:
+    asked = False
+
     async def receive():
+        nonlocal asked
+        if asked:
+            await (hangs_up or asyncio.Event()).wait()
+            return {"type": "http.disconnect"}
         if body is not None:
             await body.wait()
+        asked = True
         return {"type": "http.request", "body": b"", "more_body": False}
 
     async def send(_message):
@@ -53,7 +64,7 @@ def ask(application, path: str, *, body: asyncio.Event | None = None) -> asyncio
 
 
 async def test_more_than_so_many_wait_and_none_is_lost(work):
-    application = in_lanes(work, exempt=(), at_once=2)
+    application = in_lanes(work, exempt=(), pages=2)
     asked = [ask(application, "/slow/") for _ in range(5)]
     await until_idle()
     assert len(work.begun) == 2
@@ -62,19 +73,23 @@ async def test_more_than_so_many_wait_and_none_is_lost(work):
     assert len(work.begun) == 5
 
 
-async def test_webhooks_do_not_wait_for_pages_nor_health_for_anybody(work):
-    application = in_lanes(work, exempt=["/healthz"], at_once=1)
+async def test_callers_do_not_wait_for_reports_nor_reports_for_pages_nor_health_for_anybody(work):
+    application = in_lanes(work, exempt=["/healthz"], pages=1, reports=1, answers=1)
     slow = ask(application, "/slow/")
     await until_idle()
-    await ask(application, "/plivo/answer/")
+    work.taken.clear()
+    report = ask(application, "/plivo/calls/1/slow/hangup/")
+    await until_idle()
+    work.taken.set()
+    await ask(application, "/plivo/calls/2/answer/")
     await ask(application, "/healthz")
-    assert work.begun == ["/slow/", "/plivo/answer/", "/healthz"]
+    assert work.begun == ["/slow/", "/plivo/calls/1/slow/hangup/", "/plivo/calls/2/answer/", "/healthz"]
     work.enough.set()
-    await slow
+    await asyncio.gather(slow, report)
 
 
 async def test_a_body_that_is_slow_to_come_keeps_nobody_waiting(work):
-    application = in_lanes(work, exempt=(), at_once=1)
+    application = in_lanes(work, exempt=(), pages=1)
     body = asyncio.Event()
     slow = ask(application, "/upload/", body=body)
     await until_idle()
@@ -85,7 +100,7 @@ async def test_a_body_that_is_slow_to_come_keeps_nobody_waiting(work):
 
 
 async def test_a_response_that_is_slow_to_be_taken_keeps_nobody_waiting(work):
-    application = in_lanes(work, exempt=(), at_once=1)
+    application = in_lanes(work, exempt=(), pages=1)
     work.taken.clear()
     slow = ask(application, "/recording/")
     await until_idle()
@@ -97,7 +112,7 @@ async def test_a_response_that_is_slow_to_be_taken_keeps_nobody_waiting(work):
 
 
 async def test_a_request_that_breaks_or_is_given_up_leaves_its_place(work):
-    application = in_lanes(work, exempt=(), at_once=1)
+    application = in_lanes(work, exempt=(), pages=1)
     with pytest.raises(ZeroDivisionError):
         await ask(application, "/broken/")
     gone = ask(application, "/slow/")
@@ -109,3 +124,19 @@ async def test_a_request_that_breaks_or_is_given_up_leaves_its_place(work):
     await asyncio.gather(gone, waits, return_exceptions=True)
     await ask(application, "/page/")
     assert work.begun[-1] == "/page/"
+
+
+async def test_whoever_hangs_up_while_they_wait_is_not_worked_on(work):
+    application = in_lanes(work, exempt=(), pages=1)
+    slow, hangs_up = ask(application, "/slow/"), asyncio.Event()
+    await until_idle()
+    impatient = ask(application, "/impatient/", hangs_up=hangs_up)
+    patient = ask(application, "/patient/")
+    await until_idle()
+    hangs_up.set()
+    await impatient
+    work.enough.set()
+    await asyncio.gather(slow, patient)
+    assert work.begun == ["/slow/", "/patient/"]
+    await asyncio.gather(*(ask(application, "/page/") for _ in range(3)))
+    assert len(work.begun) == 5, "no place was lost"
