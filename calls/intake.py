@@ -123,13 +123,14 @@ def webhook(kind: Kind) -> Callable[[Handler], Callable[..., HttpResponse]]:
 
 
 def _handle(handler: Handler, received: Webhook) -> HttpResponse:
+    stored_for = received.event.call_id
     try:
         with transaction.atomic():
             # First, and guarded: a try that comes while another is handled waits here for it, and is then a replay.
             unapplied = WebhookEvent.objects.filter(pk=received.event.pk, applied_at=None)
             received = replace(received, replay=not unapplied.update(applied_at=received.now))
             answer = handler(received)
-            if not received.replay:
+            if not received.replay and received.event.call_id != stored_for:
                 received.event.save(update_fields=["call"])
     except Exception as error:
         WebhookEvent.objects.filter(pk=received.event.pk).update(error=type(error).__name__)

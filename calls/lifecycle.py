@@ -144,10 +144,12 @@ def note(*, call: Call, kind: str, now: datetime.datetime, data: dict[str, Any] 
 
 
 def _after_end(call_id: int, state: State) -> None:
-    recordings.expect_plivo_recording(call_id=call_id)
+    if state.answered_at or state.live_at:
+        recordings.expect_plivo_recording(call_id=call_id)
     if state.live_at is None:  # nothing was said: most calls of a campaign, so that no worker is woken for them
-        CallSummary.objects.get_or_create(call_id=call_id, defaults={"status": CallSummary.Status.SKIPPED})
+        nothing = CallSummary(call_id=call_id, status=CallSummary.Status.SKIPPED)
+        CallSummary.objects.bulk_create([nothing], ignore_conflicts=True)
         events.call_ended(call_id=call_id, now=state.ended_at or timezone.now())
         return
-    CallSummary.objects.get_or_create(call_id=call_id)
+    CallSummary.objects.bulk_create([CallSummary(call_id=call_id)], ignore_conflicts=True)
     transaction.on_commit(lambda: hint("calls.tasks.post_call.after_call", call_id))

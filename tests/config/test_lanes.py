@@ -140,3 +140,14 @@ async def test_whoever_hangs_up_while_they_wait_is_not_worked_on(work):
     assert work.begun == ["/slow/", "/patient/"]
     await asyncio.gather(*(ask(application, "/page/") for _ in range(3)))
     assert len(work.begun) == 5, "no place was lost"
+
+
+async def test_who_came_last_is_first(work):
+    application = in_lanes(work, exempt=(), pages=1)
+    asked = []
+    for path in ("/slow/", "/second/", "/third/", "/fourth/"):
+        asked.append(ask(application, path))
+        await until_idle()
+    work.enough.set()
+    await asyncio.gather(*asked)
+    assert work.begun == ["/slow/", "/fourth/", "/third/", "/second/"]
