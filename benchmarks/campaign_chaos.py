@@ -1,6 +1,6 @@
 """A campaign while everything around it breaks: ``python -m benchmarks.campaign_chaos``.
 
-Four diallers on PostgreSQL, two beats. Every second the pool process of the sweeping worker is killed with -9, every
+Four diallers on PostgreSQL, two beats. Every second a pool process of the sweeping worker is killed with -9, every
 five seconds a dialler; one request in twenty loses its answer after the phone has rung, another one in twenty is
 answered 503. Once a quarter of the people have been called Redis is restarted empty, after half of them the beats stop
 for a while. It ends when nine of ten have been called. The judge is the sandbox's ledger of who was rung.
@@ -51,7 +51,7 @@ class Processes:
         worker = [*celery, "worker", "--loglevel=WARNING", "--without-mingle"]
         dialler = [*worker, "-Q", "dialler", "--pool", "threads", "--concurrency", "2"]
         self._commands = {f"dialler-{n}": [*dialler, "-n", f"dialler{n}@%h"] for n in range(diallers)}
-        self._commands["worker"] = [*worker, "-Q", "dial,post_call,maintenance", "--concurrency", "1", "-n", "other@%h"]
+        self._commands["worker"] = [*worker, "-Q", "dial,post_call,maintenance", "--concurrency", "2", "-n", "other@%h"]
         for n in range(beats):
             schedule = str(built.var_dir / f"beat-{n}")
             self._commands[f"beat-{n}"] = [*celery, "beat", "--loglevel=WARNING", "-s", schedule, "--pidfile="]
@@ -74,10 +74,10 @@ class Processes:
                     )
 
     def kill(self, rng: random.Random, *, whole: bool) -> None:
-        """One dialler, or the pool process of the worker that sweeps, with -9."""
+        """One dialler, or a pool process of the worker that sweeps, with -9."""
         process = self._running[f"dialler-{rng.randrange(self._diallers)}" if whole else "worker"]
         children = _children(process.pid)
-        victims = [process.pid] if whole else children[:1]
+        victims = [process.pid] if whole else rng.sample(children, min(1, len(children)))
         for pid in victims:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
