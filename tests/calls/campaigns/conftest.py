@@ -48,6 +48,13 @@ class Making:
 
 
 @pytest.fixture
+def from_noon(monkeypatch) -> None:
+    """Clocks show NOON and go on from there, those of webhooks too: real people may not be called whenever we test."""
+    real, begun = timezone.now, timezone.now()
+    monkeypatch.setattr(timezone, "now", lambda: NOON + (real() - begun))
+
+
+@pytest.fixture
 def somebody_to_talk(monkeypatch) -> None:
     """Streams have room and providers serve, as far as the dialler is told."""
     monkeypatch.setattr(admission, "room", lambda: None)

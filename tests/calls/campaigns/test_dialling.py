@@ -24,7 +24,7 @@ from tests.calls.conftest import SILENT
 pytestmark = [
     pytest.mark.sandbox,
     pytest.mark.django_db(transaction=True),
-    pytest.mark.usefixtures("somebody_to_talk"),
+    pytest.mark.usefixtures("somebody_to_talk", "from_noon"),
 ]
 
 LISTENS = {"kind": "human", "ring_ms": 200, "answer_ms": 400, "script": SILENT}
