@@ -15,7 +15,11 @@ from calls.campaigns import dialler, readiness
 from calls.models import Call
 from tests import factories
 
-pytestmark = [pytest.mark.db, pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("private_redis")]
+pytestmark = [
+    pytest.mark.db,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("private_redis", "from_noon"),
+]
 
 
 def publish(process="p1", **load):
@@ -31,17 +35,6 @@ def campaign(make):
     made = make.campaign(make.people(6), concurrency=50, week=[[[0, 1440]]] * 7)
     made.people.update(next_due=timezone.now())
     return made
-
-
-@pytest.fixture(autouse=True)
-def any_hour(monkeypatch):
-    monkeypatch.setattr("calls.campaigns.claims.answer_for", lambda _campaign, _person, now: Always(now, now))
-
-
-def Always(at, until):  # noqa: N802  (stands for the answer's class)
-    from calls.campaigns.schedule import Due  # noqa: PLC0415
-
-    return Due(at, until)
 
 
 def test_without_a_stream_process_nobody_is_called(campaign):
