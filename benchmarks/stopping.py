@@ -46,6 +46,7 @@ print(json.dumps({"at": time.time(), "done": done}))
 async def main() -> int:
     """Measures the three; the exit status."""
     with tempfile.TemporaryDirectory(prefix="parley-stop-") as name, contextlib.closing(Redis(Path(name))) as server:
+        server.start()
         async with house(Path(name), REDIS_URL=server.url, APPROVAL_ABOVE="1000000") as built:
             await built.control.behaviour("*", *ANSWERS)
             await built.control.settings(cdr_after_s=0, calls_per_second=1000, rate_limit=100_000)

@@ -13,13 +13,14 @@ from kombu.pools import ProducerPool
 
 log = structlog.get_logger(__name__)
 
-OPTIONS = {"max_retries": 0, "socket_connect_timeout": 1, "socket_timeout": 2, "retry_on_timeout": False}
+# Beside those of the settings, under which a broker that hangs is waited for 20 s: a webhook has not got them.
+OPTIONS = {"socket_connect_timeout": 1, "socket_timeout": 2, "retry_on_timeout": False}
 MOST = 8  # connections of a process; who finds them all in use waits so many seconds, and loses the hint
 WAIT_S = 1
 
 
 def hint(task: str, *args: int | str) -> None:
-    """Asks a worker to run ``task`` now; without a broker only a warning is logged, within milliseconds."""
+    """Asks a worker to run ``task`` now. Without a broker a warning is logged: at once, or after 2 s where it hangs."""
     try:
         with _producers(os.getpid()).acquire(block=True, timeout=WAIT_S) as producer:
             current_app.send_task(task, args=args, producer=producer, retry=False)
@@ -29,6 +30,6 @@ def hint(task: str, *args: int | str) -> None:
 
 @lru_cache(maxsize=1)
 def _producers(_process: int) -> ProducerPool:
-    """Not celery's own: its connections try again for 6 s before they give up, which a webhook has not got."""
+    """As celery's own, but for OPTIONS."""
     connection = current_app.connection_for_write(transport_options=OPTIONS)
     return ProducerPool(connections=connection.Pool(MOST), limit=MOST)

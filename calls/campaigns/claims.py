@@ -33,13 +33,6 @@ RUNG = ~Q(status__in=[Call.Status.CLAIMED, Call.Status.REJECTED])
 RUNG &= ~Q(status=Call.Status.CANCELLED, ringing_at=None, answered_at=None)
 
 
-# Of a campaign, its agent and the version: what a claim needs. To read all of it takes longer than all the rest.
-_OF_CAMPAIGN = (
-    "purpose", "countries", "week", "on_holidays", "starts_at", "ends_at", "concurrency", "ring_s", "longest_call_s",
-    "gap_hours", "most_a_day", "most_a_week", "budget", "agent__published_version__config", "agent_version__config",
-)  # fmt: skip
-
-
 class Claim(msgspec.Struct, frozen=True):
     """What a look at a campaign brought.
 
@@ -80,7 +73,6 @@ def claim(campaign_id: uuid.UUID, *, now: datetime.datetime, most: int = 1) -> C
             # The key stays free: whoever writes a row that points at the campaign need not wait.
             Campaign.objects.select_for_update(of=("self",), no_key=True)
             .select_related("agent__published_version", "agent_version")
-            .only(*_OF_CAMPAIGN)
             .filter(pk=campaign_id, status=Campaign.Status.RUNNING)
             .first()
         )
@@ -226,8 +218,7 @@ def histories(numbers: Collection[str], *, now: datetime.datetime) -> dict[str, 
 
 
 def _pool(campaign: Campaign) -> list[PhoneNumber]:
-    numbers = campaign.caller_numbers.select_related("plivo_account").only("number", "plivo_account__is_sandbox")
-    return list(numbers.order_by("number"))
+    return list(campaign.caller_numbers.select_related("plivo_account").order_by("number"))
 
 
 def caller_number(campaign: Campaign, pool: list[PhoneNumber], person: CampaignContact) -> PhoneNumber:

@@ -45,11 +45,13 @@ class Shift:
     def __init__(self, seconds: float = 0.0) -> None:
         self._lock = threading.Lock()
         self._until = time.monotonic() + seconds
-        self._works = False
+        self._works = self._closed = False
 
     def tick(self, seconds: float) -> bool:
         """From now on it lasts so long at least; True: nobody works, so whoever asks is to, and to ``end`` it."""
         with self._lock:
+            if self._closed:
+                return False
             self._until = max(self._until, time.monotonic() + seconds)
             works, self._works = self._works, True
             return not works
@@ -60,9 +62,9 @@ class Shift:
             return self._until - time.monotonic()
 
     def close(self) -> None:
-        """The process is to stop: nothing new is begun."""
+        """The process is to stop: nothing new is begun, whatever ticks."""
         with self._lock:
-            self._until = time.monotonic()
+            self._until, self._closed = time.monotonic(), True
 
     def end(self) -> None:
         """Nobody works any more. A tick that came since the last look is lost: the next one is on its way."""

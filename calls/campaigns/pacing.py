@@ -11,8 +11,8 @@ from django.conf import settings
 
 KEY = "parley:pace:"
 TIMEOUT_S = 1.0
-# Turns lie further apart by this, so that a worker that wakes up some ms late makes no second too full.
-SLACK = 1.02
+# Turns lie further apart by this, so that a request that sets out some ms late makes no second too full.
+SLACK = 1.04
 
 # The moment from which the next turn is free stands in Redis, in Redis' own time: workers' clocks differ. ARGV: gap
 # between turns and the longest wait worth it, in microseconds. Returns the wait, or -1 - wait if it is too long, and

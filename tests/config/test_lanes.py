@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from config.lanes import in_lanes
+from config.lanes import Lane, in_lanes
 
 
 class Work:
@@ -140,6 +140,18 @@ async def test_whoever_hangs_up_while_they_wait_is_not_worked_on(work):
     assert work.begun == ["/slow/", "/patient/"]
     await asyncio.gather(*(ask(application, "/page/") for _ in range(3)))
     assert len(work.begun) == 5, "no place was lost"
+
+
+async def test_a_place_that_is_given_to_somebody_who_is_given_up_at_that_moment_is_not_lost():
+    lane = Lane(1)
+    never = asyncio.Event()
+    assert await lane.enter(never.wait)
+    waits = asyncio.create_task(lane.enter(never.wait))
+    await until_idle()
+    lane.leave()
+    waits.cancel()
+    await asyncio.gather(waits, return_exceptions=True)
+    assert await asyncio.wait_for(lane.enter(never.wait), 1)
 
 
 async def test_who_came_last_is_first(work):

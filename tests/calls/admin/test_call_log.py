@@ -248,8 +248,8 @@ def test_a_summary_that_is_not_there_is_not_taken_for_a_call_that_failed(admin_p
     [
         ({"q": "wanted help"}, True),
         ({"q": "nothing like it"}, False),
-        ({"outcome__exact": "completed"}, True),
-        ({"outcome__exact": "busy"}, False),
+        ({"outcome": "completed"}, True),
+        ({"outcome": "busy"}, False),
         ({"recorded": "yes"}, True),
         ({"recorded": "no"}, False),
         ({"summary__success__exact": "1"}, True),
@@ -259,6 +259,12 @@ def test_a_summary_that_is_not_there_is_not_taken_for_a_call_that_failed(admin_p
 def test_the_list_can_be_searched_and_filtered(admin_page, query, found):
     make_call()
     assert ("Helped" in admin_page.get(LIST, query).content.decode()) is found
+
+
+def test_a_corrected_call_is_found_by_what_an_operator_said_of_it_alone(admin_page):
+    make_call(corrected_outcome="machine")
+    assert "Helped" in admin_page.get(LIST, {"outcome": "machine"}).content.decode()
+    assert "Helped" not in admin_page.get(LIST, {"outcome": "completed"}).content.decode()
 
 
 def test_a_call_cannot_be_added_changed_or_deleted(admin_page):

@@ -3,6 +3,7 @@
 import threading
 
 import pytest
+from celery.signals import worker_shutting_down
 
 from calls.campaigns import dialler
 from calls.tasks import campaigns
@@ -38,7 +39,15 @@ def test_a_process_that_stops_begins_nothing_more(now):
     shift = dialler.Shift()
     shift.tick(8)
     shift.close()
+    assert not shift.tick(8)
     assert shift.left_s() == 0
+
+
+def test_celery_tells_a_process_that_it_is_to_stop(monkeypatch):
+    shift = dialler.Shift(60)
+    monkeypatch.setattr(campaigns, "_shift", shift)
+    worker_shutting_down.send(sender=None)
+    assert shift.left_s() <= 0
 
 
 def test_a_tick_shortens_nothing(now):
