@@ -17,18 +17,19 @@ from django.views.decorators.http import require_POST, require_safe
 from calls.admin import test_call
 from calls.admin.approvals import approval
 from calls.admin.campaign_pages import CampaignPages, download
-from calls.campaigns import control, gate, guards, live, preflight, readiness
+from calls.campaigns import control, gate, guards, live, preflight, readiness, trace
 from calls.campaigns.control import Refused
 from calls.campaigns.figures import OUTCOMES
 from calls.models import Campaign, CampaignContact, Switch
 
 _DO: dict[str, Any] = {
-    "launch": lambda campaign, now, user_id: control.launch(campaign, now=now, user_id=user_id),
-    "pause": lambda campaign, now, user_id: control.pause(campaign, now=now, user_id=user_id),
-    "resume": lambda campaign, now, _: control.resume(campaign, now=now),
-    "stop": lambda campaign, now, _: control.stop(campaign, now=now),
-    "look_again": lambda campaign, now, _: control.look_again(campaign, now=now),
+    "launch": control.launch,
+    "pause": control.pause,
+    "resume": control.resume,
+    "stop": control.stop,
+    "look_again": control.look_again,
 }
+EVENTS_SHOWN = 10
 _SAID = {
     "launch": "Launched",
     "pause": "Paused",
@@ -127,7 +128,7 @@ class CampaignWatch(CampaignPages):
             now = timezone.now()
             try:
                 with transaction.atomic():
-                    _DO[name](campaign, now, request.user.pk)
+                    _DO[name](campaign, now=now, user_id=request.user.pk)
                     self.log_change(request, campaign, f"{_SAID[name]}.")
             except Refused as refused:
                 messages.error(request, str(refused))
@@ -144,7 +145,7 @@ class CampaignWatch(CampaignPages):
         if request.POST.get("stop"):
             control.throw_switch(user_id=request.user.pk, why=request.POST.get("why", ""), now=timezone.now())
         elif request.user.has_perm("calls.launch_campaign"):
-            control.throw_back()
+            control.throw_back(now=timezone.now(), user_id=request.user.pk)
             messages.success(request, "Dialling goes on.")
         else:
             raise PermissionDenied
@@ -180,6 +181,7 @@ def standing(request: HttpRequest, campaign: Campaign) -> dict[str, Any]:
         ),
         "stopped": gate.stopped() or readiness.trouble(campaign),
         "guards": guards.standing(campaign),
+        "events": trace.done_to(campaign).order_by("-at", "-id")[:EVENTS_SHOWN] if campaign.launched_at else [],
         "going_on": going_on[: live.SHOWN],
         "going_on_more": len(going_on) > live.SHOWN,
         "paces": live.paces(campaign, now=timezone.now()) if moves else [],

@@ -8,16 +8,29 @@ import datetime
 import itertools
 
 from django.db import transaction
+from django.db.models import Exists, OuterRef
 
 from calls.campaigns import approvals, budget, claims
 from calls.campaigns.schedule import Due, Held
 from calls.hints import hint
-from calls.models import Approval, Campaign, CampaignContact, Contact, ContactCopy, ContactImport, Price, Switch
+from calls.models import (
+    Approval,
+    Campaign,
+    CampaignContact,
+    CampaignEvent,
+    Contact,
+    ContactCopy,
+    ContactImport,
+    PersonMove,
+    Price,
+    Switch,
+)
 
 CHUNK = 500
 ENROLS_WITHIN = datetime.timedelta(minutes=2)
 TASK_ENROL = "calls.tasks.campaigns.enrol"
 _Status = Campaign.Status
+_Kind = CampaignEvent.Kind
 
 
 class Refused(ValueError):  # noqa: N818  (as an operator would say it)
@@ -101,7 +114,9 @@ def _locked(campaign: Campaign) -> Campaign:
 
 def pause(campaign: Campaign, *, now: datetime.datetime, user_id: int | None = None) -> None:
     """Nobody more is rung; calls that go on are finished. Raises Refused."""
-    _move(campaign, {_Status.RUNNING}, _Status.PAUSED, paused_why="", paused_at=now, paused_by_id=user_id)
+    with transaction.atomic():
+        _move(campaign, {_Status.RUNNING}, _Status.PAUSED, paused_why="", paused_at=now, paused_by_id=user_id)
+        _note(_Kind.PAUSED, campaign, now=now, user_id=user_id)
 
 
 def break_off(campaign: Campaign, *, why: str, now: datetime.datetime) -> bool:
@@ -112,29 +127,37 @@ def break_off(campaign: Campaign, *, why: str, now: datetime.datetime) -> bool:
         why: for whoever is to resume it.
     """
     same = Campaign.objects.filter(pk=campaign.pk, status=_Status.RUNNING, resumed_at=campaign.resumed_at)
-    return bool(same.update(status=_Status.PAUSED, paused_why=why[:300], paused_at=now, paused_by=None))
+    with transaction.atomic():
+        paused = same.update(status=_Status.PAUSED, paused_why=why[:300], paused_at=now, paused_by=None)
+        if paused:
+            _note(_Kind.PAUSED, campaign, now=now, why=why)
+    return bool(paused)
 
 
-def resume(campaign: Campaign, *, now: datetime.datetime) -> None:
+def resume(campaign: Campaign, *, now: datetime.datetime, user_id: int | None = None) -> None:
     """People are called again, and what was before does not pause it again. Raises Refused."""
     if campaign.budget is not None:
         budget.reckon(campaign, now=now)  # prices that were missing may be known by now
     if why := budget.reached(campaign, now=now):
         raise Refused(f"It would pause again at once: {why}.")
-    _move(
-        campaign,
-        {_Status.PAUSED},
-        _Status.RUNNING,
-        paused_why="",
-        paused_at=None,
-        paused_by_id=None,
-        resumed_at=now,
-    )
+    with transaction.atomic():
+        _move(
+            campaign,
+            {_Status.PAUSED},
+            _Status.RUNNING,
+            paused_why="",
+            paused_at=None,
+            paused_by_id=None,
+            resumed_at=now,
+        )
+        _note(_Kind.RESUMED, campaign, now=now, user_id=user_id)
 
 
-def stop(campaign: Campaign, *, now: datetime.datetime) -> None:
+def stop(campaign: Campaign, *, now: datetime.datetime, user_id: int | None = None) -> None:
     """For good. Raises Refused."""
-    _move(campaign, {_Status.RUNNING, _Status.PAUSED}, _Status.STOPPED, finished_at=now)
+    with transaction.atomic():
+        _move(campaign, {_Status.RUNNING, _Status.PAUSED}, _Status.STOPPED, finished_at=now)
+        _note(_Kind.STOPPED, campaign, now=now, user_id=user_id)
 
 
 def _move(campaign: Campaign, sources: set[_Status], target: _Status, **fields: object) -> None:
@@ -144,22 +167,52 @@ def _move(campaign: Campaign, sources: set[_Status], target: _Status, **fields: 
     campaign.status = target
 
 
-def look_again(campaign: Campaign, *, now: datetime.datetime) -> int:
+def _note(
+    kind: CampaignEvent.Kind,
+    campaign: Campaign | None,
+    *,
+    now: datetime.datetime,
+    user_id: int | None = None,
+    why: str = "",
+) -> None:
+    """Of a person who was not called is told what was done meanwhile (``trace``)."""
+    CampaignEvent.objects.create(kind=kind, campaign=campaign, at=now, by_id=user_id, why=why[:300])
+
+
+def look_again(campaign: Campaign, *, now: datetime.datetime, user_id: int | None = None) -> int:
     """Whoever is held is looked at again, now that something was mended; returns how many. Raises Refused."""
     if campaign.status not in {_Status.RUNNING, _Status.PAUSED}:
         raise Refused(f"This campaign is {campaign.get_status_display().lower()}.")
     held = campaign.people.filter(state=CampaignContact.State.HELD)
-    return held.update(state=CampaignContact.State.WAITING, next_due=now, why="to be looked at again", changed_at=now)
+    with transaction.atomic():
+        _note(_Kind.LOOKED_AGAIN, campaign, now=now, user_id=user_id)
+        # Whoever is held since they were put in: why would be forgotten.
+        untold = held.filter(~Exists(PersonMove.objects.filter(person=OuterRef("pk"))))
+        PersonMove.objects.bulk_create(
+            (PersonMove(person=each, at=each.changed_at, state=each.state, why=each.why) for each in untold),
+            batch_size=CHUNK,
+        )
+        return held.update(
+            state=CampaignContact.State.WAITING, next_due=now, why="to be looked at again", changed_at=now
+        )
 
 
 def throw_switch(*, user_id: int | None, why: str, now: datetime.datetime) -> None:
     """Nothing is dialled any more, by any campaign, until it is thrown back."""
-    Switch.objects.get_or_create(pk=1, defaults={"thrown_by_id": user_id, "why": why[:200], "thrown_at": now})
+    with transaction.atomic():
+        _, thrown = Switch.objects.get_or_create(
+            pk=1, defaults={"thrown_by_id": user_id, "why": why[:200], "thrown_at": now}
+        )
+        if thrown:
+            _note(_Kind.SWITCH_THROWN, None, now=now, user_id=user_id, why=why)
 
 
-def throw_back() -> None:
+def throw_back(*, now: datetime.datetime, user_id: int | None) -> None:
     """Dialling goes on."""
-    Switch.objects.all().delete()
+    with transaction.atomic():
+        thrown_back, _ = Switch.objects.all().delete()
+        if thrown_back:
+            _note(_Kind.SWITCH_BACK, None, now=now, user_id=user_id)
 
 
 def due_enrolments(now: datetime.datetime) -> list[str]:

@@ -4,12 +4,14 @@ Reads only; called by the admin. What the rules say now is ``explain``'s.
 """
 
 import datetime
+from collections.abc import Iterator
+from itertools import pairwise
 
 import msgspec
-from django.db.models import Prefetch
+from django.db.models import Prefetch, Q, QuerySet
 
 from calls.campaigns import schedule
-from calls.models import Call, CallEvent, CampaignContact
+from calls.models import Call, CallEvent, Campaign, CampaignContact, CampaignEvent
 
 # What the timeline of a call holds of how it came about; the rest is on the call's own page.
 EVENTS = {
@@ -32,6 +34,10 @@ STEPS = (
 )
 
 
+# Of these nothing that is done to their campaign changes anything any more.
+SETTLED = (CampaignContact.State.DONE, CampaignContact.State.SKIPPED)
+
+
 class Moment(msgspec.Struct, frozen=True):
     """Something that happened to a person.
 
@@ -47,6 +53,22 @@ class Moment(msgspec.Struct, frozen=True):
     call_id: int | None = None
 
 
+def done_to(campaign: Campaign) -> QuerySet[CampaignEvent]:
+    """What was done to a campaign since its launch, the switch for all dialling included."""
+    switched = Q(campaign=None, at__gte=campaign.launched_at)
+    return CampaignEvent.objects.filter(Q(campaign=campaign) | switched).select_related("by")
+
+
+def _changes(campaign: Campaign) -> Iterator[tuple[datetime.datetime, str, str, object]]:
+    """When settings of a campaign were changed since its launch, which, and by whom."""
+    names = {field.name: str(field.verbose_name) for field in Campaign._meta.fields if field.editable}
+    rows = campaign.history.select_related("history_user").order_by("history_date", "history_id")
+    for before, after in pairwise(rows):
+        changed = [names[name] for name in after.diff_against(before).changed_fields if name in names]
+        if changed and campaign.launched_at is not None and after.history_date >= campaign.launched_at:
+            yield after.history_date, "The campaign was changed", ", ".join(changed), after.history_user
+
+
 def moments(person: CampaignContact) -> list[Moment]:
     """All that is stored of a person, in the order of time."""
     zones = schedule.zones_of(person.contact) if person.contact else []
@@ -56,7 +78,12 @@ def moments(person: CampaignContact) -> list[Moment]:
         if at is not None:
             found.append(Moment(at, what, detail, schedule.local_times(zones, at), call.pk if call else None))
 
-    add(person.campaign.launched_at, "The campaign was launched")
+    if person.campaign.launched_at is not None:
+        add(person.campaign.launched_at, "The campaign was launched")
+        done = [(each.at, each.get_kind_display(), each.why, each.by) for each in done_to(person.campaign)]
+        for at, what, why, by in [*done, *_changes(person.campaign)]:
+            if person.state not in SETTLED or at <= person.changed_at:
+                add(at, what, ", ".join(filter(None, [why, f"by {by}" if by else ""])))
     events = Prefetch("events", CallEvent.objects.filter(kind__in=EVENTS).order_by("at", "id"))
     for call in person.calls.order_by("attempt").prefetch_related(events):
         name = f"Attempt {call.attempt}"

@@ -3,7 +3,7 @@
 from calls.models.api_key import ApiKey
 from calls.models.approval import Approval
 from calls.models.call import Call
-from calls.models.campaign import Campaign, CampaignContact, PersonMove, Switch
+from calls.models.campaign import Campaign, CampaignContact, CampaignEvent, PersonMove, Switch
 from calls.models.contact import Contact, ContactCopy, ContactImport, ContactList, RejectedRow
 from calls.models.do_not_call import DoNotCall, DoNotCallImport, RejectedNumber
 from calls.models.edge_refusal import EdgeRefusal
@@ -32,6 +32,7 @@ __all__ = [
     "CallSummary",
     "Campaign",
     "CampaignContact",
+    "CampaignEvent",
     "CampaignWatch",
     "Contact",
     "ContactCopy",

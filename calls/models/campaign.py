@@ -206,6 +206,44 @@ class PersonMove(models.Model):
         return f"{self.state}: {self.why}"
 
 
+class CampaignEvent(models.Model):
+    """What was done to a campaign after its launch, by whom; without a campaign: to all of them, by the switch."""
+
+    class Kind(models.TextChoices):
+        PAUSED = "paused", "The campaign was paused"
+        RESUMED = "resumed", "The campaign was resumed"
+        STOPPED = "stopped", "The campaign was stopped for good"
+        LOOKED_AGAIN = "looked_again", "Whoever was held was to be looked at again"
+        SWITCH_THROWN = "switch_thrown", "All dialling was stopped"
+        SWITCH_BACK = "switch_back", "Dialling was let go on"
+
+    id = models.BigAutoField(primary_key=True)
+    campaign = models.ForeignKey(Campaign, null=True, on_delete=models.CASCADE, related_name="events")
+    at = models.DateTimeField()
+    kind = models.CharField(max_length=13, choices=Kind)
+    by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        null=True,
+        on_delete=models.SET_NULL,
+        related_name="+",
+        help_text="Nobody: its guards, or somebody who was deleted.",
+    )
+    why = models.CharField(max_length=300, blank=True)
+
+    class Meta:
+        ordering = ["at", "id"]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(campaign=None, kind__in=["switch_thrown", "switch_back"])
+                | (models.Q(campaign__isnull=False) & ~models.Q(kind__in=["switch_thrown", "switch_back"])),
+                name="the_switch_is_of_all_campaigns",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.get_kind_display()
+
+
 class Switch(models.Model):
     """The kill switch: while its one row stands, nothing is dialled."""
 

@@ -16,7 +16,7 @@ from calls.admin.campaign_form import read_delays
 from calls.admin.campaigns import CampaignAdmin
 from calls.admin.week import read_day, written_day
 from calls.campaigns import claims, control
-from calls.models import Call, Campaign, CampaignContact, Contact, DoNotCall, Switch
+from calls.models import Call, Campaign, CampaignContact, CampaignEvent, Contact, DoNotCall, Switch
 from calls.reports import masked
 from tests import factories
 from tests.calls.campaigns.conftest import NOON, make, rung  # noqa: F401  (a fixture)
@@ -170,6 +170,8 @@ def test_a_campaign_is_launched_paused_resumed_and_stopped_by_its_buttons(admin_
         campaign.refresh_from_db()
         assert campaign.status == status
         assert said in html
+    shown = [text_of(html).index(f"The campaign was {done}, by") for done in ("stopped for good", "resumed", "paused")]
+    assert shown == sorted(shown)
     assert "is stopped" in admin_page.post(page(campaign, "resume"), follow=True).content.decode()
     assert admin_page.get(page(campaign, "pause")).status_code == 405
 
@@ -257,6 +259,8 @@ def test_the_switch_stops_everything_and_letting_go_on_takes_more(make):  # noqa
     assert Switch.objects.exists()
     staff("view_campaign", "pause_campaign", "launch_campaign").post(f"{LIST}switch/", {})
     assert not Switch.objects.exists()
+    kinds = CampaignEvent.objects.filter(by__isnull=False).values_list("kind", flat=True)
+    assert list(kinds) == ["switch_thrown", "switch_back"]
 
 
 def test_the_page_of_a_running_campaign_shows_the_calls_that_go_on_and_the_pace(make):  # noqa: F811

@@ -38,7 +38,8 @@ def test_why_a_campaign_was_paused_is_on_its_page_with_the_failing_calls_and_in_
     assert "25 of the last 25" in alone
     assert "/admin/calls/call/" not in alone
     shown = text_of(admin_page.post(page(campaign, "resume"), follow=True).content.decode())
-    assert "calls failed" not in shown
+    assert "Paused by its guards" not in shown
+    assert "The campaign was paused: 25 of the last 25 calls failed, within 120 s" in shown
     assert Campaign.objects.get().status == "running"
 
 

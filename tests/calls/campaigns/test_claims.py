@@ -89,7 +89,7 @@ def test_nobody_is_called_while_the_switch_is_thrown(make):
     campaign = make.campaign()
     control.throw_switch(user_id=None, why="a complaint", now=NOON)
     assert claimed(campaign) is None
-    control.throw_back()
+    control.throw_back(now=NOON, user_id=None)
     assert claimed(campaign) is not None
 
 

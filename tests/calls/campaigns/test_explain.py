@@ -3,19 +3,22 @@
 import datetime
 
 import pytest
+from django.db import IntegrityError, transaction
 
 from calls import suppression
-from calls.campaigns import claims, outcomes
+from calls.campaigns import claims, control, outcomes
 from calls.campaigns.control import throw_switch
 from calls.campaigns.explain import Explanation, explain
 from calls.campaigns.schedule import Due
 from calls.campaigns.trace import moments
-from calls.models import Campaign, Contact, DoNotCall
+from calls.models import Campaign, CampaignEvent, Contact, DoNotCall
+from tests import factories
 from tests.calls.campaigns.conftest import NOON, only_person, rung
 
 pytestmark = [pytest.mark.db, pytest.mark.django_db]
 
 HOUR = datetime.timedelta(hours=1)
+MINUTE = datetime.timedelta(minutes=1)
 
 
 def forbidden(found: Explanation) -> dict[str, str]:
@@ -106,15 +109,14 @@ def test_the_verdict_is_that_of_the_claim(make, hours):
 def test_what_happened_is_told_in_the_order_of_time_with_what_their_clock_showed(make):
     make.campaign()
     person = only_person()
-    minute = datetime.timedelta(minutes=1)
-    first = rung(person, at=NOON, queued_at=NOON, ended_at=NOON + minute, outcome="busy", hangup_cause="USER_BUSY")
+    first = rung(person, at=NOON, queued_at=NOON, ended_at=NOON + MINUTE, outcome="busy", hangup_cause="USER_BUSY")
     first.events.create(at=NOON, kind="dial_unknown", data={"detail": "HTTP 500"})
     first.events.create(at=NOON, kind="reprompt", data={"number": 1})
     person.state, person.attempts, person.next_due = "calling", 1, None
     person.save()
-    outcomes.settle(now=NOON + 2 * minute)
+    outcomes.settle(now=NOON + 2 * MINUTE)
     second = rung(
-        person, attempt=2, at=NOON + 20 * minute, answered_at=NOON + 21 * minute, ended_at=NOON + 22 * minute,
+        person, attempt=2, at=NOON + 20 * MINUTE, answered_at=NOON + 21 * MINUTE, ended_at=NOON + 22 * MINUTE,
         end_reason="agent_ended",
     )  # fmt: skip
     told = moments(only_person())
@@ -150,5 +152,77 @@ def test_all_that_happened_takes_few_queries(make, django_assert_num_queries):
     person = only_person()
     for attempt in range(1, 9):
         rung(person, attempt=attempt)
-    with django_assert_num_queries(3):
+    with django_assert_num_queries(5):
         assert len(moments(person)) == 18
+
+
+def test_what_was_done_to_the_campaign_meanwhile_is_told_with_who_did_it_and_why(make):
+    throw_switch(user_id=None, why="before there was a campaign", now=NOON - HOUR)
+    control.throw_back(now=NOON - HOUR, user_id=None)
+    campaign, anna = make.campaign(), factories.UserFactory(username="anna")
+    control.pause(campaign, now=NOON + HOUR, user_id=anna.pk)
+    control.resume(campaign, now=NOON + 2 * HOUR, user_id=anna.pk)
+    campaign.refresh_from_db()
+    assert control.break_off(campaign, why="3 of the last 5 calls failed", now=NOON + 3 * HOUR)
+    control.resume(campaign, now=NOON + 4 * HOUR, user_id=None)
+    for _ in range(2):  # pressed twice, or by two
+        throw_switch(user_id=anna.pk, why="a complaint", now=NOON + 5 * HOUR)
+    for _ in range(2):
+        control.throw_back(now=NOON + 6 * HOUR, user_id=anna.pk)
+    control.look_again(campaign, now=NOON + 7 * HOUR, user_id=anna.pk)
+    control.stop(campaign, now=NOON + 8 * HOUR, user_id=anna.pk)
+    told = [(moment.what, moment.detail, (moment.at - NOON) // HOUR) for moment in moments(only_person())]
+    assert told == [
+        ("The campaign was launched", "", 0),
+        ("Since then: waiting", "", 0),
+        ("The campaign was paused", "by anna", 1),
+        ("The campaign was resumed", "by anna", 2),
+        ("The campaign was paused", "3 of the last 5 calls failed", 3),
+        ("The campaign was resumed", "", 4),
+        ("All dialling was stopped", "a complaint, by anna", 5),
+        ("Dialling was let go on", "by anna", 6),
+        ("Whoever was held was to be looked at again", "by anna", 7),
+        ("The campaign was stopped for good", "by anna", 8),
+    ]
+
+
+def test_why_somebody_was_held_from_the_beginning_stays_told_after_another_look(make):
+    campaign = make.campaign(make.people(2, consent=""), launched=True)
+    for hours in (1, 2):
+        control.look_again(campaign, now=NOON + hours * HOUR)
+        while claims.claim(campaign.pk, now=NOON + hours * HOUR + MINUTE, most=8).more:
+            pass
+    why = "no express consent is known, which service calls need"
+    for person in campaign.people.all():
+        held = [(moment.detail, moment.at - NOON) for moment in moments(person) if moment.what == "Not called: held"]
+        assert held == [(why, 0 * HOUR), (why, HOUR + MINUTE), (why, 2 * HOUR + MINUTE)]
+
+
+def test_what_was_done_after_somebody_was_called_for_the_last_time_is_not_their_story(make):
+    campaign = make.campaign()
+    control.pause(campaign, now=NOON + HOUR)
+    campaign.people.update(state="done", next_due=None, changed_at=NOON + HOUR)
+    control.resume(campaign, now=NOON + 2 * HOUR)
+    assert [moment.what for moment in moments(only_person())][1:] == ["The campaign was paused", "Since then: done"]
+
+
+def test_a_change_of_the_campaigns_hours_or_pace_is_told_and_none_that_was_before_the_launch(make):
+    campaign, anna = make.campaign(launched=False), factories.UserFactory(username="anna")
+    campaign.concurrency = 7
+    campaign.save()
+    campaign.history.update(history_date=NOON - HOUR)
+    control.launch(campaign, now=NOON)
+    control.enrol(str(campaign.pk), now=NOON)
+    campaign.refresh_from_db()
+    campaign.week, campaign.concurrency, campaign._history_user = [[[0, 1440]]] * 7, 2, anna
+    campaign.save()
+    campaign.save()  # nothing was changed
+    changes = [moment for moment in moments(only_person()) if moment.what == "The campaign was changed"]
+    assert [moment.detail for moment in changes] == ["calls at once, week, by anna"]
+
+
+@pytest.mark.parametrize(("kind", "its"), [("paused", False), ("switch_back", True)])
+def test_the_switch_is_thrown_for_all_campaigns_and_a_pause_is_of_one(make, kind, its):
+    campaign = make.campaign() if its else None
+    with pytest.raises(IntegrityError), transaction.atomic():
+        CampaignEvent.objects.create(campaign=campaign, kind=kind, at=NOON)
