@@ -61,7 +61,7 @@ while time.time() < end:
         to=f"+1415{{int(worker) + 2}}{{count:06}}", caller="+14155550100", ring_s=5, longest_s=60,
         urls={{"answer_url": "http://127.0.0.1:1/", "answer_method": "POST"}},
     )
-    dial(order, api_url=url, auth_id=account, auth_token=token)
+    dial(order, still=str, api_url=url, auth_id=account, auth_token=token)
 """
 A_SECOND = datetime.timedelta(seconds=1)
 Found = tuple[str, bool]
@@ -170,7 +170,7 @@ def _fill(campaign: Campaign, people: ContactList, count: int, now: datetime.dat
     contacts = (
         Contact(
             contact_list=people, number=f"+1415{2_000_000 + n}", country="US", region="TX", consent="written",
-            zones=["UTC"],
+            time_zone="UTC",
         )
         for n in range(count)
     )  # fmt: skip

@@ -104,13 +104,14 @@ def start(order: Order, *, now: datetime.datetime, once: Once | None = None) -> 
         idempotency_key=once.name if once else "",
         body_sha256=once.body_sha256 if once else "",
     )
-    _look(order, row, now=now)
+    found = _look(order, row, now=now)
     version = order.version
     try:
         with transaction.atomic():
             row.call = lifecycle.create_outbound(
                 now=now,
                 deadline_at=now,  # any dialler may place it at once
+                ring_by=found.until + claims.QUEUE_MARGIN,
                 agent=version.agent if version else None,
                 agent_version=version,
                 phone_number=order.caller,
@@ -143,8 +144,8 @@ def earlier(once: Once) -> Call | None:
     return row.call if row else None
 
 
-def _look(order: Order, row: OneOffCall, *, now: datetime.datetime) -> None:
-    """All that a campaign's claim looks at. Raises Refused."""
+def _look(order: Order, row: OneOffCall, *, now: datetime.datetime) -> Due:
+    """All that a campaign's claim looks at. Raises Refused unless they may be called now."""
     if why := gate.stopped():
         raise Refused("dialling_stopped", why)
     number = order.person.number
@@ -157,7 +158,7 @@ def _look(order: Order, row: OneOffCall, *, now: datetime.datetime) -> None:
         suppressed=suppression.is_suppressed(number),
         history=claims.histories([number], now=now).get(number, History()),
         now=now,
-        margin=claims.QUEUE_MARGIN + datetime.timedelta(seconds=order.ring_s),
+        margin=claims.QUEUE_MARGIN + gate.ringing(row),
         missing=_missing(order),
     )
     if isinstance(found, Held):
@@ -167,6 +168,7 @@ def _look(order: Order, row: OneOffCall, *, now: datetime.datetime) -> None:
     if found.at > now:
         text = f"{found.why}: ask again from {found.at:%Y-%m-%dT%H:%M:%SZ} on"
         raise Refused("not_now", text, next_allowed=found.at)
+    return found
 
 
 def _missing(order: Order) -> list[str]:

@@ -20,6 +20,7 @@ from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminSelectWidget, 
 from agents.history import ReadOnlyHistoryAdmin
 from calls.campaigns import copies, imports, people
 from calls.campaigns.people import MAX_VARIABLES
+from calls.campaigns.schedule import zones_of
 from calls.campaigns.tables import TableError
 from calls.models import Contact, ContactList
 from calls.numbers import MAX_LENGTH, NumberRefused, country_names, parse
@@ -255,7 +256,7 @@ class ContactAdmin(ModelAdmin):
     @display(description="Local time of")
     def show_zone(self, contact: Contact) -> str:
         """Where they may be; unknown is why somebody is not called."""
-        zones = [contact.time_zone] if contact.time_zone else contact.zones
+        zones = zones_of(contact)
         if not zones:
             return "unknown: cannot be called"
         return ", ".join(zones[:3]) + (f" and {len(zones) - 3} more" if len(zones) > 3 else "")

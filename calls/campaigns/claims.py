@@ -103,6 +103,7 @@ def _take(campaign: Campaign, person: CampaignContact, known: _Known, now: datet
             call = lifecycle.create_outbound(
                 now=now,
                 deadline_at=now + LEASE,
+                ring_by=found.until + QUEUE_MARGIN,
                 campaign=campaign,
                 campaign_person=person,
                 attempt=person.attempts + 1,
@@ -148,7 +149,7 @@ def _answer(campaign: Campaign, person: CampaignContact, known: _Known, now: dat
         suppressed=person.number in known.unwanted,
         history=known.histories.get(person.number, NEVER),
         now=now,
-        margin=QUEUE_MARGIN + datetime.timedelta(seconds=campaign.ring_s),
+        margin=QUEUE_MARGIN + gate.ringing(campaign),
         missing=[name for name in needed_variables(campaign) if not contact.variables.get(name)],
     )
 

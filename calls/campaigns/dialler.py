@@ -90,7 +90,7 @@ def work(*, clock: Clock, shift: Shift, place: Callable[[int], object] | None = 
             outcomes.finish(now=clock())
             if recall_due():
                 recalling = {call_id: future for call_id, future in recalling.items() if not future.done()}
-                for call_id in recall.due().keys() - recalling.keys():
+                for call_id in recall.due(now=clock()).keys() - recalling.keys():
                     take_back = partial(recall.take_back, call_id, now=clock())
                     recalling[call_id] = recallers.submit(_alone, take_back)
             if watch_due():

@@ -54,10 +54,9 @@ def place(call_id: int, *, clock: Clock, dial: Dial = dial) -> str:
         after = BACK_OFF if none.wait_s is None else datetime.timedelta(seconds=none.wait_s - PATIENCE_S)
         return _back(call, clock() + after)
     time.sleep(wait_s)
-    if why := gate.obstacle(call, plan, now=clock()):
-        return _cancel(call, why, clock)
     found = dial(
         _order(call, plan),
+        still=lambda: gate.obstacle(call, plan, now=clock()),
         api_url=account.api_url or settings.PLIVO_API_URL,
         auth_id=account.auth_id,
         auth_token=token,
@@ -97,6 +96,8 @@ def _written(call: Call, plan: gate.Plan, found: Dialled, clock: Clock) -> str:
             log.warning("not_dialled", call=str(call.public_id), status=found.status)
             wait = BACK_OFF if found.retry_after_s is None else datetime.timedelta(seconds=found.retry_after_s)
             return _back(call, now + max(wait, BACK_OFF))
+        case Sent.WITHDRAWN:
+            return _cancel(call, found.detail, clock)
         case Sent.UNKNOWN:
             log.warning("dial_unknown", call=str(call.public_id), status=found.status)
             lifecycle.note(call=call, kind="dial_unknown", now=now, data={"detail": found.detail})

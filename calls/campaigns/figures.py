@@ -19,6 +19,7 @@ from django.db.models.functions import Cast
 from agents.spec import ExtractionField
 from calls.campaigns.claims import RUNG
 from calls.campaigns.outcomes import OUTCOME
+from calls.campaigns.schedule import zones_in
 from calls.models import Call, CallSummary, Campaign
 from calls.states import FINAL
 
@@ -144,12 +145,15 @@ def _when(calls: "QuerySet[Any]") -> Iterator[tuple[int, datetime.datetime, tupl
     """Of each attempt its number, its moment, the zones in which the person may be, and its outcome."""
     contact = "campaign_person__contact__"
     told = calls.annotate(zones=Cast(f"{contact}zones", TextField())).order_by()
-    read: dict[tuple[str | None, str | None], tuple[str, ...]] = {(None, None): ()}
-    rows = told.values_list("attempt", "created_at", "came", f"{contact}time_zone", "zones")
+    where = (f"{contact}country", f"{contact}region", f"{contact}time_zone")
+    read: dict[tuple[str | None, ...], tuple[str, ...]] = {}
+    rows = told.values_list("attempt", "created_at", "came", "zones", *where)
     for attempt, at, came, *place in rows.iterator(chunk_size=CHUNK):
-        own, zones = key = tuple(place)
+        key = tuple(place)
         if key not in read:  # of a thousand people many share it
-            read[key] = (own,) if own else msgspec.json.decode(zones or "[]", type=tuple[str, ...])
+            texts, country, region, own = (text or "" for text in place)
+            zones = msgspec.json.decode(texts or "[]", type=tuple[str, ...])
+            read[key] = tuple(zones_in(zones, country=country, region=region, time_zone=own))
         yield attempt, at, read[key], came
 
 

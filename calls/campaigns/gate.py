@@ -16,6 +16,7 @@ NO_LIST = "the do-not-call list cannot be relied on"
 # A single call is meant for now: one that could not be placed by then is let go.
 PLACED_WITHIN = datetime.timedelta(minutes=5)
 REVOKED = "the API key that asked for it was revoked"
+HOURS_OVER = "the hours for calls are over"
 LATE = "it could not be placed within 5 minutes"
 ALL_WEEK = [[[0, 1440]]] * 7  # what the law leaves of it
 # Calls to a person in 24 hours, by whomever: three, as the Telephone Solicitation Acts of Florida and Oklahoma allow on
@@ -30,6 +31,11 @@ def stopped() -> str:
     if Switch.objects.exists():
         return SWITCHED_OFF
     return NO_LIST if suppression.trouble() else ""
+
+
+def ringing(plan: Plan) -> datetime.timedelta:
+    """How long its phones ring at most: a call must begin so long before its window closes."""
+    return datetime.timedelta(seconds=plan.ring_s)
 
 
 def plan_of(call: Call) -> Plan | None:
@@ -80,9 +86,15 @@ def obstacle(call: Call, plan: Plan, *, now: datetime.datetime, rings: bool = Fa
         return REVOKED
     if not rings and now - call.created_at > PLACED_WITHIN:
         return LATE
+    campaign, contact = as_campaign(order, number=call.to_number)
     return _of_person(
-        call, *as_campaign(order, number=call.to_number), callers=callers(order, call.from_number), now=now
+        call, campaign, contact, callers=callers(order, call.from_number), now=now, margin=_margin(order, rings=rings)
     )
+
+
+def _margin(plan: Plan, *, rings: bool) -> datetime.timedelta:
+    """What rings already may be talked to until the window closes."""
+    return datetime.timedelta() if rings else ringing(plan)
 
 
 def _of_campaign(call: Call, campaign: Campaign, *, now: datetime.datetime, rings: bool) -> str:
@@ -96,11 +108,18 @@ def _of_campaign(call: Call, campaign: Campaign, *, now: datetime.datetime, ring
         return "their data were erased"
     if contact.number != call.to_number:
         return ANOTHER_NUMBER
-    return _of_person(call, campaign, contact, callers=[call.from_number], now=now)
+    margin = _margin(campaign, rings=rings)
+    return _of_person(call, campaign, contact, callers=[call.from_number], now=now, margin=margin)
 
 
 def _of_person(
-    call: Call, campaign: Campaign, contact: Contact, *, callers: list[str] | None, now: datetime.datetime
+    call: Call,
+    campaign: Campaign,
+    contact: Contact,
+    *,
+    callers: list[str] | None,
+    now: datetime.datetime,
+    margin: datetime.timedelta,
 ) -> str:
     found = schedule.answer(
         campaign,
@@ -110,7 +129,8 @@ def _of_person(
         suppressed=suppression.is_suppressed(call.to_number),
         history=schedule.History(),  # the caps were kept at the claim; this call is one of the person's
         now=now,
+        margin=margin,
     )
     if isinstance(found, schedule.Due):
-        return "" if found.at <= now else "the hours for calls are over"
+        return "" if found.at <= now else HOURS_OVER
     return found.why

@@ -1,4 +1,5 @@
-"""Calls that Plivo was given and that must not ring any more are taken back there: after an opt-out, a pause, a stop.
+"""Calls that Plivo was given and that must not ring any more are taken back there: after an opt-out, a pause, a stop,
+and where they have waited at Plivo until their hours are almost over.
 
 A phone that rings already after a pause rings on: whoever picks up is talked to. Whoever has opted out is not rung on.
 Called by ``dialler``; what cannot be taken back is refused when it is picked up (``gate``).
@@ -29,18 +30,19 @@ class _Given(NamedTuple):
     pk: int
     to_number: str
     status: str
+    ring_by: datetime.datetime | None
     campaign__status: str | None
     one_off__api_key__revoked_at: datetime.datetime | None
 
 
-def due() -> dict[int, str]:
+def due(*, now: datetime.datetime) -> dict[int, str]:
     """Calls that are to be taken back, by their keys, and why."""
     given = [_Given(*row) for row in _given().values_list(*_Given._fields)[:MOST]]
     if not given:
         return {}
     unwanted = suppression.suppressed({call.to_number for call in given})
     stopped = gate.stopped()
-    reasons = {call.pk: _reason(call, unwanted=call.to_number in unwanted, stopped=stopped) for call in given}
+    reasons = {call.pk: _reason(call, unwanted=call.to_number in unwanted, stopped=stopped, now=now) for call in given}
     return {call_id: why for call_id, why in reasons.items() if why}
 
 
@@ -54,7 +56,7 @@ def take_back(call_id: int, *, now: datetime.datetime) -> bool:
     call = given.select_related("plivo_account").first()
     if row is None or call is None or call.plivo_account is None:
         return False
-    why = _reason(_Given(*row), unwanted=suppression.is_suppressed(call.to_number), stopped=gate.stopped())
+    why = _reason(_Given(*row), unwanted=suppression.is_suppressed(call.to_number), stopped=gate.stopped(), now=now)
     if not why:
         return False
     try:
@@ -78,7 +80,7 @@ def _given() -> QuerySet[Call]:
     return waiting.exclude(plivo_request_uuid="")
 
 
-def _reason(call: _Given, *, unwanted: bool, stopped: str) -> str:
+def _reason(call: _Given, *, unwanted: bool, stopped: str, now: datetime.datetime) -> str:
     """Why a call must not ring any more; what rings already is let ring but for who opted out."""
     if unwanted:
         return OPTED_OUT
@@ -88,4 +90,6 @@ def _reason(call: _Given, *, unwanted: bool, stopped: str) -> str:
         return stopped
     if call.campaign__status not in {None, Campaign.Status.RUNNING}:
         return f"the campaign is {Campaign.Status(call.campaign__status).label.lower()}"
+    if call.ring_by is not None and call.ring_by < now:
+        return gate.HOURS_OVER
     return gate.REVOKED if call.one_off__api_key__revoked_at else ""

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from calls.campaigns import caller_series, closed_days, law
+from calls.campaigns import caller_series, closed_days, law, us_zones
 from calls.campaigns.windows import DAY, Rule, Span, Stretch, Week, every_day, stretches
 from calls.models import Campaign
 from calls.numbers import NumberRefused, callable_number, country_refused
@@ -95,7 +95,19 @@ def alike(person: Callee) -> Hashable:
 
 def zones_of(contact: Callee) -> list[str]:
     """Where the person may be; empty when nothing is known."""
-    return [contact.time_zone] if contact.time_zone else list(contact.zones)
+    return list(
+        zones_in(contact.zones, country=contact.country, region=contact.region, time_zone=contact.time_zone),
+    )
+
+
+def zones_in(zones: Sequence[str], *, country: str, region: str, time_zone: str) -> Sequence[str]:
+    """Where somebody may be: their own time zone beats their state, and that the zones of their number.
+
+    Of a number that says nothing of a place (toll-free) a state says nothing either.
+    """
+    if time_zone:
+        return [time_zone]
+    return (us_zones.of(region) if country == "US" and zones else ()) or zones
 
 
 def answer(

@@ -124,6 +124,9 @@ class Call(models.Model):
     carried_by = models.CharField(
         max_length=32, blank=True, editable=False, help_text="Session that carries it, one at a time; empty: none."
     )
+    ring_by = models.DateTimeField(
+        null=True, editable=False, help_text="Of a call that we place: later it would ring when its hours are over."
+    )
     deadline_at = models.DateTimeField(null=True, help_text="When the sweeper asks what became of it.")
     transfer_to = models.CharField(
         max_length=40, blank=True, help_text="Name of the destination that the caller is being put through to."

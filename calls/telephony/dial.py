@@ -11,6 +11,7 @@ import json
 import socket
 import ssl
 import threading
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Any
 from urllib.parse import urlsplit
@@ -33,6 +34,7 @@ class Sent(StrEnum):
     QUEUED = "queued"  # Plivo has it
     REJECTED = "rejected"  # it said no: nobody is rung
     NOT_SENT = "not_sent"  # it never had it, or wants it later: nobody is rung
+    WITHDRAWN = "withdrawn"  # it was not to be sent any more, and was not: nobody is rung
     UNKNOWN = "unknown"  # somebody may be rung
 
 
@@ -73,8 +75,12 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     detect_machine: bool = False
 
 
-def dial(order: Order, *, api_url: str, auth_id: str, auth_token: str) -> Dialled:
+def dial(order: Order, *, still: Callable[[], str], api_url: str, auth_id: str, auth_token: str) -> Dialled:
     """Has Plivo ring one number, at most once whatever happens; blocks for at most about 35 s.
+
+    Args:
+        still: asked once there is a connection, which may take seconds, and right before the first byte: why nobody
+            may be rung after all; empty when somebody may. What it raises is raised, and nothing was sent.
 
     Raises:
         ValueError: a number is not E.164, or the address of the API is none; nothing was sent.
@@ -92,6 +98,8 @@ def dial(order: Order, *, api_url: str, auth_id: str, auth_token: str) -> Dialle
             connection.connect()
         except (OSError, http.client.HTTPException, ValueError) as error:
             return Dialled(Sent.NOT_SENT, detail=f"no connection to Plivo: {type(error).__name__}")
+        if why := still():
+            return Dialled(Sent.WITHDRAWN, detail=why)
         credentials = base64.b64encode(f"{auth_id}:{auth_token}".encode()).decode("ascii")
         headers = {
             "Authorization": f"Basic {credentials}",

@@ -132,7 +132,7 @@ def test_nobody_is_called_while_the_switch_is_thrown(once):
     ("region", "hour", "next_allowed"),
     [
         ("NY", 3, NOON.replace(hour=13)),  # eight in New York
-        ("FL", 1, NOON.replace(hour=13)),  # eight in the evening was the end in Florida
+        ("FL", 1, NOON.replace(hour=14)),  # eight in all of Florida, whose west is an hour behind
         ("", 13, NOON.replace(hour=15)),  # no state: the strictest of all, from ten
         ("RI", 23, (NOON + datetime.timedelta(days=1)).replace(hour=14)),
     ],

@@ -4,6 +4,7 @@ Plivo's ledger is the judge.
 """
 
 import datetime
+import http.client
 import json
 import threading
 import time
@@ -13,7 +14,7 @@ from django.db import connection
 
 from calls import lifecycle, suppression, sweeper, whereabouts
 from calls.answers import TIMEOUT_MARGIN_S
-from calls.campaigns import claims, control, dialler, dialling, outcomes, pacing, recall
+from calls.campaigns import claims, control, dialler, dialling, gate, outcomes, pacing, recall
 from calls.campaigns.pacing import NoTurn
 from calls.models import Call, Campaign, CampaignContact, Contact, DoNotCall, Switch
 from calls.telephony import dial as dial_module
@@ -29,6 +30,7 @@ pytestmark = [
 
 LISTENS = {"kind": "human", "ring_ms": 200, "answer_ms": 400, "script": SILENT}
 MINUTE = datetime.timedelta(minutes=1)
+CLOSES = NOON.replace(hour=23)  # six in New York
 
 
 @pytest.fixture(autouse=True)
@@ -295,12 +297,21 @@ STOPS = {
 
 
 @pytest.mark.parametrize("name", STOPS)
-def test_what_happens_between_the_claim_and_the_request_still_counts(box, campaign, monkeypatch, name):
+@pytest.mark.parametrize("moment", ["while its turn is waited for", "while Plivo is connected to"])
+def test_what_happens_between_the_claim_and_the_request_still_counts(box, campaign, monkeypatch, name, moment):
     def meanwhile(account, **_):
         STOPS[name](campaign)
         return 0.0
 
-    monkeypatch.setattr(pacing, "take", meanwhile)
+    class Slow(http.client.HTTPConnection):
+        def connect(self):
+            STOPS[name](campaign)
+            super().connect()
+
+    if moment == "while its turn is waited for":
+        monkeypatch.setattr(pacing, "take", meanwhile)
+    else:
+        monkeypatch.setattr(dial_module, "_connection", lambda scheme, host, port: Slow(host, port, timeout=3))
     call = place(campaign)
     assert call.status == "cancelled"
     assert posts(box) == []
@@ -337,6 +348,36 @@ def test_after_the_hours_nobody_is_rung_any_more(box, campaign):
     night = NOON.replace(hour=23, minute=30)
     assert dialling.place(call_id, clock=lambda: night) == "cancelled"
     assert posts(box) == []
+
+
+@pytest.mark.parametrize(("early_s", "placed"), [(1, False), (-1, True)])
+def test_a_call_that_would_ring_beyond_its_hours_is_not_placed(box, campaign, early_s, placed):
+    (call_id,) = claims.claim(campaign.pk, now=CLOSES - 5 * MINUTE).call_ids
+    ring_by = Call.objects.get(pk=call_id).ring_by
+    assert ring_by == CLOSES - datetime.timedelta(seconds=campaign.ring_s)
+    at = ring_by + datetime.timedelta(seconds=early_s)
+    assert dialling.place(call_id, clock=lambda: at) == ("queued" if placed else "cancelled")
+    assert len(posts(box)) == placed
+
+
+def test_whoever_picks_up_in_the_last_seconds_of_their_hours_is_talked_to(box, campaign):
+    (call_id,) = claims.claim(campaign.pk, now=CLOSES - 5 * MINUTE).call_ids
+    call = Call.objects.get(pk=call_id)
+    last = CLOSES - datetime.timedelta(seconds=1)
+    assert gate.obstacle(call, campaign, now=last, rings=True) == ""
+    assert gate.obstacle(call, campaign, now=last) == gate.HOURS_OVER
+    assert gate.obstacle(call, campaign, now=CLOSES, rings=True) == gate.HOURS_OVER
+
+
+def test_what_waits_at_plivo_until_its_hours_are_almost_over_is_taken_back(box, crowd):
+    call = queued_at_plivo(box, crowd)
+    assert call.ring_by is not None
+    assert recall.due(now=call.ring_by) == {}
+    late = call.ring_by + datetime.timedelta(seconds=1)
+    assert set(recall.due(now=late).values()) == {gate.HOURS_OVER}
+    assert recall.take_back(call.pk, now=late)
+    until(lambda: fresh(call).status == "ended", "Plivo's word")
+    assert call.to_number not in rung(box)
 
 
 def test_without_a_turn_nothing_is_sent_and_the_call_waits(box, campaign, monkeypatch):
@@ -407,7 +448,7 @@ def queued_at_plivo(box, campaign, count=8) -> Call:
 
 
 def take_all_back() -> dict[int, bool]:
-    return {call_id: recall.take_back(call_id, now=NOON) for call_id in recall.due()}
+    return {call_id: recall.take_back(call_id, now=NOON) for call_id in recall.due(now=NOON)}
 
 
 @pytest.fixture
@@ -420,7 +461,7 @@ def crowd(box, make, rented):
 @pytest.mark.parametrize("how", ["pause", "stop", "switch"])
 def test_what_waits_at_plivo_is_taken_back_when_dialling_stops(box, crowd, how):
     call = queued_at_plivo(box, crowd)
-    assert recall.due() == {}
+    assert recall.due(now=NOON) == {}
     if how == "pause":
         control.pause(crowd, now=NOON, user_id=None)
     elif how == "stop":
@@ -445,7 +486,7 @@ def test_the_phone_of_whoever_opts_out_stops_ringing(box, campaign):
     until(lambda: fresh(call).status == "ringing", "the ring")
     suppression.add(suppression.Entry(call.to_number, NOON), source=DoNotCall.Source.OPERATOR)
     assert take_all_back() == {call.pk: True}
-    assert recall.due() == {}
+    assert recall.due(now=NOON) == {}
     until(lambda: fresh(call).status == "ended", "Plivo's word")
     outcomes.settle(now=NOON)
     assert not claims.claim(campaign.pk, now=NOON + MINUTE).call_ids
@@ -467,7 +508,7 @@ def test_a_plivo_that_does_not_answer_is_asked_again(box, crowd):
     box.faults(rest_scope="all", rest_500=3)
     assert not recall.take_back(call.pk, now=NOON)
     box.faults(rest_500=0)
-    assert call.pk in recall.due()
+    assert call.pk in recall.due(now=NOON)
 
 
 def test_the_dialler_takes_back_by_itself_within_two_seconds(box, crowd):
@@ -480,7 +521,7 @@ def test_the_dialler_takes_back_by_itself_within_two_seconds(box, crowd):
 def test_what_began_to_ring_or_was_resumed_before_its_turn_is_left_alone(box, crowd):
     call = queued_at_plivo(box, crowd)
     control.pause(crowd, now=NOON, user_id=None)
-    assert call.pk in recall.due()
+    assert call.pk in recall.due(now=NOON)
     control.resume(crowd, now=NOON)
     assert not recall.take_back(call.pk, now=NOON)
     control.pause(crowd, now=NOON, user_id=None)

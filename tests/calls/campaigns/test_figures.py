@@ -68,7 +68,7 @@ def test_hours_and_weekdays_are_those_on_the_persons_clock(make):
         "Pacific/Auckland": ("06:00", "Friday"),
     }
     for zone, shown in zones.items():
-        campaign = make.campaign(make.people(time_zone="", zones=[zone]))
+        campaign = make.campaign(make.people(time_zone="", region="", zones=[zone]))
         rung(campaign.people.get())
         found = figures(campaign)
         assert ([line.name for line in found.by_hour], [line.name for line in found.by_weekday]) == (
@@ -81,16 +81,17 @@ def test_hours_and_weekdays_are_those_on_the_persons_clock(make):
 def test_a_persons_own_zone_beats_that_of_their_number_and_zones_that_disagree_are_in_no_hour(make):
     west = ["America/Los_Angeles", "America/New_York"]
     own = make.campaign(make.people(time_zone="America/Chicago", zones=west))
-    either = make.campaign(make.people(time_zone="", zones=west))
-    agreeing = make.campaign(make.people(time_zone="", zones=["America/New_York", "America/Toronto"]))
+    either = make.campaign(make.people(time_zone="", region="", zones=west))
+    agreeing = make.campaign(make.people(time_zone="", region="", zones=["America/New_York", "America/Toronto"]))
     unknown = make.campaign(make.people(time_zone="", zones=[]))
+    moved = make.campaign(make.people(time_zone="", region="CA", zones=["America/New_York"]))
     erased = make.campaign()
-    for campaign in (own, either, agreeing, unknown, erased):
+    for campaign in (own, either, agreeing, unknown, moved, erased):
         rung(campaign.people.get())
     erased.people.get().contact.delete()
-    hours = [[line.name for line in figures(each).by_hour] for each in (own, either, agreeing, unknown, erased)]
-    assert hours == [["11:00"], [], ["12:00"], [], []]
-    assert [figures(each).nowhere for each in (own, either, agreeing, unknown, erased)] == [0, 1, 0, 1, 1]
+    hours = [[line.name for line in figures(each).by_hour] for each in (own, either, agreeing, unknown, moved, erased)]
+    assert hours == [["11:00"], [], ["12:00"], [], ["09:00"], []]
+    assert [figures(each).nowhere for each in (own, either, agreeing, unknown, moved, erased)] == [0, 1, 0, 1, 0, 1]
 
 
 def test_what_an_operator_has_corrected_counts_in_every_figure(make):

@@ -1,11 +1,12 @@
 """When a person is due, or why they are not called."""
 
 import datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from calls.campaigns import law, schedule
-from calls.campaigns.schedule import Due, Held, History, Skipped
+from calls.campaigns import law, schedule, us_zones
+from calls.campaigns.schedule import Due, Held, History, Skipped, zones_of
 from calls.campaigns.windows import allows
 from calls.models import Campaign, Contact
 from tests.calls.campaigns.conftest import NOON
@@ -86,11 +87,33 @@ def test_a_person_waits_for_their_own_morning() -> None:
     assert found == Due(local("2026-11-26T11:00"), local("2026-11-27T00:00"), "outside the hours for calls")
 
 
-def test_zones_of_the_number_count_where_the_list_names_none() -> None:
-    both = person(time_zone="", zones=["America/New_York", "America/Los_Angeles"], region="TX")
-    assert answer(both, now=local("2026-11-26T09:00")) == Due(
-        local("2026-11-26T11:00"), local("2026-11-26T21:00"), "outside the hours for calls"
+def test_zones_of_the_number_count_where_the_list_names_neither_a_zone_nor_a_state() -> None:
+    both = person(time_zone="", zones=["America/New_York", "America/Los_Angeles"], region="")
+    assert answer(both, now=local("2026-11-26T12:00")) == Due(
+        local("2026-11-26T13:00"), local("2026-11-26T18:00"), "outside the hours for calls"
     )
+
+
+def test_who_has_moved_with_their_number_is_called_by_the_clocks_of_their_state() -> None:
+    moved = person(time_zone="", zones=["America/New_York"], region="us-ca")
+    assert answer(moved, now=local("2026-11-26T09:00")) == Due(
+        local("2026-11-26T11:00"), local("2026-11-27T00:00"), "outside the hours for calls"
+    )
+
+
+@pytest.mark.parametrize("place", sorted(law.US_STATES))
+def test_of_every_state_the_zones_are_known_and_each_of_them_must_allow_the_call(place: str) -> None:
+    zones = us_zones.of(place)
+    assert zones_of(person(time_zone="", zones=["America/New_York"], region=place)) == list(zones)
+    found = answer(person(time_zone="", zones=["America/New_York"], region=place), now=local("2026-11-26T06:00"))
+    assert isinstance(found, Due)
+    for at in (found.at, found.until):
+        clocks = [at.astimezone(ZoneInfo(zone)) for zone in zones]
+        assert all(8 <= clock.hour + clock.minute / 60 <= 21 for clock in clocks)
+    assert zones_of(person(time_zone="America/Denver", zones=[], region=place)) == ["America/Denver"]
+    assert zones_of(person(time_zone="", zones=[], region=place)) == [], "of a toll-free number nothing is known"
+    abroad = person(number="+4930123456", country="DE", time_zone="", zones=["Europe/Berlin"], region=place)
+    assert zones_of(abroad) == ["Europe/Berlin"]
 
 
 def test_a_call_must_be_able_to_begin_some_time_before_its_window_closes() -> None:

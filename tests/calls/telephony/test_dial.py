@@ -90,7 +90,7 @@ def answering(status: str, body: bytes = b"{}", *headers: str) -> Callable[[Line
 
 
 def placed(line: Line, order: Order = ORDER) -> dialling.Dialled:
-    return dial(order, api_url=line.url, auth_id=ACCOUNT, auth_token="secret-token")
+    return dial(order, still=str, api_url=line.url, auth_id=ACCOUNT, auth_token="secret-token")
 
 
 def test_one_request_in_plivos_form_rings_one_number() -> None:
@@ -159,13 +159,32 @@ def test_how_long_to_wait_is_believed_within_reason(header: str, wait_s: float |
         assert placed(line).retry_after_s == wait_s
 
 
+def test_what_is_withdrawn_while_plivo_is_connected_to_is_not_sent() -> None:
+    asked: list[int] = []
+
+    def still() -> str:
+        asked.append(line.connections)
+        return "an opt-out"
+
+    with serving(answering("201 CREATED", FIRED)) as line:
+        found = dial(ORDER, still=still, api_url=line.url, auth_id=ACCOUNT, auth_token="t")
+    assert (found.sent, found.detail, line.requests) == (Sent.WITHDRAWN, "an opt-out", [])
+    assert len(asked) == 1
+
+
+def test_a_look_that_fails_sends_nothing() -> None:
+    with serving(answering("201 CREATED", FIRED)) as line, pytest.raises(ZeroDivisionError):
+        dial(ORDER, still=lambda: str(1 / 0), api_url=line.url, auth_id=ACCOUNT, auth_token="t")
+    assert line.requests == []
+
+
 # --- cut at every phase ----------------------------------------------------------------------------------------------
 
 
 def test_a_refused_connection_has_rung_nobody() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    found = dial(ORDER, api_url=f"http://127.0.0.1:{port}", auth_id=ACCOUNT, auth_token="t")
+    found = dial(ORDER, still=str, api_url=f"http://127.0.0.1:{port}", auth_id=ACCOUNT, auth_token="t")
     assert found.sent is Sent.NOT_SENT
 
 
@@ -174,7 +193,7 @@ def test_a_name_that_nobody_knows_has_rung_nobody(monkeypatch: pytest.MonkeyPatc
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    assert dial(ORDER, api_url="https://api.invalid", auth_id=ACCOUNT, auth_token="t").sent is Sent.NOT_SENT
+    assert dial(ORDER, still=str, api_url="https://api.invalid", auth_id=ACCOUNT, auth_token="t").sent is Sent.NOT_SENT
 
 
 def test_a_connection_that_is_never_taken_has_rung_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,14 +206,14 @@ def test_a_connection_that_is_never_taken_has_rung_nobody(monkeypatch: pytest.Mo
             each.setblocking(False)
             each.connect_ex(full.getsockname())
         url = f"http://127.0.0.1:{full.getsockname()[1]}"
-        assert dial(ORDER, api_url=url, auth_id=ACCOUNT, auth_token="t").sent is Sent.NOT_SENT
+        assert dial(ORDER, still=str, api_url=url, auth_id=ACCOUNT, auth_token="t").sent is Sent.NOT_SENT
         for each in waiting:
             each.close()
 
 
 def test_a_tls_handshake_that_fails_has_rung_nobody() -> None:
     with serving(lambda _: lambda connection: connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as line:
-        found = dial(ORDER, api_url=line.url.replace("http", "https"), auth_id=ACCOUNT, auth_token="t")
+        found = dial(ORDER, still=str, api_url=line.url.replace("http", "https"), auth_id=ACCOUNT, auth_token="t")
     assert found.sent is Sent.NOT_SENT
     assert "SSL" in found.detail
 
@@ -295,7 +314,7 @@ def test_what_is_not_exactly_one_number_is_never_sent(number: str) -> None:
 @pytest.mark.parametrize("url", ["", "api.plivo.com", "ftp://api.plivo.com", "https://"])
 def test_an_address_that_is_none_is_named(url: str) -> None:
     with pytest.raises(ValueError, match="HTTP address"):
-        dial(ORDER, api_url=url, auth_id=ACCOUNT, auth_token="t")
+        dial(ORDER, still=str, api_url=url, auth_id=ACCOUNT, auth_token="t")
 
 
 @given(st.integers(100, 999), st.binary(max_size=200))
