@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
-LIFECYCLE := $(addprefix tests/calls/test_,lifecycle.py live_calls.py sweeper.py recording_parts.py deadlocks.py) tests/streaming/test_journal.py
+LIFECYCLE := $(addprefix tests/calls/test_,lifecycle.py live_calls.py sweeper.py recording_parts.py deadlocks.py clocks.py) tests/streaming/test_journal.py
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-test demo run test test-slow chaos soak lint types bars bench migrate clean

@@ -45,8 +45,8 @@ class CampaignForm(WeekForm):
         model = Campaign
         fields = (
             "name", "agent", "agent_version", "purpose", "contact_lists", "caller_numbers", "countries", "starts_at",
-            "ends_at", "on_holidays", "concurrency", "on_machine", "voicemail_message", "screening_answer", "ring_s",
-            "longest_call_s", "gap_hours", "most_a_day", "most_a_week", *GUARDS,
+            "ends_at", "on_holidays", "concurrency", "calls_per_second", "on_machine", "voicemail_message",
+            "screening_answer", "ring_s", "longest_call_s", "gap_hours", "most_a_day", "most_a_week", *GUARDS,
         )  # fmt: skip
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -79,6 +79,6 @@ class CampaignForm(WeekForm):
 
 RETRIES = tuple(f"retry_{outcome}" for outcome in RETRIED)
 LATER = (
-    "on_holidays", *GUARDS, "concurrency", "on_machine", "voicemail_message", "screening_answer", *WEEK, *RETRIES,
-    "longest_call_s", "gap_hours", "most_a_day", "most_a_week", "ends_at", "countries",
+    "on_holidays", *GUARDS, "concurrency", "calls_per_second", "on_machine", "voicemail_message", "screening_answer",
+    *WEEK, *RETRIES, "longest_call_s", "gap_hours", "most_a_day", "most_a_week", "ends_at", "countries",
 )  # fmt: skip

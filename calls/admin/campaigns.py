@@ -50,6 +50,7 @@ class CampaignAdmin(CampaignWatch, CampaignResults, ApprovalPages, ReadOnlyHisto
             {
                 "fields": (
                     "concurrency",
+                    "calls_per_second",
                     "ring_s",
                     "longest_call_s",
                     "gap_hours",

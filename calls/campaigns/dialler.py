@@ -16,6 +16,7 @@ import structlog
 from django.db import close_old_connections, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from calls import clocks
 from calls.campaigns import claims, dialling, gate, guards, outcomes, readiness, recall
 from calls.models import Call, Campaign
 
@@ -80,6 +81,7 @@ def work(*, clock: Clock, shift: Shift, place: Callable[[int], object] | None = 
     recalling: dict[int, Future[None]] = {}
     recall_due, ready_due, watch_due = _Every(RECALL_EVERY_S), _Every(READY_EVERY_S), _Every(WATCH_EVERY_S)
     ready: list[Campaign] = []
+    wrong = ""
     with (
         closing(_Connections()) as kept,
         ThreadPoolExecutor(THREADS, "dial", kept.keep) as pool,
@@ -96,9 +98,12 @@ def work(*, clock: Clock, shift: Shift, place: Callable[[int], object] | None = 
             if watch_due():
                 guards.watch(now=clock())
             if ready_due():
+                before, wrong = wrong, clocks.trouble()
+                if wrong and not before:
+                    log.error("clock_wrong", why=wrong)
                 ready = [campaign for campaign in claims.running(clock()) if not readiness.obstacle(campaign)]
             found, more = _NONE
-            if working and not gate.stopped():
+            if working and not wrong and not gate.stopped():
                 found, more = _take(clock, ready, room=THREADS - len(placing))
             taken += len(found)
             placing |= {pool.submit(_alone, partial(put, call_id)) for call_id in found}

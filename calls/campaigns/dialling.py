@@ -6,7 +6,7 @@ Whatever is certain not to have rung goes back to CLAIMED, the same row.
 
 import datetime
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import structlog
 from django.conf import settings
@@ -16,7 +16,7 @@ from calls import lifecycle
 from calls.addresses import call_url
 from calls.answers import TIMEOUT_MARGIN_S
 from calls.campaigns import gate, pacing
-from calls.models import Call
+from calls.models import Call, Campaign, PlivoAccount
 from calls.states import Facts
 from calls.telephony.accounts import auth_token
 from calls.telephony.dial import Dialled, Order, Sent, dial
@@ -47,13 +47,13 @@ def place(call_id: int, *, clock: Clock, dial: Dial = dial) -> str:
         return _cancel(call, "the account or the campaign is gone", clock)
     try:
         token = auth_token(account)
-        wait_s = pacing.take(account.auth_id, per_second=float(account.calls_per_second), patience_s=PATIENCE_S)
+        for whose, per_second in _paces(plan, account):
+            time.sleep(pacing.take(whose, per_second=per_second, patience_s=PATIENCE_S))
     except UndecryptableError:
         return _cancel(call, "the Plivo account's token cannot be read", clock)
     except pacing.NoTurn as none:
         after = BACK_OFF if none.wait_s is None else datetime.timedelta(seconds=none.wait_s - PATIENCE_S)
         return _back(call, clock() + after)
-    time.sleep(wait_s)
     found = dial(
         _order(call, plan),
         still=lambda: gate.obstacle(call, plan, now=clock()),
@@ -62,6 +62,13 @@ def place(call_id: int, *, clock: Clock, dial: Dial = dial) -> str:
         auth_token=token,
     )
     return _written(call, plan, found, clock)
+
+
+def _paces(plan: gate.Plan, account: PlivoAccount) -> Iterator[tuple[str, float]]:
+    """Whose turns a call waits for, one after the other: the account's last, so that Plivo sees exactly its pace."""
+    if isinstance(plan, Campaign) and plan.calls_per_second is not None:
+        yield str(plan.pk), float(plan.calls_per_second)
+    yield account.auth_id, float(account.calls_per_second)
 
 
 def _order(call: Call, plan: gate.Plan) -> Order:

@@ -25,9 +25,9 @@ class GoingOn(msgspec.Struct, frozen=True):
 
 
 class Pace(msgspec.Struct, frozen=True):
-    """How many outbound calls an account has started within a minute, for all campaigns, and may start."""
+    """How many outbound calls a campaign or an account has started within a minute, and may start."""
 
-    account: str
+    whose: str
     started: int
     limit: float
 
@@ -52,7 +52,7 @@ def going_on(campaign: Campaign, *, whole_numbers: bool) -> list[GoingOn]:
 
 
 def paces(campaign: Campaign, *, now: datetime.datetime) -> list[Pace]:
-    """Of each Plivo account that the campaign calls from, over the last minute."""
+    """Of the campaign, if it has a pace of its own, and of each Plivo account it calls from, in the last minute."""
     numbers = campaign.caller_numbers.select_related("plivo_account").order_by("plivo_account__name")
     accounts = {number.plivo_account_id: number.plivo_account for number in numbers}
     lately = Call.objects.filter(
@@ -62,7 +62,14 @@ def paces(campaign: Campaign, *, now: datetime.datetime) -> list[Pace]:
         queued_at__gt=now - MINUTE,
     )
     started = dict(lately.order_by().values_list("plivo_account").annotate(made=Count("pk")))
-    return [
-        Pace(account.name, started.get(pk, 0), float(account.calls_per_second) * MINUTE.total_seconds())
+    minute_s = MINUTE.total_seconds()
+    found = [
+        Pace(f"{account.name}, over all campaigns", started.get(pk, 0), float(account.calls_per_second) * minute_s)
         for pk, account in accounts.items()
     ]
+    if campaign.calls_per_second is not None:
+        own = Pace(
+            "This campaign", lately.filter(campaign=campaign).count(), float(campaign.calls_per_second) * minute_s
+        )
+        found.insert(0, own)
+    return found

@@ -1,4 +1,5 @@
-"""So many calls a second and no burst, over all workers of all machines: a GCRA in Redis, one for each Plivo account.
+"""So many calls a second and no burst, over all workers of all machines: a GCRA in Redis, one for each Plivo account
+and for each campaign that has a pace of its own.
 
 Plivo queues what comes faster than an account's calls per second, and then rings people when nobody looks any more. A
 turn is taken last, right before a call is placed. Without Redis nobody gets one.
@@ -24,7 +25,8 @@ local free = tonumber(redis.call('GET', KEYS[1]) or '0')
 if free < at then free = at end
 local wait = free - at
 if wait > tonumber(ARGV[2]) then return -1 - wait end
-redis.call('SET', KEYS[1], string.format('%.0f', free + tonumber(ARGV[1])), 'PX', 60000)
+local gap = tonumber(ARGV[1])
+redis.call('SET', KEYS[1], string.format('%.0f', free + gap), 'PX', string.format('%.0f', (wait + gap) / 1000 + 60000))
 return wait
 """
 
@@ -37,11 +39,11 @@ class NoTurn(Exception):  # noqa: N818  (a state, not a fault)
         super().__init__(wait_s)
 
 
-def take(account: str, *, per_second: float, patience_s: float) -> float:
+def take(whose: str, *, per_second: float, patience_s: float) -> float:
     """A turn to place one call.
 
     Args:
-        account: whose calls per second these are.
+        whose: calls per second these are: a Plivo account's auth id, a campaign's id.
         per_second: above 0.
         patience_s: how long a wait is worth it.
 
@@ -53,7 +55,7 @@ def take(account: str, *, per_second: float, patience_s: float) -> float:
     """
     gap = round(1_000_000 / per_second * SLACK)
     try:
-        wait = int(_client(settings.REDIS_URL).eval(_TAKE, 1, KEY + account, gap, round(patience_s * 1_000_000)))
+        wait = int(_client(settings.REDIS_URL).eval(_TAKE, 1, KEY + whose, gap, round(patience_s * 1_000_000)))
     except redis.RedisError:
         raise NoTurn(None) from None
     if wait < 0:

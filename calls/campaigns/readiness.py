@@ -11,7 +11,7 @@ import redis
 from agents import health
 from agents.crypto import UndecryptableError
 from agents.models import AgentVersion
-from calls import admission
+from calls import admission, clocks
 from calls.models import Call, Campaign, PlivoAccount
 from calls.telephony.accounts import auth_token
 
@@ -63,6 +63,8 @@ def trouble(campaign: Campaign) -> str:
     """The same of a running campaign, and whether there is a process that would carry a call; for its page."""
     if campaign.status != Campaign.Status.RUNNING:
         return ""
+    if wrong := clocks.trouble():
+        return wrong
     try:
         room = admission.room()
     except redis.RedisError:

@@ -70,6 +70,15 @@ class Campaign(models.Model):
     starts_at = models.DateTimeField(null=True, blank=True)
     ends_at = models.DateTimeField(null=True, blank=True)
     concurrency = models.PositiveSmallIntegerField("calls at once", default=5)
+    calls_per_second = models.DecimalField(
+        max_digits=5,
+        decimal_places=2,
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(Decimal("0.01"))],
+        help_text="How many it starts at most: 0.1 is one in ten seconds. Empty: as many as its Plivo accounts may, "
+        "over all campaigns.",
+    )
     retries = models.JSONField(default=usual_retries)
     on_machine = models.CharField("when a machine answers", max_length=13, choices=OnMachine, default=OnMachine.HANG_UP)
     voicemail_message = models.TextField(

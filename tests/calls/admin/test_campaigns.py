@@ -275,10 +275,16 @@ def test_the_page_of_a_running_campaign_shows_the_calls_that_go_on_and_the_pace(
     assert f"{masked(first.number)} {campaign.agent.name} Ringing" in shown
     assert reverse("admin:calls_call_change", args=[going_on.pk]) in html
     assert masked(second.number) not in shown
-    assert f"{caller.plivo_account.name}: 2 calls started within the last minute, over all campaigns" in shown
-    assert "its limit is 120" in shown
+    account = f"{caller.plivo_account.name}, over all campaigns"
+    assert f"{account}: 2 calls started within the last minute; the limit is 120" in shown
+    assert "This campaign:" not in shown
     whole = staff("view_campaign", "view_numbers").get(page(campaign, "standing")).content.decode()
     assert first.number in whole
+    Campaign.objects.update(calls_per_second="0.1")
+    Call.objects.filter(pk=going_on.pk).update(campaign=None)
+    shown = text_of(staff("view_campaign").get(page(campaign, "standing")).content.decode())
+    assert "This campaign: 1 call started within the last minute; the limit is 6" in shown
+    assert f"{account}: 2 calls started" in shown
 
 
 def test_however_many_calls_go_on_the_page_takes_as_many_queries(admin_page, make, django_assert_num_queries):  # noqa: F811

@@ -12,9 +12,9 @@ import time
 import pytest
 from django.db import connection
 
-from calls import lifecycle, suppression, sweeper, whereabouts
+from calls import clocks, lifecycle, suppression, sweeper, whereabouts
 from calls.answers import TIMEOUT_MARGIN_S
-from calls.campaigns import claims, control, dialler, dialling, gate, outcomes, pacing, recall
+from calls.campaigns import claims, control, dialler, dialling, gate, outcomes, pacing, readiness, recall
 from calls.campaigns.pacing import NoTurn
 from calls.models import Call, Campaign, CampaignContact, Contact, DoNotCall, Switch
 from calls.telephony import dial as dial_module
@@ -390,7 +390,42 @@ def test_without_a_turn_nothing_is_sent_and_the_call_waits(box, campaign, monkey
     assert call.deadline_at == NOON + dialling.BACK_OFF
 
 
+def test_a_campaign_waits_for_a_turn_of_its_own_pace_first_and_then_for_its_accounts(box, campaign, monkeypatch):
+    turns: list[tuple[str, float]] = []
+
+    def turn(whose, *, per_second, **_):
+        turns.append((whose, per_second))
+        return 0.0
+
+    monkeypatch.setattr(pacing, "take", turn)
+    Campaign.objects.update(calls_per_second="0.25")
+    account = place(campaign).plivo_account
+    assert turns == [(str(campaign.pk), 0.25), (account.auth_id, 2.0)]
+
+
+def test_without_a_turn_of_its_campaign_a_call_takes_none_of_its_accounts_and_waits(box, campaign, monkeypatch):
+    def turn(whose, **_):
+        assert whose == str(campaign.pk)
+        raise NoTurn(21.0)
+
+    monkeypatch.setattr(pacing, "take", turn)
+    Campaign.objects.update(calls_per_second="0.05")
+    call = place(campaign)
+    assert (call.status, call.deadline_at, posts(box)) == ("claimed", NOON + datetime.timedelta(seconds=20), [])
+
+
 # --- the loop --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ahead_s", [-6.0, 6.0])
+def test_a_machine_whose_clock_is_wrong_calls_nobody_until_it_is_right(box, crowd, monkeypatch, ahead_s):
+    monkeypatch.setattr(clocks, "ahead_s", lambda: ahead_s)
+    claims.claim(crowd.pk, now=NOON - datetime.timedelta(hours=1))  # lying there, of a worker that died
+    assert dialler.work(clock=clock, shift=dialler.Shift(1)) == 0
+    assert posts(box) == []
+    assert "is 6 s" in readiness.trouble(crowd)
+    monkeypatch.setattr(clocks, "ahead_s", lambda: 4.0)
+    assert dialler.work(clock=clock, shift=dialler.Shift(1)) == 8
 
 
 def test_several_workers_place_every_call_once(make, rented, monkeypatch):

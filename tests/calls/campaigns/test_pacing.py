@@ -73,6 +73,13 @@ def test_a_redis_that_was_emptied_gives_no_burst(private_redis) -> None:
     assert take("MA1", per_second=10, patience_s=1) > 0.08
 
 
+def test_a_pace_of_less_than_one_in_a_minute_is_kept_too(private_redis) -> None:
+    assert take("a campaign", per_second=0.01, patience_s=0) == 0.0
+    assert private_redis.pttl(pacing.KEY + "a campaign") > 100_000
+    assert take("a campaign", per_second=0.01, patience_s=200) > 99
+    assert private_redis.pttl(pacing.KEY + "a campaign") > 200_000
+
+
 def test_the_key_does_not_stay_for_ever(private_redis) -> None:
     take("MA1", per_second=1, patience_s=0)
-    assert 0 < private_redis.pttl(pacing.KEY + "MA1") <= 60_000
+    assert 0 < private_redis.pttl(pacing.KEY + "MA1") <= 62_000
