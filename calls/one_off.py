@@ -13,7 +13,7 @@ from django.db import IntegrityError, transaction
 
 from agents.models import AgentVersion
 from calls import lifecycle, suppression
-from calls.campaigns import claims, gate, own_law, schedule
+from calls.campaigns import account_lines, claims, gate, own_law, schedule
 from calls.campaigns.people import Person
 from calls.campaigns.schedule import Due, Held, History
 from calls.models import ApiKey, Call, OneOffCall, PhoneNumber
@@ -108,6 +108,7 @@ def start(order: Order, *, now: datetime.datetime, once: Once | None = None) -> 
     version = order.version
     try:
         with transaction.atomic():
+            _line(order, now=now)
             row.call = lifecycle.create_outbound(
                 now=now,
                 deadline_at=now,  # any dialler may place it at once
@@ -169,6 +170,14 @@ def _look(order: Order, row: OneOffCall, *, now: datetime.datetime) -> Due:
         text = f"{found.why}: ask again from {found.at:%Y-%m-%dT%H:%M:%SZ} on"
         raise Refused("not_now", text, next_allowed=found.at)
     return found
+
+
+def _line(order: Order, *, now: datetime.datetime) -> None:
+    """Raises Refused where the Plivo account carries as many calls as it may."""
+    account = order.caller.plivo_account
+    if not account_lines.free([account]).get(account.pk, 1):
+        text = "the Plivo account carries as many calls as it may: ask again in a minute"
+        raise Refused("not_now", text, next_allowed=now + datetime.timedelta(minutes=1))
 
 
 def _missing(order: Order) -> list[str]:

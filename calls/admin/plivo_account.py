@@ -32,7 +32,7 @@ class PlivoAccountForm(forms.ModelForm):
 
     class Meta:
         model = PlivoAccount
-        fields = ("name", "auth_id", "api_url", "calls_per_second", "is_sandbox")
+        fields = ("name", "auth_id", "api_url", "calls_per_second", "max_calls", "is_sandbox")
         help_texts = {"auth_id": "From the overview of Plivo's console, beside the auth token."}
 
     def clean_auth_token(self) -> str:

@@ -15,7 +15,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q
 
 from calls import lifecycle, suppression
-from calls.campaigns import budget, caller_series, gate, own_law, schedule
+from calls.campaigns import account_lines, budget, caller_series, gate, own_law, schedule
 from calls.campaigns.schedule import Answer, Callee, Due, Held, History, Skipped
 from calls.models import Call, Campaign, CampaignContact, PersonMove, PhoneNumber
 from calls.models.call import ACTIVE
@@ -52,6 +52,7 @@ class _Known(NamedTuple):
     pool: list[PhoneNumber]
     unwanted: set[str]
     histories: dict[str, History]
+    lines: dict[uuid.UUID, int]  # of accounts that have a limit; taken from while people are claimed
 
 
 def running(now: datetime.datetime) -> list[Campaign]:
@@ -83,12 +84,14 @@ def claim(campaign_id: uuid.UUID, *, now: datetime.datetime, most: int = 1) -> C
         if not people:
             return Claim()
         known = _known(campaign, [person.number for person in people], now)
+        known = known._replace(lines=account_lines.free(each.plivo_account for each in known.pool))
         taken = [_take(campaign, person, known, now) for person in people]
-    return Claim([call_id for call_id in taken if call_id is not None], more=len(people) == room)
+    waits = 0 in known.lines.values()  # somebody may have waited for a line
+    return Claim([call_id for call_id in taken if call_id is not None], more=len(people) == room and not waits)
 
 
 def _take(campaign: Campaign, person: CampaignContact, known: _Known, now: datetime.datetime) -> int | None:
-    """The call of somebody who is due; None: they were moved on."""
+    """The call of somebody who is due; None: they were moved on, or no line is free."""
     found = _answer(campaign, person, known, now)
     if not isinstance(found, Due) or found.at > now:
         move_on(person, found, now=now)
@@ -97,7 +100,9 @@ def _take(campaign: Campaign, person: CampaignContact, known: _Known, now: datet
     if version is None:
         move_on(person, Held("the agent is not published"), now=now)
         return None
-    caller = caller_number(campaign, known.pool, person)
+    caller = caller_number(campaign, known.pool, person, lines=known.lines)
+    if not known.lines.get(caller.plivo_account_id, 1):
+        return None
     try:
         with transaction.atomic():
             call = lifecycle.create_outbound(
@@ -121,6 +126,8 @@ def _take(campaign: Campaign, person: CampaignContact, known: _Known, now: datet
     except IntegrityError:  # another campaign, or an attempt whose outcome is not known
         move_on(person, Due(now + ELSEWHERE, now + ELSEWHERE, "another call to this number is under way"), now=now)
         return None
+    if caller.plivo_account_id in known.lines:
+        known.lines[caller.plivo_account_id] -= 1
     _change(person, now=now, state=CampaignContact.State.CALLING, next_due=None, why="", attempts=call.attempt)
     return call.pk
 
@@ -132,7 +139,7 @@ def answer_for(campaign: Campaign, person: CampaignContact, *, now: datetime.dat
 
 def _known(campaign: Campaign, numbers: list[str], now: datetime.datetime) -> _Known:
     hours = schedule.hours_of(campaign, own=own_law.read(now=now))
-    return _Known(hours, _pool(campaign), suppression.suppressed(numbers), histories(numbers, now=now))
+    return _Known(hours, _pool(campaign), suppression.suppressed(numbers), histories(numbers, now=now), lines={})
 
 
 def _answer(campaign: Campaign, person: CampaignContact, known: _Known, now: datetime.datetime) -> Answer:
@@ -222,18 +229,22 @@ def _pool(campaign: Campaign) -> list[PhoneNumber]:
     return list(campaign.caller_numbers.select_related("plivo_account").order_by("number"))
 
 
-def caller_number(campaign: Campaign, pool: list[PhoneNumber], person: CampaignContact) -> PhoneNumber:
+def caller_number(
+    campaign: Campaign, pool: list[PhoneNumber], person: CampaignContact, *, lines: Mapping[uuid.UUID, int]
+) -> PhoneNumber:
     """The number that this person sees: for all attempts the same, as long as the campaign's pool has it.
 
     Args:
         pool: with at least one from which they may be called.
+        lines: free ones of accounts that have a limit; a first attempt is made where there is one.
     """
     country = person.contact.country if person.contact else ""
     if begins := caller_series.prefixes(country=country, purpose=campaign.purpose):
         pool = [each for each in pool if each.number.startswith(begins)]
     earlier = Call.objects.filter(campaign_person=person).order_by("-attempt").values_list("from_number", flat=True)
     last = earlier.first() if person.attempts else None
-    return next((each for each in pool if each.number == last), pool[person.pk % len(pool)])
+    free = [each for each in pool if lines.get(each.plivo_account_id, 1)] or pool
+    return next((each for each in pool if each.number == last), free[person.pk % len(free)])
 
 
 def move_on(person: CampaignContact, found: Answer, *, now: datetime.datetime) -> None:

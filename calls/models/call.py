@@ -155,6 +155,11 @@ class Call(models.Model):
                 condition=Q(campaign__isnull=False, status__in=ACTIVE),
             ),
             models.Index(
+                fields=["plivo_account"],
+                name="call_active_of_account",
+                condition=Q(plivo_account__isnull=False, status__in=ACTIVE),
+            ),
+            models.Index(
                 fields=["campaign", "ended_at"], name="call_ended_of_campaign", condition=Q(campaign__isnull=False)
             ),
             models.Index(fields=["deadline_at"], name="call_deadline", condition=Q(deadline_at__isnull=False)),

@@ -37,6 +37,14 @@ class PlivoAccount(models.Model):
         validators=[MinValueValidator(Decimal("0.1"))],
         help_text="How many calls a second campaigns start; Plivo's own limit of an account is 2 unless it was raised.",
     )
+    max_calls = models.PositiveSmallIntegerField(
+        "calls at once",
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text="While so many go on, those that came in included, no other is begun. Plivo allows an account 50 in "
+        "India, and elsewhere any number. Empty: no limit.",
+    )
     application_id = models.CharField(max_length=40, blank=True, editable=False)
     is_sandbox = models.BooleanField("sandbox", default=False, help_text="A simulated phone network.")
     tested_at = models.DateTimeField("last tested", null=True, editable=False)

@@ -243,3 +243,15 @@ def test_the_last_look_sees_what_changed_since_the_order(once, key):
     assert gate.obstacle(call, row, now=NOON, rings=True) == ""
     ApiKey.objects.update(revoked_at=None, countries=[])
     assert "calls to US are not allowed" in gate.obstacle(call, row, now=NOON, rings=True)
+
+
+def test_while_its_account_carries_as_many_calls_as_it_may_none_is_ordered(once):
+    caller = factories.PhoneNumberFactory(plivo_account__max_calls=1)
+    asked = order(person=person(), caller=caller)
+    call, _ = one_off.start(order(person=person(number="+12125550188"), caller=caller), now=NOON)
+    with pytest.raises(one_off.Refused, match="carries as many calls as it may") as refused:
+        one_off.start(asked, now=NOON, once=once())
+    assert (refused.value.code, refused.value.next_allowed) == ("not_now", NOON + MINUTE)
+    assert Call.objects.count() == 1
+    end(call)
+    assert one_off.start(asked, now=NOON, once=once())[1]

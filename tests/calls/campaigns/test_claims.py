@@ -6,11 +6,11 @@ import pytest
 from django.db import IntegrityError, transaction
 
 from calls import lifecycle, suppression
-from calls.campaigns import claims, control, outcomes
+from calls.campaigns import account_lines, claims, control, outcomes
 from calls.models import Call, Campaign, CampaignContact, Contact, ContactCopy, DoNotCall, Price
 from calls.states import Facts
 from tests import factories
-from tests.calls.campaigns.conftest import NOON, only_person
+from tests.calls.campaigns.conftest import NOON, only_person, rung
 
 pytestmark = [pytest.mark.db, pytest.mark.django_db]
 
@@ -401,3 +401,38 @@ def test_a_look_at_four_costs_little_more_than_a_look_at_one(make, django_assert
     campaign = make.campaign(make.people(8), concurrency=10)
     with django_assert_max_num_queries(32):
         assert len(claims.claim(campaign.pk, now=NOON, most=4).call_ids) == 4
+
+
+def test_an_account_with_a_limit_carries_no_more_calls_than_that_those_that_came_in_counted(make):
+    caller = factories.PhoneNumberFactory(plivo_account__max_calls=3)
+    campaign = make.campaign(make.people(6), caller=caller, concurrency=10)
+    Call.objects.create(direction="inbound", status="live", plivo_account=caller.plivo_account)
+    Call.objects.create(direction="inbound", status="ended", plivo_account=caller.plivo_account)
+    Call.objects.create(direction="inbound", status="live", plivo_account=factories.PlivoAccountFactory())
+    first = claims.claim(campaign.pk, now=NOON, most=8)
+    assert (len(first.call_ids), first.more) == (2, False)
+    assert claims.claim(campaign.pk, now=NOON, most=8) == claims.Claim([], more=False)
+    assert campaign.people.filter(state="waiting", next_due__lte=NOON, why="").count() == 4, "they stay due"
+    Call.objects.filter(pk=first.call_ids[0]).update(status="ended", campaign_person=None)
+    assert len(claims.claim(campaign.pk, now=NOON, most=8).call_ids) == 1
+
+
+def test_while_one_account_is_full_others_are_called_from_another_but_nobody_from_a_number_new_to_them(make):
+    full = factories.PhoneNumberFactory(plivo_account__max_calls=1)
+    campaign = make.campaign(make.people(5), caller=full, concurrency=10)
+    other = factories.PhoneNumberFactory()
+    campaign.caller_numbers.add(other)
+    Call.objects.create(direction="inbound", status="live", plivo_account=full.plivo_account)
+    again = campaign.people.first()
+    rung(again, from_number=full.number, at=NOON - datetime.timedelta(hours=6))
+    CampaignContact.objects.filter(pk=again.pk).update(attempts=1)
+    made = Call.objects.filter(pk__in=claims.claim(campaign.pk, now=NOON, most=8).call_ids)
+    assert (len(made), {call.from_number for call in made}) == (4, {other.number})
+    again.refresh_from_db()
+    assert (again.state, again.next_due) == ("waiting", NOON)
+
+
+@pytest.mark.usefixtures("make")
+def test_without_a_limit_accounts_are_neither_counted_nor_locked(django_assert_num_queries):
+    with django_assert_num_queries(0):
+        assert account_lines.free([factories.PlivoAccountFactory.build()]) == {}
