@@ -6,6 +6,7 @@ Called by the webhooks, by ``live_calls`` and by the sweeper. ``states.merge`` d
 import datetime
 from typing import Any
 
+import msgspec
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
@@ -19,6 +20,7 @@ from calls.states import FIELDS, Facts, State, is_over, merge
 ANSWERED_GRACE = datetime.timedelta(seconds=90)
 LIVE_GRACE = datetime.timedelta(seconds=60)
 AFTER_STREAM_GRACE = datetime.timedelta(seconds=30)
+BESIDE_ANOTHER = "on_its_way_beside_another"
 
 
 def create_inbound(*, plivo_call_uuid: str, facts: Facts, now: datetime.datetime, **fields: Any) -> tuple[Call, bool]:
@@ -121,10 +123,34 @@ def apply(*, call_id: int, facts: Facts, deadline_at: datetime.datetime | None =
             changes["deadline_at"] = deadline_at
         if not changes:
             return after
-        if not Call.objects.filter(pk=call_id, status=before.status).update(**changes):
-            raise RuntimeError("the call's row changed under its lock")
+        if is_over(before.status) and not is_over(after.status):
+            return _revive(call_id, before, after, changes)
+        _write(call_id, before, changes)
         if after.status == Call.Status.ENDED != before.status:
             _after_end(call_id, after)
+    return after
+
+
+def _write(call_id: int, before: State, changes: dict[str, Any]) -> None:
+    if not Call.objects.filter(pk=call_id, status=before.status).update(**changes):
+        raise RuntimeError("the call's row changed under its lock")
+
+
+def _revive(call_id: int, before: State, after: State, changes: dict[str, Any]) -> State:
+    """A call that was given up is on its way after all.
+
+    The number may have been called again since, and has one outbound call at a time: then this one's times are written
+    down and it stays over. So nobody talks to who picks it up, and its reported end is its end as always.
+    """
+    try:
+        with transaction.atomic():
+            _write(call_id, before, changes)
+    except IntegrityError:
+        after = msgspec.structs.replace(after, status=before.status, outcome=before.outcome)
+        told = {name: value for name, value in changes.items() if name not in {"status", "outcome", "deadline_at"}}
+        Call.objects.filter(pk=call_id).update(**told)
+        reported = {"reported": changes["status"]}
+        CallEvent.objects.create(call_id=call_id, at=timezone.now(), kind=BESIDE_ANOTHER, data=reported)
     return after
 
 

@@ -1,10 +1,15 @@
-"""Logging: one JSON object a line in production, readable lines otherwise. Messages are static; values are named."""
+"""Logging: one JSON object a line in production, readable lines otherwise. Messages are static; values are named.
 
+Whoever writes a line, a library included, its phone numbers are masked.
+"""
+
+import logging
 from typing import Any
 
 import structlog
 
 from config.env import env
+from config.masking import masked
 
 structlog.configure(
     processors=[
@@ -26,12 +31,21 @@ _renderers: list[Any] = (
     else [structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)]
 )
 
+
+class Formatter(structlog.stdlib.ProcessorFormatter):
+    """The last to have a line in hand: message, values and traceback alike."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, masked."""
+        return masked(super().format(record))
+
+
 LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {
         "structlog": {
-            "()": structlog.stdlib.ProcessorFormatter,
+            "()": Formatter,
             "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers],
             "foreign_pre_chain": [
                 structlog.stdlib.add_log_level,
@@ -42,6 +56,8 @@ LOGGING: dict[str, Any] = {
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "structlog"}},
     "root": {"handlers": ["stderr"], "level": env("LOG_LEVEL")},
     "loggers": {
+        # It and its children would keep Django's own handlers beside ours: plain lines, and mails to administrators.
+        "django": {"handlers": []},
         # Their lines hold URLs with stream tokens, or bodies with what people said.
         "uvicorn.access": {"level": "CRITICAL", "propagate": False},
         "uvicorn.error": {"level": "WARNING"},

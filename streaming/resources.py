@@ -21,6 +21,7 @@ from streaming import journal, leases
 from streaming.archive import Archive, Vault
 from streaming.audio.turn_model import TurnModel, open_turn_model
 from streaming.audio.vad import VadHub
+from streaming.opt_outs import OptOuts
 from streaming.phrases import PhraseCache, phrase_key, prepare
 from streaming.pulse import Pulse
 from streaming.threads import Worker
@@ -95,7 +96,7 @@ class Resources:
     """One per process; made and opened on the loop that serves the calls.
 
     Args:
-        var_dir: of this host; parent of the journal and recording folders.
+        var_dir: of this host; parent of the folders of the journal, of opt-outs and of recordings.
         phrases_dir: shared with the workers; under ``var_dir`` where none is given.
         store: where the journal writes and the leases stand.
         vault: where finished recordings go; ``calls.recordings`` where none is given.
@@ -127,6 +128,7 @@ class Resources:
         self.edge = Worker("stream-edge", limit=EDGE_LIMIT)
         self._files = Worker("stream-files", limit=EDGE_LIMIT)
         self.journal = journal.Journal(store=store, folder=var_dir / "journal", clock=clock)
+        self.opt_outs = OptOuts(folder=var_dir / "opt-outs", database=self.edge, clock=clock)
         self.board = Board(clock=time.time)
         self.leases = leases.Leases(register=store, clock=clock)
         self.phrases = PhraseCache(folder=phrases_dir or var_dir / "phrases", worker=self._files)
@@ -153,6 +155,7 @@ class Resources:
             self._vad = await asyncio.to_thread(VadHub)
         self.turn_model = await asyncio.to_thread(self._make_turn_model)
         await self.providers.open()
+        self.opt_outs.open()
         self.journal.open()
         await self.leases.open()
         await self.recordings.open()
@@ -166,6 +169,7 @@ class Resources:
         for task in late:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)
+        await self.opt_outs.close()
         self.pulse.close()
         await self.leases.close()
         await self.recordings.close()

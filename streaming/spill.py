@@ -1,7 +1,7 @@
-"""A file of journal entries that the database did not take: one JSON line each, on the disk before ``append`` returns.
+"""A file of what the database did not take: one JSON line each, on the disk before ``append`` returns.
 
-Used by ``streaming.backlog`` alone. A file is locked for as long as a process has it open, so that a starting process
-takes over only what a dead one has left.
+Used by ``streaming.backlog`` for the journal and by ``streaming.opt_outs``. A file is locked for as long as a process
+has it open, so that a starting process takes over only what a dead one has left.
 """
 
 import contextlib

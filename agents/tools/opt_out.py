@@ -8,7 +8,7 @@ TOOL = register(
         description=(
             "Puts this person on the do-not-call list, for all calls and for good. Call it as soon as they say that "
             "they do not want to be called, such as: stop calling me, take me off your list. Ask once if you are not "
-            "sure what they mean, and never talk them out of it. Then say that they are on the list, and say goodbye."
+            "sure what they mean, and never talk them out of it. Then say what came of it, and say goodbye."
         ),
         parameters=lambda _: schema(
             {"words": {"type": "string", "description": "What they said, word for word."}}, required=("words",)

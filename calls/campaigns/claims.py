@@ -29,8 +29,8 @@ CHUNK = 2000  # people of whom is forecast at once
 NEVER = History()
 LOOK_BACK = datetime.timedelta(days=8)
 # Calls by which somebody was, or may have been, rung.
-RUNG = ~Q(status__in=[Call.Status.CLAIMED, Call.Status.REJECTED])
-RUNG &= ~Q(status=Call.Status.CANCELLED, ringing_at=None, answered_at=None)
+RUNG = ~Q(status=Call.Status.CLAIMED)
+RUNG &= ~Q(status__in=[Call.Status.CANCELLED, Call.Status.REJECTED], ringing_at=None, answered_at=None)
 
 
 class Claim(msgspec.Struct, frozen=True):

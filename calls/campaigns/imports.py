@@ -144,12 +144,13 @@ def _take(contact_import: ContactImport, chunk: list[tables.Row], *, done: int, 
     with transaction.atomic():
         if not table_imports.advance(contact_import, done=done, by=len(chunk), now=now):
             return False
-        in_list = Contact.objects.filter(contact_list=contact_import.contact_list_id, number__in=people)
-        known = set(in_list.values_list("number", flat=True))
+        # Whoever a program adds meanwhile is in the list, too; in one order for all who add to it, so that of two at
+        # once neither waits for the other in turn.
+        new = [contact_of(people[number][1], contact_import.contact_list_id) for number in sorted(people)]
+        Contact.objects.bulk_create(new, ignore_conflicts=True)
+        added = set(Contact.objects.filter(pk__in=[each.pk for each in new]).values_list("number", flat=True))
+        known = people.keys() - added
         rejected += [(row, IN_LIST, IN_LIST) for row, found in people.values() if found.number in known]
-        # In one order for all who add to the list, so that of two at once neither waits for the other in turn.
-        new = [people[number][1] for number in sorted(people) if number not in known]
-        Contact.objects.bulk_create([contact_of(found, contact_import.contact_list_id) for found in new])
         RejectedRow.objects.bulk_create(
             RejectedRow(
                 contact_import=contact_import, row=number, cells=cells, why=why[:MAX_WHY], reason=reason[:MAX_WHY]
@@ -157,7 +158,7 @@ def _take(contact_import: ContactImport, chunk: list[tables.Row], *, done: int, 
             for (number, cells), reason, why in rejected
         )
         ContactImport.objects.filter(pk=contact_import.pk).update(
-            added=F("added") + len(new),
+            added=F("added") + len(added),
             known=F("known") + len(known),
             rejected=F("rejected") + len(rejected) - len(known),
             suppressed=F("suppressed") + len(unwanted - known),

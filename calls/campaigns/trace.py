@@ -19,6 +19,7 @@ EVENTS = {
     "dial_rejected": "refused by Plivo",
     "dial_unknown": "sent, and not known whether it rings",
     "looked_for_at_plivo": "looked for at Plivo, and not found",
+    "on_its_way_beside_another": "on its way after all, while they were called again",
     "not_answered": "picked up, and let go",
     "machine_detected": "Plivo believes that a machine answered",
     "human_detected": "Plivo believes that a person answered",

@@ -172,7 +172,7 @@ class ToolResult(msgspec.Struct, frozen=True, gc=False):
 
 
 class OptedOut(msgspec.Struct, frozen=True, gc=False):
-    """The answer to OptOut: whether the caller is on the do-not-call list now."""
+    """The answer to OptOut: whether it is written that the caller is not to be called again."""
 
     done: bool
 

@@ -104,3 +104,47 @@ def test_the_timeline_counts_from_the_streams_beginning():
     call = factories.CallFactory(live_at=at(0))
     lifecycle.note(call=call, kind="x", now=at(2.5))
     assert call.events.get().offset_ms == 2500
+
+
+# --- given up, and on its way after all ------------------------------------------------------------------------------
+
+
+def outbound(status):
+    return Call.objects.create(direction="outbound", status=status, to_number="+14155550100")
+
+
+@pytest.mark.parametrize("given_up", ["not_found", "rejected"])
+def test_a_call_that_was_given_up_and_rings_after_all_is_on_its_way_again(given_up):
+    call = outbound(given_up)
+    lifecycle.apply(call_id=call.pk, facts=Facts(status="ringing", ringing_at=at(2)), deadline_at=at(99))
+    call.refresh_from_db()
+    assert (call.status, call.ringing_at, call.deadline_at) == ("ringing", at(2), at(99))
+    assert not call.events.exists()
+
+
+@pytest.mark.parametrize("given_up", ["not_found", "rejected"])
+@pytest.mark.parametrize("another", ["claimed", "live"])
+def test_beside_another_call_to_the_number_it_stays_given_up_and_what_is_known_of_it_is_written(given_up, another):
+    call, other = outbound(given_up), outbound(another)
+    for facts in (Facts(status="ringing", ringing_at=at(2)), Facts(status="answered", answered_at=at(6))):
+        state = lifecycle.apply(call_id=call.pk, facts=facts, deadline_at=at(99))
+        assert state.status == given_up
+    call.refresh_from_db()
+    other.refresh_from_db()
+    assert (call.status, call.ringing_at, call.answered_at, call.deadline_at) == (given_up, at(2), at(6), None)
+    reported = call.events.filter(kind=lifecycle.BESIDE_ANOTHER).order_by("pk").values_list("data__reported", flat=True)
+    assert list(reported) == ["ringing", "answered"]
+    assert (other.status, other.ringing_at) == (another, None)
+    lifecycle.apply(call_id=call.pk, facts=LIFE[5])
+    call.refresh_from_db()
+    assert (call.status, call.outcome, call.duration_s) == ("ended", "completed", 35)
+    assert CallSummary.objects.filter(call=call).count() == 1
+
+
+def test_once_the_other_call_is_over_the_next_report_brings_it_back():
+    call, other = outbound("not_found"), outbound("live")
+    lifecycle.apply(call_id=call.pk, facts=Facts(status="ringing", ringing_at=at(2)))
+    lifecycle.finish(call_id=other.pk, now=at(3))
+    lifecycle.apply(call_id=call.pk, facts=Facts(status="answered", answered_at=at(6)))
+    call.refresh_from_db()
+    assert (call.status, call.ringing_at, call.answered_at) == ("answered", at(2), at(6))

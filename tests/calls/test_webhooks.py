@@ -618,6 +618,25 @@ def test_an_outbound_call_that_must_not_be_is_hung_up_when_it_is_picked_up(plivo
     assert not StreamToken.objects.exists()
 
 
+def test_one_that_was_given_up_and_rings_while_its_number_is_called_again_is_written_down_and_not_talked_on(
+    plivo, number
+):
+    factories.CallFactory(direction="outbound", status="live", to_number="+14155550100")
+    call = factories.CallFactory(
+        phone_number=number, direction="outbound", status="not_found", to_number="+14155550100", ringing_at=None
+    )
+    ids = {"CallUUID": call.plivo_call_uuid, "Direction": "outbound"}
+    assert plivo.send(address(call, "ring"), Event="Ring", CallStatus="ringing", **ids).status_code == 200
+    call.refresh_from_db()
+    assert call.status == "not_found"
+    assert call.ringing_at
+    assert tags(plivo.send(address(call, "answer"), Event="StartApp", CallStatus="in-progress", **ids)) == ["Hangup"]
+    assert plivo.hang_up(path=address(call, "hangup"), call_uuid=call.plivo_call_uuid).status_code == 200
+    call.refresh_from_db()
+    assert call.status == "ended"
+    assert not WebhookEvent.objects.filter(applied_at=None).exists()
+
+
 def test_two_reports_at_once_of_a_call_whose_uuid_nobody_has_told_are_both_of_it(plivo, number, monkeypatch):
     call = factories.CallFactory(phone_number=number, direction="outbound", status="queued", plivo_call_uuid=None)
     owner = intake._owner

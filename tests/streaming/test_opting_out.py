@@ -1,14 +1,16 @@
 """Who asks for it is on the do-not-call list before they are told so, whatever becomes of the call."""
 
 import threading
+from pathlib import Path
 
 import pytest
 from django.db import OperationalError
 
 from agents.providers.base import ToolCall
 from calls import live_calls
-from streaming import opting_out
+from streaming import opt_outs, opting_out
 from streaming.conversation.languages import language
+from streaming.spill import SpillFile
 from tests.streaming.fakes import FakeProviders, FakeStore, context, spec, until
 
 pytestmark = pytest.mark.db
@@ -30,7 +32,7 @@ def written(monkeypatch):
     opt_out.errors, opt_out.gate, opt_out.found = [], threading.Event(), found
     opt_out.gate.set()
     monkeypatch.setattr(live_calls, "opt_out", opt_out)
-    monkeypatch.setattr(opting_out, "PAUSE_S", 0.01)
+    monkeypatch.setattr(opt_outs, "PAUSE_S", 0.01)
     return opt_out
 
 
@@ -96,8 +98,33 @@ async def test_a_database_that_fails_is_tried_again(ring, world: FakeProviders, 
     assert SAID in world.spoken
 
 
-async def test_one_that_fails_for_good_is_not_said_to_have_written(ring, world: FakeProviders, written):
-    written.errors += [OperationalError("gone")] * 20
+def kept(var_dir: Path) -> list[Path]:
+    return list((var_dir / "opt-outs").iterdir())
+
+
+async def test_one_that_is_away_is_not_waited_for_once_it_is_on_the_disk(
+    ring, world: FakeProviders, written, tmp_path: Path
+):
+    written.errors += [OperationalError("gone")] * 10_000
+    call = ring(context(opt_out_key="9"))
+    await call.phone.until(lambda: call.phone.heard_ms > 100)
+    call.phone.press("9")
+    await call.ended()
+    assert SAID in world.spoken
+    assert (len(kept(tmp_path)), written.found) == (1, [])
+    written.errors.clear()
+    await until(lambda: written.found == [(1, "key", "pressed 9")])
+    await until(lambda: not kept(tmp_path))
+
+
+async def test_what_neither_database_nor_disk_takes_is_not_said_to_be_written_and_tried_on(
+    ring, world: FakeProviders, written, monkeypatch
+):
+    def full(*_):
+        raise OSError("no space")
+
+    monkeypatch.setattr(SpillFile, "create", full)
+    written.errors += [OperationalError("gone")] * 10_000
     call = ring(context(opt_out_key="9"))
     await call.phone.until(lambda: call.phone.heard_ms > 200 and not call.phone.playing)
     call.phone.press("9")
@@ -105,3 +132,5 @@ async def test_one_that_fails_for_good_is_not_said_to_have_written(ring, world: 
     assert SAID not in world.spoken
     call.phone.hang_up()
     await call.ended()
+    written.errors.clear()
+    await until(lambda: written.found == [(1, "key", "pressed 9")])

@@ -151,6 +151,14 @@ def test_a_person_of_whose_call_nobody_knows_is_called_by_nobody(make):
         assert claimed(second, now) is None
 
 
+@pytest.mark.parametrize(("rang", "counted"), [({}, 0), ({"ringing_at": NOON}, 1), ({"answered_at": NOON}, 1)])
+@pytest.mark.parametrize("status", ["rejected", "cancelled"])
+def test_one_that_was_let_go_counts_against_the_caps_only_if_it_rang_all_the_same(status, rang, counted):
+    Call.objects.create(direction="outbound", to_number="+14155550100", status=status, created_at=NOON, **rang)
+    found = claims.histories(["+14155550100"], now=NOON + MINUTE)
+    assert len(found.get("+14155550100", claims.NEVER).calls) == counted
+
+
 def test_the_database_itself_refuses_a_second_call_to_a_number_and_for_an_attempt(make):
     campaign = make.campaign()
     call = claimed(campaign)

@@ -10,9 +10,9 @@ from django.core.files.base import ContentFile
 from django.db import IntegrityError, connection, transaction
 
 from calls import retention, suppression
-from calls.campaigns import imports, table_imports
+from calls.campaigns import additions, imports, table_imports
 from calls.campaigns.imports import Refused
-from calls.campaigns.people import IGNORED, VARIABLE, Meaning
+from calls.campaigns.people import IGNORED, VARIABLE, Meaning, Person
 from calls.campaigns.tables import Form, TableError
 from calls.models import Contact, ContactImport, ContactList, DoNotCall, RejectedRow
 from tests import factories
@@ -214,6 +214,27 @@ def test_of_two_workers_on_one_import_one_stops(people, monkeypatch) -> None:
     assert imports.run(str(contact_import.pk), clock=lambda: NOW) is False
     contact_import.refresh_from_db()
     assert (contact_import.status, counts(contact_import)) == ("done", (50, 0, 0, 0))
+
+
+def test_whom_a_program_adds_while_their_row_is_read_is_in_the_list_already(people) -> None:
+    contact_import = uploaded(people, ["Phone"], [number(3)], [number(1)], [number(2)])
+    imports.start(contact_import, now=NOW)
+    in_time: list[additions.Addition] = []
+
+    def overtaking(execute, sql, params, many, context):
+        if not in_time and sql.startswith("INSERT") and ' INTO "calls_contact" ' in sql:
+            in_time.append(additions.Addition())
+            in_time[:] = additions.add(people, [Person(number=number(2), country="US", zones=())])
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(overtaking):
+        assert imports.run(str(contact_import.pk), clock=lambda: NOW) is False
+    contact_import.refresh_from_db()
+    assert in_time[0].contact == Contact.objects.get(number=number(2))
+    assert (contact_import.status, counts(contact_import)) == ("done", (2, 1, 0, 0))
+    assert Contact.objects.count() == 3
+    row = RejectedRow.objects.get()
+    assert (row.row, row.why) == (4, imports.IN_LIST)
 
 
 def test_a_long_import_is_read_in_several_tasks(people, monkeypatch) -> None:
