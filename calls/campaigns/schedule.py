@@ -200,7 +200,7 @@ def rules_of(hours: Hours, contact: Callee, *, at: datetime.datetime) -> tuple[R
 def _rules(hours: Hours, country: str, region: str, first: datetime.date, last: datetime.date) -> tuple[Rule, ...]:
     """The campaign's week, the holidays from ``first`` to ``last``, and the law's."""
     own = (Rule("the campaign's week", hours.week), *law.rules(country=country, region=region, own=hours.own))
-    if hours.on_holidays:
+    if hours.on_holidays and not law.of_country(country).closed_on_holidays:
         return own
     found = closed_days.closed(country=country, region=region, first=first.year, last=last.year, own=hours.own)
     closed = frozenset(date for date in found if first <= date <= last)

@@ -1,6 +1,7 @@
 """When a person is due, or why they are not called."""
 
 import datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -89,7 +90,7 @@ def test_a_person_waits_for_their_own_morning() -> None:
 def test_zones_of_the_number_count_where_the_list_names_none() -> None:
     both = person(time_zone="", zones=["America/New_York", "America/Los_Angeles"], region="TX")
     assert answer(both, now=local("2026-11-26T09:00")) == Due(
-        local("2026-11-26T11:00"), local("2026-11-26T21:00"), "outside the hours for calls"
+        local("2026-11-26T12:00"), local("2026-11-26T21:00"), "outside the hours for calls"
     )
 
 
@@ -144,8 +145,16 @@ def test_no_campaign_widens_what_the_law_says() -> None:
         assert found.at > at
 
 
-def test_a_country_without_a_rule_has_a_cautious_one() -> None:
-    rules = law.rules(country="BR", region="")
-    assert allows(rules, ["America/Sao_Paulo"], datetime.datetime(2026, 11, 26, 13, tzinfo=datetime.UTC))
-    assert not allows(rules, ["America/Sao_Paulo"], datetime.datetime(2026, 11, 29, 13, tzinfo=datetime.UTC))
-    assert all(ceiling.source and ceiling.looked_up for ceiling in law.CEILINGS.values())
+@pytest.mark.parametrize("purpose", Campaign.Purpose.values)
+def test_where_the_law_closes_holidays_a_campaign_that_calls_on_them_waits(purpose) -> None:
+    # A Saturday. In Britain, of which no such rule is known, the campaign decides.
+    boxing_day = datetime.datetime(2026, 12, 26, 13, tzinfo=ZoneInfo("Australia/Sydney"))
+    known = {"consent_at": NOON.date(), "consent_source": "web form", "region": ""}
+    for country, zone, opens in (
+        ("AU", "Australia/Sydney", "2026-12-28T09:00+11:00"),
+        ("FR", "Europe/Paris", "2026-12-28T10:00+01:00"),
+        ("GB", "Europe/London", "2026-12-26T10:00+00:00"),
+    ):
+        of = campaign(purpose=purpose, countries=[country])
+        found = answer(person(country=country, time_zone=zone, **known), of, now=boxing_day, strict=False)
+        assert found.at == datetime.datetime.fromisoformat(opens), country
