@@ -241,7 +241,7 @@ def _campaign(people: ContactList, **fields: Any) -> Campaign:
     made.refresh_from_db()
     campaign = Campaign.objects.create(
         name=f"Campaign {people}", agent=made, purpose="service", countries=["US"], week=[[[0, 1440]]] * 7,
-        concurrency=60, retries={}, gap_hours=0, most_a_day=0, most_a_week=0, on_holidays=True,
+        concurrency=60, retries={}, gap_hours=0, most_a_day=3, most_a_week=21, on_holidays=True,
         **fields,
     )  # fmt: skip
     campaign.contact_lists.add(people)

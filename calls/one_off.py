@@ -159,6 +159,7 @@ def _look(order: Order, row: OneOffCall, *, now: datetime.datetime) -> None:
         now=now,
         margin=claims.QUEUE_MARGIN + datetime.timedelta(seconds=order.ring_s),
         missing=_missing(order),
+        most_a_day=gate.most_a_day(row),
     )
     if isinstance(found, Held):
         raise Refused("not_callable", found.why)

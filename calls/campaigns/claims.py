@@ -13,12 +13,14 @@ from typing import NamedTuple, Protocol, TypeVar
 import msgspec
 from django.db import IntegrityError, transaction
 from django.db.models import Q
+from django.db.models.functions import Coalesce
 
 from calls import lifecycle, suppression
 from calls.campaigns import budget, caller_series, gate, own_law, schedule
 from calls.campaigns.schedule import Answer, Callee, Due, Held, History, Skipped
 from calls.models import Call, Campaign, CampaignContact, PersonMove, PhoneNumber
 from calls.models.call import ACTIVE
+from calls.models.campaign import LONGEST_GAP_H
 
 # How long a claimed call may lie before another worker may place it; placing takes less.
 LEASE = datetime.timedelta(seconds=60)
@@ -27,7 +29,8 @@ QUEUE_MARGIN = datetime.timedelta(seconds=30)
 ELSEWHERE = datetime.timedelta(minutes=5)  # until a number that another campaign is calling is looked at again
 CHUNK = 2000  # people of whom is forecast at once
 NEVER = History()
-LOOK_BACK = datetime.timedelta(days=8)
+# Every cap lies within; a day more, since a call may ring some time after it was claimed.
+LOOK_BACK = max(datetime.timedelta(hours=LONGEST_GAP_H), datetime.timedelta(days=7)) + datetime.timedelta(days=1)
 # Calls by which somebody was, or may have been, rung.
 RUNG = ~Q(status__in=[Call.Status.CLAIMED, Call.Status.REJECTED])
 RUNG &= ~Q(status=Call.Status.CANCELLED, ringing_at=None, answered_at=None)
@@ -207,12 +210,13 @@ def needed_variables(campaign: Campaign) -> list[str]:
 
 
 def histories(numbers: Collection[str], *, now: datetime.datetime) -> dict[str, History]:
-    """When each number was rung lately, by any campaign; an attempt of which nobody knows counts."""
+    """When each number was rung lately, by any campaign or program; an attempt of which nobody knows counts."""
     lately = Call.objects.filter(RUNG, direction=Call.Direction.OUTBOUND, created_at__gte=now - LOOK_BACK)
     found: dict[str, list[datetime.datetime]] = {}
     if len(numbers) > 1 and not lately.exists():
         return {}
-    for number, at in lately.filter(to_number__in=numbers).values_list("to_number", "created_at"):
+    rung_at = Coalesce("ringing_at", "queued_at", "created_at")
+    for number, at in lately.filter(to_number__in=numbers).values_list("to_number", rung_at):
         found.setdefault(number, []).append(at)
     return {number: History(tuple(calls)) for number, calls in found.items()}
 

@@ -14,6 +14,7 @@ import msgspec
 from calls.campaigns import caller_series, closed_days, law
 from calls.campaigns.windows import DAY, Rule, Span, Stretch, Week, every_day, stretches
 from calls.models import Campaign
+from calls.models.campaign import MOST_A_DAY
 from calls.numbers import NumberRefused, callable_number, country_refused
 
 HOLIDAY = "a public holiday"
@@ -109,6 +110,7 @@ def answer(
     now: datetime.datetime,
     margin: datetime.timedelta = datetime.timedelta(),
     missing: Collection[str] = (),
+    most_a_day: int = MOST_A_DAY,
     strict: bool = True,
 ) -> Answer:
     """What is to be done about a person now.
@@ -119,6 +121,7 @@ def answer(
         suppressed: they are on the do-not-call list.
         margin: a call must be able to begin so long before its window closes.
         missing: variables that the agent's texts need and the contact does not have.
+        most_a_day: as of ``after_earlier_calls``.
         strict: look the number up in the numbering plans, too; without it the country of the import counts, which is
             enough for a forecast.
     """
@@ -127,7 +130,8 @@ def answer(
     for _, why in obstacles(campaign, contact, callers, missing, strict=strict):
         if why:
             return Held(why)
-    return _when(campaign, contact, hours=hours, history=history, now=now, margin=margin)
+    free = after_earlier_calls(campaign, history, max(now, campaign.starts_at or now), most_a_day=most_a_day)
+    return _when(campaign, contact, hours=hours, free=free, now=now, margin=margin)
 
 
 def obstacles(
@@ -165,11 +169,11 @@ def _when(
     contact: Callee,
     *,
     hours: Hours,
-    history: History,
+    free: tuple[datetime.datetime, str],
     now: datetime.datetime,
     margin: datetime.timedelta,
 ) -> Answer:
-    begin, why = after_earlier_calls(campaign, history, max(now, campaign.starts_at or now))
+    begin, why = free
     last = campaign.ends_at
     end = begin + AHEAD if last is None else min(begin + AHEAD, last)
     zones = tuple(zones_of(contact))
@@ -222,14 +226,20 @@ def _midnight(at: datetime.datetime) -> datetime.datetime:
 
 
 def after_earlier_calls(
-    campaign: Campaign, history: History, begin: datetime.datetime
+    campaign: Campaign, history: History, begin: datetime.datetime, *, most_a_day: int = MOST_A_DAY
 ) -> tuple[datetime.datetime, str]:
-    """The first moment at which the caps on calls to one person are kept, and which of them made it later."""
+    """The first moment at which the caps on calls to one person are kept, and which of them made it later.
+
+    Args:
+        campaign: its own caps; 0: it has none.
+        most_a_day: what nobody is called more often than within 24 hours, whatever the campaign says.
+    """
     why = ""
     earlier = sorted(history.calls)
     if earlier and (gap := earlier[-1] + datetime.timedelta(hours=campaign.gap_hours)) > begin:
         begin, why = gap, "called a short time ago"
-    for most, days, name in ((campaign.most_a_day, 1, "day"), (campaign.most_a_week, 7, "week")):
+    caps = ((campaign.most_a_day, 1, "day"), (most_a_day, 1, "day"), (campaign.most_a_week, 7, "week"))
+    for most, days, name in caps:
         span = datetime.timedelta(days=days)
         # The last ``most`` calls must not all lie within the span before the next one.
         if most and len(earlier) >= most and (free := earlier[-most] + span) > begin:

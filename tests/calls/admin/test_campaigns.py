@@ -105,6 +105,11 @@ def test_a_campaign_is_planned_with_the_hours_and_retries_that_were_written(admi
         ({"concurrency": "-1"}, "greater than or equal to 0"),
         ({"ring_s": "0"}, "greater than or equal to 5"),
         ({"longest_call_s": "20"}, "greater than or equal to 30"),
+        ({"gap_hours": "169"}, "less than or equal to 168"),
+        ({"most_a_day": "0"}, "greater than or equal to 1"),
+        ({"most_a_day": "4"}, "less than or equal to 3"),
+        ({"most_a_week": "0"}, "greater than or equal to 1"),
+        ({"most_a_week": "22"}, "less than or equal to 21"),
     ],
 )
 def test_what_is_wrong_with_a_plan_is_said_at_its_field(admin_page, make, changes, why):  # noqa: F811

@@ -57,7 +57,7 @@ CAMPAIGNS = st.fixed_dictionaries(
         "week": st.sampled_from([[[[0, 1440]]] * 7, [[[540, 720], [780, 1080]]] * 5 + [[], []]]),
         "starts_at": st.sampled_from([None, NOON + datetime.timedelta(days=2)]),
         "ends_at": st.sampled_from([None, None, NOON + datetime.timedelta(hours=20)]),
-        "most_a_day": st.sampled_from([0, 2]),
+        "most_a_day": st.sampled_from([1, 3]),
     }
 )
 # Multiples of a quarter of an hour: the claim keeps a margin of a minute to the end of a window.

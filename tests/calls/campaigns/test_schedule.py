@@ -4,8 +4,10 @@ import datetime
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from calls.campaigns import law, schedule
+from calls.campaigns import claims, law, schedule
 from calls.campaigns.schedule import Due, Held, History, Skipped
 from calls.campaigns.windows import allows
 from calls.models import Campaign, Contact
@@ -117,6 +119,45 @@ def test_a_call_must_be_able_to_begin_some_time_before_its_window_closes() -> No
 def test_nobody_is_called_more_often_than_allowed_by_all_campaigns_together(history, due, why) -> None:
     found = answer(history=history)
     assert (found.at, found.why) == (due, why)
+
+
+def rings_until(day: int, *, caps: Campaign, most_a_day: int) -> list[datetime.datetime]:
+    """When a person is rung who is called whenever the caps let them, for so many days."""
+    made: list[datetime.datetime] = []
+    at = NOON
+    while at < NOON + day * 24 * HOUR:
+        at, _ = schedule.after_earlier_calls(caps, History(tuple(reversed(made))), at, most_a_day=most_a_day)
+        made.append(at)
+        at += HOUR / 60
+    return made
+
+
+CAPS = {"gap_hours": st.integers(0, 200), "most_a_day": st.integers(0, 99), "most_a_week": st.integers(0, 99)}
+
+
+@pytest.mark.pure
+@given(st.fixed_dictionaries(CAPS), st.sampled_from([3, 20]))
+def test_whatever_a_campaign_says_nobody_is_rung_more_often_than_all_may_within_a_day(caps, ceiling) -> None:
+    own = campaign(**caps)
+    made = rings_until(9, caps=own, most_a_day=ceiling)
+    for at, first in enumerate(made):
+        for most, hours in ((ceiling, 24), (own.most_a_day, 24), (own.most_a_week, 7 * 24)):
+            within = [each for each in made[at:] if each < first + hours * HOUR]
+            assert not most or len(within) <= most
+        assert at == 0 or first - made[at - 1] >= own.gap_hours * HOUR
+
+
+@pytest.mark.pure
+@given(
+    st.lists(st.integers(0, 12 * 24 * 60), max_size=30, unique=True),
+    st.builds(campaign, gap_hours=st.integers(0, 168), most_a_day=st.integers(1, 3), most_a_week=st.integers(1, 21)),
+)
+@example([7 * 24 * 60 - 1], campaign(gap_hours=168))
+def test_no_cap_that_a_campaign_may_have_reaches_back_further_than_calls_are_read(minutes, own) -> None:
+    calls = [NOON - each * HOUR / 60 for each in minutes]
+    read = [at for at in calls if at >= NOON - claims.LOOK_BACK + HOUR]
+    answers = {schedule.after_earlier_calls(own, History(tuple(known)), NOON) for known in (calls, read)}
+    assert len(answers) == 1
 
 
 def test_a_campaign_calls_nobody_before_it_begins_or_after_it_ends() -> None:
