@@ -16,7 +16,7 @@ from django.db.models import Q
 from django.db.models.functions import Coalesce
 
 from calls import lifecycle, suppression
-from calls.campaigns import budget, caller_series, gate, own_law, schedule
+from calls.campaigns import budget, caller_series, duties, gate, measures, own_law, schedule
 from calls.campaigns.schedule import Answer, Callee, Due, Held, History, Skipped
 from calls.models import Call, Campaign, CampaignContact, PersonMove, PhoneNumber
 from calls.models.call import ACTIVE
@@ -31,6 +31,7 @@ CHUNK = 2000  # people of whom is forecast at once
 NEVER = History()
 # Every cap lies within; a day more, since a call may ring some time after it was claimed.
 LOOK_BACK = max(datetime.timedelta(hours=LONGEST_GAP_H), datetime.timedelta(days=7)) + datetime.timedelta(days=1)
+BRITISH = "+44"  # the United Kingdom, and the islands that share its code
 # Calls by which somebody was, or may have been, rung.
 RUNG = ~Q(status__in=[Call.Status.CLAIMED, Call.Status.REJECTED])
 RUNG &= ~Q(status=Call.Status.CANCELLED, ringing_at=None, answered_at=None)
@@ -99,6 +100,9 @@ def _take(campaign: Campaign, person: CampaignContact, known: _Known, now: datet
     version = campaign.agent_version or campaign.agent.published_version
     if version is None:
         move_on(person, Held("the agent is not published"), now=now)
+        return None
+    if why := duties.undisclosed(version):  # published after the launch
+        move_on(person, Held(why), now=now)
         return None
     caller = caller_number(campaign, known.pool, person)
     try:
@@ -218,7 +222,12 @@ def histories(numbers: Collection[str], *, now: datetime.datetime) -> dict[str, 
     rung_at = Coalesce("ringing_at", "queued_at", "created_at")
     for number, at in lately.filter(to_number__in=numbers).values_list("to_number", rung_at):
         found.setdefault(number, []).append(at)
-    return {number: History(tuple(calls)) for number, calls in found.items()}
+    silent: dict[str, list[datetime.datetime]] = {}
+    if british := [number for number in found if number.startswith(BRITISH)]:
+        met = measures.met_by_silence(lately.filter(to_number__in=british))
+        for number, at in met.values_list("to_number", Coalesce("answered_at", "created_at")):
+            silent.setdefault(number, []).append(at)
+    return {number: History(tuple(calls), tuple(silent.get(number, ()))) for number, calls in found.items()}
 
 
 def _pool(campaign: Campaign) -> list[PhoneNumber]:

@@ -56,6 +56,8 @@ def as_campaign(order: OneOffCall, *, number: str) -> tuple[Campaign, Contact]:
         time_zone=order.time_zone,
         region=order.region,
         consent=order.consent,
+        consent_at=order.consent_at,
+        consent_source=order.consent_source,
     )
     return campaign, contact
 

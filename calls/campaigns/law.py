@@ -103,6 +103,8 @@ CEILINGS = {
 DEFAULT = Ceiling("", _days((9 * 60, 20 * 60), (10 * 60, 17 * 60)), "no rule known here: a cautious default")
 # Of somebody in the United States whose state is not known any state's law may hold.
 UNKNOWN_STATE = Ceiling("US-?", _hours(10, 18, _WEEKDAYS), "the strictest of the states, where the state is not known")
+# With their territories, where federal rules hold and whose numbers are in the National Do Not Call Registry, too.
+UNITED_STATES = frozenset({"US", "AS", "GU", "MP", "PR", "VI"})
 US_STATES = frozenset(
     re.findall(
         r"[A-Z]{2}",

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from calls.campaigns import caller_series, closed_days, law
+from calls.campaigns import caller_series, closed_days, consents, law
 from calls.campaigns.windows import DAY, Rule, Span, Stretch, Week, every_day, stretches
 from calls.models import Campaign
 from calls.models.campaign import MOST_A_DAY
@@ -20,7 +20,8 @@ from calls.numbers import NumberRefused, callable_number, country_refused
 HOLIDAY = "a public holiday"
 AHEAD = datetime.timedelta(days=15)  # somebody who is not allowed within two weeks is held
 _DAY = datetime.timedelta(days=1)
-NEEDS_CONSENT = {Campaign.Purpose.PROMOTIONAL: "written", Campaign.Purpose.SERVICE: "express"}
+# Ofcom's policy on persistent misuse, from 1 March 2017: within 72 hours of an abandoned call only a person may ring.
+AFTER_SILENCE = datetime.timedelta(hours=72)
 
 
 class Due(msgspec.Struct, frozen=True):
@@ -44,9 +45,14 @@ class Skipped(msgspec.Struct, frozen=True):
 
 
 class History(msgspec.Struct, frozen=True):
-    """When this person was called before, by any campaign: aware moments, in any order."""
+    """When this person was called before, by any campaign or program: aware moments, in any order.
+
+    Attributes:
+        silent: of calls that they picked up and were met by silence on, where that counts: to the United Kingdom.
+    """
 
     calls: tuple[datetime.datetime, ...] = ()
+    silent: tuple[datetime.datetime, ...] = ()
 
 
 class Hours(msgspec.Struct, frozen=True, cache_hash=True):
@@ -87,11 +93,16 @@ class Callee(Protocol):
     def zones(self) -> Sequence[str]: ...
     @property
     def consent(self) -> str: ...
+    @property
+    def consent_at(self) -> datetime.date | None: ...
+    @property
+    def consent_source(self) -> str: ...
 
 
 def alike(person: Callee) -> Hashable:
     """What ``answer`` looks at of a person unless it is ``strict``: where it is equal, so are the answers."""
-    return person.country, person.region, person.time_zone, tuple(person.zones), person.consent
+    consent = person.consent, person.consent_at is None, not person.consent_source  # not when and where: all differ
+    return person.country, person.region, person.time_zone, tuple(person.zones), consent
 
 
 def zones_of(contact: Callee) -> list[str]:
@@ -140,9 +151,7 @@ def obstacles(
     """What no hour of the day changes, in order: of each rule its name, and how it stands in the way; "": not."""
     yield "number", _number(campaign, contact, strict=strict)
     yield "caller number", "" if callers is None else _caller(campaign, contact, callers)
-    needed = NEEDS_CONSENT.get(Campaign.Purpose(campaign.purpose))
-    lacks = needed and contact.consent not in {"written", needed}
-    yield "consent", f"no {needed} consent is known, which {campaign.purpose} calls need" if lacks else ""
+    yield "consent", consents.obstacle(contact, purpose=campaign.purpose)
     yield "variables", f"without a value for {', '.join(sorted(missing))}" if missing else ""
     yield "time zone", "" if zones_of(contact) else "the time zone is not known"
 
@@ -235,6 +244,8 @@ def after_earlier_calls(
         most_a_day: what nobody is called more often than within 24 hours, whatever the campaign says.
     """
     why = ""
+    if history.silent and (over := max(history.silent) + AFTER_SILENCE) > begin:
+        begin, why = over, "met by silence on a call within 72 hours"
     earlier = sorted(history.calls)
     if earlier and (gap := earlier[-1] + datetime.timedelta(hours=campaign.gap_hours)) > begin:
         begin, why = gap, "called a short time ago"

@@ -120,6 +120,13 @@ def test_what_is_wrong_with_a_plan_is_said_at_its_field(admin_page, make, change
     assert not Campaign.objects.exists()
 
 
+def test_the_rehearsal_says_that_the_register_is_too_old_and_offers_no_launch(admin_page, make):  # noqa: F811
+    campaign = make.campaign(launched=False, purpose="promotional")
+    shown = text_of(admin_page.get(page(campaign, "rehearsal")).content.decode())
+    assert "a National Do Not Call Registry that is at most 31 days old: import its numbers under Do not call." in shown
+    assert "Launch: call" not in shown
+
+
 def test_the_rehearsal_says_what_would_happen_before_anything_does(admin_page, make):  # noqa: F811
     people = make.people(4, name="Jane", variables={})
     held, skipped, *_ = people.contacts.all()

@@ -18,6 +18,7 @@ from calls.models import (
     DoNotCall,
     OneOffCall,
     Price,
+    Turn,
 )  # fmt: skip
 from calls.states import Facts
 from tests import factories
@@ -25,7 +26,7 @@ from tests.calls.campaigns.conftest import NOON, only_person
 
 pytestmark = [pytest.mark.db, pytest.mark.django_db]
 
-MINUTE, HOUR = datetime.timedelta(minutes=1), datetime.timedelta(hours=1)
+MINUTE, HOUR, DAY = datetime.timedelta(minutes=1), datetime.timedelta(hours=1), datetime.timedelta(days=1)
 
 
 def claimed(campaign, now=NOON) -> Call | None:
@@ -312,6 +313,48 @@ def test_the_database_holds_no_wider_caps(make, caps):
     campaign = make.campaign(gap_hours=168, most_a_day=3, most_a_week=21)
     with pytest.raises(IntegrityError, match="caps_are_never_wider"), transaction.atomic():
         Campaign.objects.filter(pk=campaign.pk).update(**caps)
+
+
+BRITON = {"number": "+447400123456", "country": "GB", "time_zone": "Europe/London", "region": ""}
+
+
+@pytest.mark.parametrize(
+    ("fields", "heard_ms", "waits"),
+    [
+        ({}, None, True),
+        ({}, 2500, True),
+        ({}, 500, False),
+        ({"end_reason": "refused", "live_at": None}, None, True),
+        ({"outcome": "machine"}, None, False),
+        ({"answered_at": None}, None, False),
+    ],
+)
+def test_whoever_in_britain_was_met_by_silence_is_left_alone_for_three_days(make, fields, heard_ms, waits):
+    campaign = make.campaign(make.people(**BRITON), countries=["GB"], week=[[[0, 1440]]] * 7, gap_hours=0)
+    at = NOON - 26 * HOUR  # three days later is a Saturday, three in the afternoon
+    known = {"answered_at": at, "live_at": at, "agent": campaign.agent, "outcome": "completed"}
+    known |= {"agent_version": campaign.agent.published_version}
+    rung_before(BRITON["number"], 26, **(known | fields))
+    Call.objects.update(ended_at=at + MINUTE)
+    if heard_ms is not None:
+        Turn.objects.create(
+            call=Call.objects.get(), index=0, role="agent", kind="greeting", started_ms=0, ended_ms=9000,
+            first_heard_ms=heard_ms,
+        )  # fmt: skip
+    found = claims.answer_for(campaign, only_person(), now=NOON)
+    if waits:
+        assert found.at == at + 3 * DAY
+        assert found.why == "met by silence on a call within 72 hours"
+    else:
+        assert found.at == NOON
+
+
+def test_elsewhere_silence_keeps_nobody_waiting(make):
+    campaign = make.campaign(gap_hours=0)
+    version = campaign.agent.published_version
+    rung_before(only_person().number, 20, answered_at=NOON - 20 * HOUR, agent_version=version)
+    Call.objects.update(ended_at=NOON - 19 * HOUR)
+    assert claims.answer_for(campaign, only_person(), now=NOON).at == NOON
 
 
 # --- launching -------------------------------------------------------------------------------------------------------

@@ -66,6 +66,7 @@ def test_whoever_is_on_the_do_not_call_list_is_skipped_whatever_else_holds() -> 
         ({}, {"countries": []}, "calls to US are not allowed"),
         ({"consent": ""}, {}, "no express consent is known, which service calls need"),
         ({"consent": "express"}, {"purpose": "promotional"}, "no written consent is known"),
+        ({}, {"purpose": "promotional"}, "no date and source of the written consent is known"),
         ({"time_zone": "", "zones": []}, {}, "the time zone is not known"),
         ({}, {"week": [[]] * 7}, "no hour in the next two weeks"),
     ],
@@ -74,10 +75,6 @@ def test_whoever_cannot_be_called_is_held_with_the_reason(fields, of, why) -> No
     found = answer(person(**fields), campaign(**of))
     assert isinstance(found, Held)
     assert why in found.why
-
-
-def test_consent_is_not_asked_for_what_somebody_has_ordered() -> None:
-    assert isinstance(answer(person(consent=""), campaign(purpose="transactional")), Due)
 
 
 def test_a_text_without_its_value_is_not_spoken() -> None:
@@ -158,6 +155,12 @@ def test_no_cap_that_a_campaign_may_have_reaches_back_further_than_calls_are_rea
     read = [at for at in calls if at >= NOON - claims.LOOK_BACK + HOUR]
     answers = {schedule.after_earlier_calls(own, History(tuple(known)), NOON) for known in (calls, read)}
     assert len(answers) == 1
+
+
+def test_somebody_who_was_met_by_silence_waits_three_days_from_the_last_such_call() -> None:
+    silent = (NOON - 71 * HOUR, NOON - 80 * HOUR)
+    found, why = schedule.after_earlier_calls(campaign(gap_hours=0), History(silent=silent), NOON)
+    assert (found, why) == (NOON + HOUR, "met by silence on a call within 72 hours")
 
 
 def test_a_campaign_calls_nobody_before_it_begins_or_after_it_ends() -> None:
