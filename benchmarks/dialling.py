@@ -114,8 +114,11 @@ def _by_the_clocks(rules: list[Rule], zones: list[str], moment: datetime.datetim
 def importing() -> Found:
     """A CSV of 100,000 people into a list, and the rehearsal of a campaign to them."""
 
-    lines = ["Phone,Name,State,Time zone,Consent,Order no."]
-    lines += [f"+1415{2_000_000 + n},Jane Doe {n},CA,America/Los_Angeles,written,A-{n}" for n in range(ROWS)]
+    lines = ["Phone,Name,State,Time zone,Consent,Consent date,Consent source,Order no."]
+    lines += [
+        f"+1415{2_000_000 + n},Jane Doe {n},CA,America/Los_Angeles,written,2026-05-{n % 28 + 1:02},form {n},A-{n}"
+        for n in range(ROWS)
+    ]
     table = ContentFile("\n".join(lines).encode(), "people.csv")
     people = ContactList.objects.create(name="People")
     begun = time.monotonic()
@@ -241,7 +244,7 @@ def _campaign(people: ContactList, **fields: Any) -> Campaign:
     made.refresh_from_db()
     campaign = Campaign.objects.create(
         name=f"Campaign {people}", agent=made, purpose="service", countries=["US"], week=[[[0, 1440]]] * 7,
-        concurrency=60, retries={}, gap_hours=0, most_a_day=0, most_a_week=0, on_holidays=True,
+        concurrency=60, retries={}, gap_hours=0, most_a_day=3, most_a_week=21, on_holidays=True,
         **fields,
     )  # fmt: skip
     campaign.contact_lists.add(people)

@@ -13,7 +13,7 @@ from django.db import IntegrityError, transaction
 
 from agents.models import AgentVersion
 from calls import lifecycle, suppression
-from calls.campaigns import account_lines, claims, gate, own_law, schedule
+from calls.campaigns import account_lines, claims, duties, gate, own_law, schedule
 from calls.campaigns.people import Person
 from calls.campaigns.schedule import Due, Held, History
 from calls.models import ApiKey, Call, OneOffCall, PhoneNumber
@@ -23,7 +23,8 @@ log = structlog.get_logger(__name__)
 BATCH = 200
 LONGEST_RING_S = 120  # Plivo's own default
 Code = Literal[
-    "dialling_stopped", "do_not_call", "not_callable", "not_now", "number_busy", "idempotency_key_reused"
+    "dialling_stopped", "do_not_call", "not_callable", "not_now", "number_busy", "idempotency_key_reused",
+    "no_disclosure", "no_fresh_register",
 ]  # fmt: skip
 
 
@@ -149,6 +150,8 @@ def _look(order: Order, row: OneOffCall, *, now: datetime.datetime) -> Due:
     """All that a campaign's claim looks at. Raises Refused unless they may be called now."""
     if why := gate.stopped():
         raise Refused("dialling_stopped", why)
+    if order.origin == OneOffCall.Origin.API:
+        _duties(order, now=now)
     number = order.person.number
     campaign, contact = gate.as_campaign(row, number=number)
     found = schedule.answer(
@@ -161,6 +164,7 @@ def _look(order: Order, row: OneOffCall, *, now: datetime.datetime) -> Due:
         now=now,
         margin=claims.QUEUE_MARGIN + gate.ringing(row),
         missing=_missing(order),
+        most_a_day=gate.most_a_day(row),
     )
     if isinstance(found, Held):
         raise Refused("not_callable", found.why)
@@ -178,6 +182,14 @@ def _line(order: Order, *, now: datetime.datetime) -> None:
     if not account_lines.free([account]).get(account.pk, 1):
         text = "the Plivo account carries as many calls as it may: ask again in a minute"
         raise Refused("not_now", text, next_allowed=now + datetime.timedelta(minutes=1))
+
+
+def _duties(order: Order, *, now: datetime.datetime) -> None:
+    """What a campaign's launch looks at; who tries something out on themselves needs none of it. Raises Refused."""
+    if order.version is not None and (why := duties.undisclosed(order.version)):
+        raise Refused("no_disclosure", why)
+    if why := duties.unscrubbed(purpose=order.purpose, countries=[order.person.country], now=now):
+        raise Refused("no_fresh_register", why)
 
 
 def _missing(order: Order) -> list[str]:

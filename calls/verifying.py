@@ -44,6 +44,8 @@ def person_of(number: VerifiedNumber, *, variables: dict[str, str] | None = None
         zones=tuple(number.zones),
         time_zone=number.time_zone,
         region=number.region,
+        consent="express",  # whoever asks for the call says that the number is theirs, and then shows it
+        consent_source="an operator, of their own number",
         variables=variables or {},
     )
 

@@ -88,7 +88,7 @@ class CampaignWatch(CampaignPages):
         """What would happen, and the button that makes it happen."""
         campaign = self.seen(request, pk)
         context: dict[str, Any] = {
-            "faults": control.faults(campaign) if campaign.status == Campaign.Status.DRAFT else [],
+            "faults": control.faults(campaign, now=timezone.now()) if campaign.status == Campaign.Status.DRAFT else [],
             "approval": approval(request, campaign),
             **test_call.offer(request, campaign),
             "found": preflight.rehearse(campaign, now=timezone.now()),

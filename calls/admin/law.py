@@ -50,7 +50,13 @@ def shipped() -> list[Shipped]:
     named = {law.DEFAULT: "Every other country", law.UNKNOWN_STATE: "US, state not known"}
     known = [*law.CEILINGS.values(), law.UNKNOWN_STATE, law.DEFAULT]
     return [
-        Shipped(named.get(each, each.place), written_week(each.week), each.source, each.looked_up) for each in known
+        Shipped(
+            named.get(each, each.place),
+            written_week(each.week) + ("; public holidays none" if each.closed_on_holidays else ""),
+            each.source,
+            each.looked_up,
+        )
+        for each in known
     ]
 
 

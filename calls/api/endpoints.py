@@ -42,7 +42,7 @@ from calls.numbers import E164, NumberRefused, parse
 log = structlog.get_logger(__name__)
 
 FAILURES = dict.fromkeys((400, 401, 403, 404, 409, 413, 422, 429, 503), Failure)
-STATUSES = {"do_not_call": 422, "not_callable": 422, "idempotency_key_reused": 422}  # of a refused call; else 409
+UNPROCESSABLE = {"do_not_call", "not_callable", "idempotency_key_reused", "no_disclosure", "no_fresh_register"}
 
 
 class Api(NinjaAPI):
@@ -115,7 +115,7 @@ def start_call(
         if call is None:  # what the first request named may be gone by the next
             call, new = one_off.start(_order(key, body), now=timezone.now(), once=once)
     except one_off.Refused as refused:
-        status = STATUSES.get(refused.code, 409)
+        status = 422 if refused.code in UNPROCESSABLE else 409
         raise ApiError(status, refused.code, _sentence(refused), next_allowed=refused.next_allowed) from None
     if new:
         log.info("api_call_started", call=str(call.public_id), key=str(key.pk))

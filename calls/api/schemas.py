@@ -67,7 +67,8 @@ class CallGiven(Given):
     caller: str = Field(max_length=40, description="One of this installation's phone numbers, which is shown.")
     number: str = Field(max_length=40, description="Whom to call, with the country code.")
     purpose: Purpose = Field(
-        description="promotional needs written consent, service express consent, transactional none."
+        description="promotional needs written consent, service express consent, transactional none; to the United "
+        "States transactional needs express consent, and promotional consent_at and consent_source, too."
     )
     variables: dict[str, Value] = Field({}, description="Those without a default must be given.")
     time_zone: str = Field("", max_length=40, description="Where they are; else where the number may be counts.")

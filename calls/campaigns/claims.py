@@ -13,12 +13,14 @@ from typing import NamedTuple, Protocol, TypeVar
 import msgspec
 from django.db import IntegrityError, transaction
 from django.db.models import Q
+from django.db.models.functions import Coalesce
 
 from calls import lifecycle, suppression
-from calls.campaigns import account_lines, budget, caller_series, gate, own_law, schedule
+from calls.campaigns import account_lines, budget, caller_series, duties, gate, measures, own_law, schedule
 from calls.campaigns.schedule import Answer, Callee, Due, Held, History, Skipped
 from calls.models import Call, Campaign, CampaignContact, PersonMove, PhoneNumber
 from calls.models.call import ACTIVE
+from calls.models.campaign import LONGEST_GAP_H
 
 # How long a claimed call may lie before another worker may place it; placing takes less.
 LEASE = datetime.timedelta(seconds=60)
@@ -27,7 +29,9 @@ QUEUE_MARGIN = datetime.timedelta(seconds=30)
 ELSEWHERE = datetime.timedelta(minutes=5)  # until a number that another campaign is calling is looked at again
 CHUNK = 2000  # people of whom is forecast at once
 NEVER = History()
-LOOK_BACK = datetime.timedelta(days=8)
+# Every cap lies within; a day more, since a call may ring some time after it was claimed.
+LOOK_BACK = max(datetime.timedelta(hours=LONGEST_GAP_H), datetime.timedelta(days=7)) + datetime.timedelta(days=1)
+BRITISH = "+44"  # the United Kingdom, and the islands that share its code
 # Calls by which somebody was, or may have been, rung.
 RUNG = ~Q(status=Call.Status.CLAIMED)
 RUNG &= ~Q(status__in=[Call.Status.CANCELLED, Call.Status.REJECTED], ringing_at=None, answered_at=None)
@@ -99,6 +103,9 @@ def _take(campaign: Campaign, person: CampaignContact, known: _Known, now: datet
     version = campaign.agent_version or campaign.agent.published_version
     if version is None:
         move_on(person, Held("the agent is not published"), now=now)
+        return None
+    if why := duties.undisclosed(version):  # published after the launch
+        move_on(person, Held(why), now=now)
         return None
     caller = caller_number(campaign, known.pool, person, lines=known.lines)
     if not known.lines.get(caller.plivo_account_id, 1):
@@ -215,14 +222,20 @@ def needed_variables(campaign: Campaign) -> list[str]:
 
 
 def histories(numbers: Collection[str], *, now: datetime.datetime) -> dict[str, History]:
-    """When each number was rung lately, by any campaign; an attempt of which nobody knows counts."""
+    """When each number was rung lately, by any campaign or program; an attempt of which nobody knows counts."""
     lately = Call.objects.filter(RUNG, direction=Call.Direction.OUTBOUND, created_at__gte=now - LOOK_BACK)
     found: dict[str, list[datetime.datetime]] = {}
     if len(numbers) > 1 and not lately.exists():
         return {}
-    for number, at in lately.filter(to_number__in=numbers).values_list("to_number", "created_at"):
+    rung_at = Coalesce("ringing_at", "queued_at", "created_at")
+    for number, at in lately.filter(to_number__in=numbers).values_list("to_number", rung_at):
         found.setdefault(number, []).append(at)
-    return {number: History(tuple(calls)) for number, calls in found.items()}
+    silent: dict[str, list[datetime.datetime]] = {}
+    if british := [number for number in found if number.startswith(BRITISH)]:
+        met = measures.met_by_silence(lately.filter(to_number__in=british))
+        for number, at in met.values_list("to_number", Coalesce("answered_at", "created_at")):
+            silent.setdefault(number, []).append(at)
+    return {number: History(tuple(calls), tuple(silent.get(number, ()))) for number, calls in found.items()}
 
 
 def _pool(campaign: Campaign) -> list[PhoneNumber]:

@@ -10,7 +10,7 @@ import itertools
 from django.db import transaction
 from django.db.models import Exists, OuterRef
 
-from calls.campaigns import approvals, budget, claims
+from calls.campaigns import approvals, budget, claims, duties
 from calls.campaigns.schedule import Due, Held
 from calls.hints import hint
 from calls.models import (
@@ -37,11 +37,14 @@ class Refused(ValueError):  # noqa: N818  (as an operator would say it)
     """It cannot be done; the text says why and what to do."""
 
 
-def faults(campaign: Campaign) -> list[str]:
+def faults(campaign: Campaign, *, now: datetime.datetime) -> list[str]:
     """What stands in the way of a launch, in sentences."""
     found = []
-    if campaign.agent_version is None and campaign.agent.published_version is None:
+    version = campaign.agent_version or campaign.agent.published_version
+    if version is None:
         found.append(f"{campaign.agent} was never published: publish it first.")
+    elif why := duties.undisclosed(version):
+        found.append(why)
     if not campaign.caller_numbers.exists():
         found.append("Choose a number to call from.")
     if not Contact.objects.filter(contact_list__in=campaign.contact_lists.all()).exists():
@@ -57,6 +60,8 @@ def faults(campaign: Campaign) -> list[str]:
         found.append("A budget needs prices: add them under Prices, or leave the budget empty.")
     if not any(campaign.week):
         found.append("Its week has no hours in which anybody may be called.")
+    if why := duties.unscrubbed(purpose=campaign.purpose, countries=campaign.countries, now=now):
+        found.append(why)
     return found
 
 
@@ -71,7 +76,7 @@ def launch(campaign: Campaign, *, now: datetime.datetime, user_id: int | None = 
     """
     with transaction.atomic():
         planned = _locked(campaign)
-        if found := faults(planned):
+        if found := faults(planned, now=now):
             raise Refused(" ".join(found))
         if not approvals.standing(planned).allows(user_id):
             raise Refused("It needs the approval of a second person: see its rehearsal.")
@@ -140,6 +145,8 @@ def resume(campaign: Campaign, *, now: datetime.datetime, user_id: int | None = 
         budget.reckon(campaign, now=now)  # prices that were missing may be known by now
     if why := budget.reached(campaign, now=now):
         raise Refused(f"It would pause again at once: {why}.")
+    if why := duties.unscrubbed(purpose=campaign.purpose, countries=campaign.countries, now=now):
+        raise Refused(why)
     with transaction.atomic():
         _move(
             campaign,

@@ -8,6 +8,7 @@ import datetime
 from calls import suppression
 from calls.campaigns import own_law, schedule
 from calls.models import Call, Campaign, Contact, OneOffCall, Switch
+from calls.models.campaign import MOST_A_DAY
 
 SWITCHED_OFF = "all dialling is stopped by the kill switch"
 # Hours and law are those of the number that the contact has now.
@@ -19,9 +20,7 @@ REVOKED = "the API key that asked for it was revoked"
 HOURS_OVER = "the hours for calls are over"
 LATE = "it could not be placed within 5 minutes"
 ALL_WEEK = [[[0, 1440]]] * 7  # what the law leaves of it
-# Calls to a person in 24 hours, by whomever: three, as the Telephone Solicitation Acts of Florida and Oklahoma allow on
-# one subject. Of their own campaigns operators hear as many as they try out.
-MOST_A_DAY = {OneOffCall.Origin.API: 3, OneOffCall.Origin.VERIFICATION: 3, OneOffCall.Origin.TEST: 20}
+TESTS_A_DAY = 20  # of their own campaigns operators hear as many as they try out
 
 Plan = Campaign | OneOffCall
 
@@ -51,8 +50,9 @@ def as_campaign(order: OneOffCall, *, number: str) -> tuple[Campaign, Contact]:
         countries=countries,
         week=ALL_WEEK,
         on_holidays=order.purpose != Campaign.Purpose.PROMOTIONAL,  # who asks for this one call knows the date
+        # None of its own: the one of all calls holds (``most_a_day``).
         gap_hours=0,
-        most_a_day=MOST_A_DAY[OneOffCall.Origin(order.origin)],
+        most_a_day=0,
         most_a_week=0,
     )
     contact = Contact(
@@ -62,8 +62,15 @@ def as_campaign(order: OneOffCall, *, number: str) -> tuple[Campaign, Contact]:
         time_zone=order.time_zone,
         region=order.region,
         consent=order.consent,
+        consent_at=order.consent_at,
+        consent_source=order.consent_source,
     )
     return campaign, contact
+
+
+def most_a_day(order: OneOffCall) -> int:
+    """How often within 24 hours its number may be called, by whomever."""
+    return TESTS_A_DAY if order.origin == OneOffCall.Origin.TEST else MOST_A_DAY
 
 
 def callers(order: OneOffCall, caller: str) -> list[str] | None:

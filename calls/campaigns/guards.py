@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 from django.db.models import F
 
-from calls.campaigns import budget, control, measures
+from calls.campaigns import budget, control, duties, measures
 from calls.models import Campaign, CampaignWatch, PlivoAccount
 
 log = structlog.get_logger(__name__)
@@ -55,13 +55,14 @@ def _breaker(campaign: Campaign, now: datetime.datetime) -> str:
 
 
 def _thorough(campaign: Campaign, now: datetime.datetime) -> str:
-    """What takes long: spending, silence, short calls."""
+    """What takes long, or changes slowly: spending, silence, short calls, the register's age."""
     due = CampaignWatch.objects.filter(campaign=campaign, thorough_at__lte=now)
     if not due.update(thorough_at=now + THOROUGH):
         return ""
     begun = time.monotonic()
     budget.reckon(campaign, now=now)
     why = budget.reached(campaign, now=now) or _silence(campaign, now)
+    why = why or duties.unscrubbed(purpose=campaign.purpose, countries=campaign.countries, now=now)
     took = datetime.timedelta(seconds=time.monotonic() - begun)
     pause = max(THOROUGH, MOST_OF_THE_TIME * took)
     CampaignWatch.objects.filter(campaign=campaign).update(

@@ -17,12 +17,17 @@ _WEEKDAYS, _NO_SUNDAY = range(5), range(6)
 
 
 class Ceiling(msgspec.Struct, frozen=True):
-    """When calls are allowed in a place (ISO 3166, a state as US-FL), who says so, and when that was looked up."""
+    """When calls are allowed in a place (ISO 3166, a state as US-FL), who says so, and when that was looked up.
+
+    Attributes:
+        closed_on_holidays: it allows none on public holidays, whatever a campaign says.
+    """
 
     place: str
     week: Week
     source: str
     looked_up: datetime.date = datetime.date(2026, 11, 23)
+    closed_on_holidays: bool = False
 
 
 class Own(msgspec.Struct, frozen=True, cache_hash=True):
@@ -44,6 +49,12 @@ def _hours(start: int, end: int, days: range = range(7)) -> Week:
     return every_day(start * 60, end * 60, days=days)
 
 
+def _days(weekday: tuple[int, int], saturday: tuple[int, int], sunday: tuple[int, int] | None = None) -> Week:
+    """From and to which minute of the day; None: not at all."""
+    return (*((Span(*weekday),) for _ in _WEEKDAYS), (Span(*saturday),), (Span(*sunday),) if sunday else ())
+
+
+_LATER = datetime.date(2026, 11, 27)
 _FRENCH_DAY = (Span(10 * 60, 13 * 60), Span(14 * 60, 20 * 60))
 CEILINGS = {
     each.place: each
@@ -59,14 +70,41 @@ CEILINGS = {
         Ceiling("US-NV", _hours(9, 20), "Nevada, telephone solicitation"),
         Ceiling("US-OK", _hours(8, 20), "Oklahoma Telephone Solicitation Act"),
         Ceiling("US-RI", _hours(9, 18, _WEEKDAYS), "Rhode Island, telephone sales"),
+        Ceiling(
+            "US-TX",
+            _days((9 * 60, 21 * 60), (9 * 60, 21 * 60), (12 * 60, 21 * 60)),
+            "Tex. Bus. & Com. Code 301.051",
+            _LATER,
+        ),
         Ceiling("US-WA", _hours(8, 20), "Washington, commercial telephone solicitation"),
-        Ceiling("FR", (*(_FRENCH_DAY for _ in _WEEKDAYS), (), ()), "France, décret 2022-1313"),
+        Ceiling(
+            "AU",
+            _days((9 * 60, 20 * 60), (9 * 60, 17 * 60)),
+            "Telecommunications (Telemarketing and Research Calls) Industry Standard 2017",
+            _LATER,
+            closed_on_holidays=True,
+        ),
+        Ceiling(
+            "CA",
+            _days((9 * 60, 21 * 60 + 30), (10 * 60, 18 * 60), (10 * 60, 18 * 60)),
+            "CRTC Unsolicited Telecommunications Rules",
+            _LATER,
+        ),
+        Ceiling(
+            "FR",
+            (*(_FRENCH_DAY for _ in _WEEKDAYS), (), ()),
+            "France, décret 2022-1313",
+            _LATER,
+            closed_on_holidays=True,
+        ),
         Ceiling("IN", _hours(9, 21), "TCCCPR"),
     )
 }
-DEFAULT = Ceiling("", _hours(9, 20, _NO_SUNDAY), "no rule known here: a cautious default")
+DEFAULT = Ceiling("", _days((9 * 60, 20 * 60), (10 * 60, 17 * 60)), "no rule known here: a cautious default")
 # Of somebody in the United States whose state is not known any state's law may hold.
 UNKNOWN_STATE = Ceiling("US-?", _hours(10, 18, _WEEKDAYS), "the strictest of the states, where the state is not known")
+# With their territories, where federal rules hold and whose numbers are in the National Do Not Call Registry, too.
+UNITED_STATES = frozenset({"US", "AS", "GU", "MP", "PR", "VI"})
 US_STATES = frozenset(
     re.findall(
         r"[A-Z]{2}",
@@ -89,6 +127,11 @@ def may_hold(place: str, *, country: str, region: str) -> bool:
     return place == f"US-{state}" if (state := state_of(region)) else place.startswith("US-")
 
 
+def of_country(country: str) -> Ceiling:
+    """What holds for all of a country."""
+    return CEILINGS.get(country, DEFAULT)
+
+
 @lru_cache(maxsize=10_000)
 def rules(*, country: str, region: str, own: Own = NOTHING) -> tuple[Rule, ...]:
     """What holds for a person.
@@ -98,7 +141,7 @@ def rules(*, country: str, region: str, own: Own = NOTHING) -> tuple[Rule, ...]:
         region: as the list gives it; of the United States two letters count.
         own: narrows what is known here.
     """
-    found = [CEILINGS.get(country, DEFAULT)]
+    found = [of_country(country)]
     if country == "US":
         state = state_of(region)
         if not state:

@@ -81,6 +81,18 @@ def silences(campaign: Campaign, *, now: datetime.datetime) -> Share:
     """
     begin = now - SILENT_DAYS
     since = max(begin, campaign.resumed_at or begin)
+    answered = _answered(campaign.calls.filter(ended_at__gt=since))
+    counted = answered.aggregate(all=Count("pk"), some=Count("pk", filter=_silent()))
+    return Share(counted["some"], counted["all"])
+
+
+def met_by_silence(calls: QuerySet[Call]) -> QuerySet[Call]:
+    """Those of some calls that ``silences`` counts as silent."""
+    return _answered(calls.filter(ended_at__isnull=False)).filter(_silent())
+
+
+def _answered(calls: QuerySet[Call]) -> QuerySet[Call]:
+    """Those that people answered, of agents that speak first, with when their first sound was heard."""
     heard = Turn.objects.filter(call=OuterRef("pk"), role=Turn.Role.AGENT, first_heard_ms__isnull=False).order_by()
     first = Subquery(
         heard.values("call").annotate(least=Min("first_heard_ms")).values("least"), output_field=IntegerField()
@@ -88,22 +100,25 @@ def silences(campaign: Campaign, *, now: datetime.datetime) -> Share:
     after_live = ExpressionWrapper(F("first_ms") * Value(_MS), output_field=DurationField())
     until_live = ExpressionWrapper(F("live_at") - F("answered_at"), output_field=DurationField())
     lasted = ExpressionWrapper(F("ended_at") - F("answered_at"), output_field=DurationField())
-    answered = (
-        campaign.calls.filter(ended_at__gt=since, answered_at__isnull=False, agent_version__in=_who_speak(campaign))
+    return (
+        calls.filter(answered_at__isnull=False, agent_version__in=_who_speak(calls))
         .exclude(outcome=Call.Outcome.MACHINE)
         .annotate(first_ms=first)
         .annotate(after_live=after_live, until_live=until_live, lasted=lasted)
     )
+
+
+def _silent() -> Q:
+    """Of ``_answered``."""
     late = Q(first_ms__isnull=False, until_live__gt=Value(SILENT_AFTER, DurationField()) - F("after_live"))
     refused = Q(end_reason=Call.EndReason.REFUSED)
     never = Q(first_ms__isnull=True) & (Q(lasted__gt=SILENT_AFTER) | refused)
-    counted = answered.aggregate(all=Count("pk"), some=Count("pk", filter=late | never))
-    return Share(counted["some"], counted["all"])
+    return late | never
 
 
-def _who_speak(campaign: Campaign) -> list[AgentVersion]:
-    """Of the agent's versions that the campaign has used, those that speak first."""
-    used = campaign.calls.order_by().values("agent_version").distinct()
+def _who_speak(calls: QuerySet[Call]) -> list[AgentVersion]:
+    """Of the agents' versions that talked on some calls, those that speak first."""
+    used = calls.order_by().values("agent_version").distinct()
     found = []
     for version in AgentVersion.objects.filter(pk__in=used):
         spec = version.spec

@@ -52,6 +52,8 @@ class Row(msgspec.Struct, frozen=True):
     time_zone: str
     zones: tuple[str, ...]
     consent: str
+    consent_at: datetime.date | None
+    consent_source: str
     variables: dict[str, str]
 
 
@@ -168,12 +170,15 @@ def _rows(campaign: Campaign) -> Iterator[Row]:
     text = TextField()
     read = _contacts(campaign).order_by("pk")
     read = read.annotate(zones_text=Cast("zones", text), variables_text=Cast("variables", text))
-    columns = ("number", "name", "country", "region", "time_zone", "zones_text", "consent", "variables_text")
+    columns = ("number", "name", "country", "region", "time_zone", "zones_text")
+    further = ("consent", "consent_at", "consent_source", "variables_text")
     zones: dict[str, tuple[str, ...]] = {}
-    for number, name, country, region, time_zone, texts, consent, own in read.values_list(*columns).iterator(CHUNK):
+    for row in read.values_list(*columns, *further).iterator(CHUNK):
+        number, name, country, region, time_zone, texts, consent, consent_at, source, own = row
         if texts not in zones:
             zones[texts] = msgspec.json.decode(texts, type=tuple[str, ...])
-        yield Row(number, name, country, region, time_zone, zones[texts], consent, _VARIABLES.decode(own))
+        variables = _VARIABLES.decode(own)
+        yield Row(number, name, country, region, time_zone, zones[texts], consent, consent_at, source, variables)
 
 
 def _once(rows: Iterable[Row]) -> Iterator[Row]:

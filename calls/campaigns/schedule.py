@@ -11,15 +11,17 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from calls.campaigns import caller_series, closed_days, law, us_zones
+from calls.campaigns import caller_series, closed_days, consents, law, us_zones
 from calls.campaigns.windows import DAY, Rule, Span, Stretch, Week, every_day, stretches
 from calls.models import Campaign
+from calls.models.campaign import MOST_A_DAY
 from calls.numbers import NumberRefused, callable_number, country_refused
 
 HOLIDAY = "a public holiday"
 AHEAD = datetime.timedelta(days=15)  # somebody who is not allowed within two weeks is held
 _DAY = datetime.timedelta(days=1)
-NEEDS_CONSENT = {Campaign.Purpose.PROMOTIONAL: "written", Campaign.Purpose.SERVICE: "express"}
+# Ofcom's policy on persistent misuse, from 1 March 2017: within 72 hours of an abandoned call only a person may ring.
+AFTER_SILENCE = datetime.timedelta(hours=72)
 
 
 class Due(msgspec.Struct, frozen=True):
@@ -43,9 +45,14 @@ class Skipped(msgspec.Struct, frozen=True):
 
 
 class History(msgspec.Struct, frozen=True):
-    """When this person was called before, by any campaign: aware moments, in any order."""
+    """When this person was called before, by any campaign or program: aware moments, in any order.
+
+    Attributes:
+        silent: of calls that they picked up and were met by silence on, where that counts: to the United Kingdom.
+    """
 
     calls: tuple[datetime.datetime, ...] = ()
+    silent: tuple[datetime.datetime, ...] = ()
 
 
 class Hours(msgspec.Struct, frozen=True, cache_hash=True):
@@ -86,11 +93,16 @@ class Callee(Protocol):
     def zones(self) -> Sequence[str]: ...
     @property
     def consent(self) -> str: ...
+    @property
+    def consent_at(self) -> datetime.date | None: ...
+    @property
+    def consent_source(self) -> str: ...
 
 
 def alike(person: Callee) -> Hashable:
     """What ``answer`` looks at of a person unless it is ``strict``: where it is equal, so are the answers."""
-    return person.country, person.region, person.time_zone, tuple(person.zones), person.consent
+    consent = person.consent, person.consent_at is None, not person.consent_source  # not when and where: all differ
+    return person.country, person.region, person.time_zone, tuple(person.zones), consent
 
 
 def zones_of(contact: Callee) -> list[str]:
@@ -121,6 +133,7 @@ def answer(
     now: datetime.datetime,
     margin: datetime.timedelta = datetime.timedelta(),
     missing: Collection[str] = (),
+    most_a_day: int = MOST_A_DAY,
     strict: bool = True,
 ) -> Answer:
     """What is to be done about a person now.
@@ -131,6 +144,7 @@ def answer(
         suppressed: they are on the do-not-call list.
         margin: a call must be able to begin so long before its window closes.
         missing: variables that the agent's texts need and the contact does not have.
+        most_a_day: as of ``after_earlier_calls``.
         strict: look the number up in the numbering plans, too; without it the country of the import counts, which is
             enough for a forecast.
     """
@@ -139,7 +153,8 @@ def answer(
     for _, why in obstacles(campaign, contact, callers, missing, strict=strict):
         if why:
             return Held(why)
-    return _when(campaign, contact, hours=hours, history=history, now=now, margin=margin)
+    free = after_earlier_calls(campaign, history, max(now, campaign.starts_at or now), most_a_day=most_a_day)
+    return _when(campaign, contact, hours=hours, free=free, now=now, margin=margin)
 
 
 def obstacles(
@@ -148,9 +163,7 @@ def obstacles(
     """What no hour of the day changes, in order: of each rule its name, and how it stands in the way; "": not."""
     yield "number", _number(campaign, contact, strict=strict)
     yield "caller number", "" if callers is None else _caller(campaign, contact, callers)
-    needed = NEEDS_CONSENT.get(Campaign.Purpose(campaign.purpose))
-    lacks = needed and contact.consent not in {"written", needed}
-    yield "consent", f"no {needed} consent is known, which {campaign.purpose} calls need" if lacks else ""
+    yield "consent", consents.obstacle(contact, purpose=campaign.purpose)
     yield "variables", f"without a value for {', '.join(sorted(missing))}" if missing else ""
     yield "time zone", "" if zones_of(contact) else "the time zone is not known"
 
@@ -177,11 +190,11 @@ def _when(
     contact: Callee,
     *,
     hours: Hours,
-    history: History,
+    free: tuple[datetime.datetime, str],
     now: datetime.datetime,
     margin: datetime.timedelta,
 ) -> Answer:
-    begin, why = after_earlier_calls(campaign, history, max(now, campaign.starts_at or now))
+    begin, why = free
     last = campaign.ends_at
     end = begin + AHEAD if last is None else min(begin + AHEAD, last)
     zones = tuple(zones_of(contact))
@@ -212,7 +225,7 @@ def rules_of(hours: Hours, contact: Callee, *, at: datetime.datetime) -> tuple[R
 def _rules(hours: Hours, country: str, region: str, first: datetime.date, last: datetime.date) -> tuple[Rule, ...]:
     """The campaign's week, the holidays from ``first`` to ``last``, and the law's."""
     own = (Rule("the campaign's week", hours.week), *law.rules(country=country, region=region, own=hours.own))
-    if hours.on_holidays:
+    if hours.on_holidays and not law.of_country(country).closed_on_holidays:
         return own
     found = closed_days.closed(country=country, region=region, first=first.year, last=last.year, own=hours.own)
     closed = frozenset(date for date in found if first <= date <= last)
@@ -234,14 +247,22 @@ def _midnight(at: datetime.datetime) -> datetime.datetime:
 
 
 def after_earlier_calls(
-    campaign: Campaign, history: History, begin: datetime.datetime
+    campaign: Campaign, history: History, begin: datetime.datetime, *, most_a_day: int = MOST_A_DAY
 ) -> tuple[datetime.datetime, str]:
-    """The first moment at which the caps on calls to one person are kept, and which of them made it later."""
+    """The first moment at which the caps on calls to one person are kept, and which of them made it later.
+
+    Args:
+        campaign: its own caps; 0: it has none.
+        most_a_day: what nobody is called more often than within 24 hours, whatever the campaign says.
+    """
     why = ""
+    if history.silent and (over := max(history.silent) + AFTER_SILENCE) > begin:
+        begin, why = over, "met by silence on a call within 72 hours"
     earlier = sorted(history.calls)
     if earlier and (gap := earlier[-1] + datetime.timedelta(hours=campaign.gap_hours)) > begin:
         begin, why = gap, "called a short time ago"
-    for most, days, name in ((campaign.most_a_day, 1, "day"), (campaign.most_a_week, 7, "week")):
+    caps = ((campaign.most_a_day, 1, "day"), (most_a_day, 1, "day"), (campaign.most_a_week, 7, "week"))
+    for most, days, name in caps:
         span = datetime.timedelta(days=days)
         # The last ``most`` calls must not all lie within the span before the next one.
         if most and len(earlier) >= most and (free := earlier[-most] + span) > begin:

@@ -13,6 +13,11 @@ from calls.models.contact import Contact, ContactList
 from calls.models.phone_number import PhoneNumber
 
 OFFICE_HOURS = [[[540, 1080]]] * 5 + [[], []]  # minutes of each weekday, Monday first
+# Calls to a person in 24 hours, by all campaigns and programs together: as the Telephone Solicitation Acts of Florida
+# and Oklahoma allow on one subject.
+MOST_A_DAY = 3
+MOST_A_WEEK = 7 * MOST_A_DAY
+LONGEST_GAP_H = 7 * 24
 RETRIES = {"busy": [15, 60], "no_answer": [240, 1440], "machine": [1440], "failed": [60]}
 
 
@@ -65,7 +70,8 @@ class Campaign(models.Model):
     on_holidays = models.BooleanField(
         "call on public holidays",
         default=False,
-        help_text="Off: nobody is called on a holiday of their country or, where it is known, their state.",
+        help_text="Off: nobody is called on a holiday of their country or, where it is known, their state. On: "
+        "only where the law lets them.",
     )
     starts_at = models.DateTimeField(null=True, blank=True)
     ends_at = models.DateTimeField(null=True, blank=True)
@@ -100,9 +106,24 @@ class Campaign(models.Model):
         validators=[MinValueValidator(30), MaxValueValidator(14_400)],
         help_text="Then the agent closes with its sentence for it and hangs up. Empty: as long as the agent's.",
     )
-    gap_hours = models.PositiveSmallIntegerField("hours between calls to a person", default=4)
-    most_a_day = models.PositiveSmallIntegerField("calls to a person a day", default=2)
-    most_a_week = models.PositiveSmallIntegerField("calls to a person a week", default=5)
+    gap_hours = models.PositiveSmallIntegerField(
+        "hours between calls to a person",
+        default=4,
+        validators=[MaxValueValidator(LONGEST_GAP_H)],
+        help_text=f"0 to {LONGEST_GAP_H}.",
+    )
+    most_a_day = models.PositiveSmallIntegerField(
+        "calls to a person a day",
+        default=2,
+        validators=[MinValueValidator(1), MaxValueValidator(MOST_A_DAY)],
+        help_text=f"1 to {MOST_A_DAY} within 24 hours, by all campaigns and programs together.",
+    )
+    most_a_week = models.PositiveSmallIntegerField(
+        "calls to a person a week",
+        default=5,
+        validators=[MinValueValidator(1), MaxValueValidator(MOST_A_WEEK)],
+        help_text=f"1 to {MOST_A_WEEK}, by all campaigns and programs together.",
+    )
     budget = models.DecimalField(
         "budget (USD)",
         max_digits=10,
@@ -145,6 +166,16 @@ class Campaign(models.Model):
 
     class Meta:
         ordering = ["-created_at"]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(
+                    gap_hours__lte=LONGEST_GAP_H,
+                    most_a_day__range=(1, MOST_A_DAY),
+                    most_a_week__range=(1, MOST_A_WEEK),
+                ),
+                name="caps_are_never_wider",
+            )
+        ]
         permissions = [
             ("approve_campaign", "Can approve campaigns of others"),
             ("launch_campaign", "Can launch, resume and stop campaigns"),

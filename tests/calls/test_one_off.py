@@ -16,6 +16,7 @@ from calls.states import Facts
 from calls.tasks import maintenance
 from tests import factories
 from tests.calls.campaigns.conftest import NOON
+from tests.calls.campaigns.test_duties import scrubbed
 
 pytestmark = [pytest.mark.db, pytest.mark.django_db]
 
@@ -82,7 +83,7 @@ def test_a_call_is_ordered_with_all_that_the_dialler_and_the_agent_need(once):
     ("changes", "code", "why"),
     [
         ({"person": person(consent="")}, "not_callable", "no express consent is known"),
-        ({"purpose": "promotional"}, "not_callable", "no written consent is known"),
+        ({"purpose": "transactional", "person": person(consent="")}, "not_callable", "no express consent is known"),
         ({"person": person(zones=())}, "not_callable", "the time zone is not known"),
         ({"person": person(number="+4930123456", country="DE")}, "not_callable", "calls to DE are not allowed"),
         ({"person": person(number="+19005550123")}, "not_callable", "the number"),
@@ -104,8 +105,23 @@ def test_whoever_may_not_be_called_is_refused_with_the_reason(once, changes, cod
     assert why in str(found)
 
 
-def test_nobody_needs_consent_for_a_call_about_an_order_of_theirs(once):
-    assert start(once(), purpose="transactional", person=person(consent="")).status == "claimed"
+def test_a_promotional_call_to_the_united_states_needs_written_consent_with_its_date_and_source_and_a_register(once):
+    asked = {"purpose": "promotional", "person": person(consent="written")}
+    found = refusal(once(), **asked)
+    assert (found.code, "at most 31 days old" in str(found)) == ("no_fresh_register", True)
+    scrubbed()
+    assert "no written consent is known" in str(refusal(once(), purpose="promotional"))
+    assert "no date and source of the written consent" in str(refusal(once(), **asked))
+    proved = person(consent="written", consent_at=datetime.date(2026, 5, 3), consent_source="web form")
+    friday = NOON + datetime.timedelta(days=1)
+    call = start(once(), now=friday, **asked | {"person": proved})
+    assert gate.obstacle(call, call.one_off, now=friday) == ""
+
+
+def test_an_agent_that_does_not_say_that_an_ai_speaks_calls_nobody_for_a_program(once):
+    version = factories.AgentVersionFactory(agent=factories.AgentFactory(disclosure=""))
+    found = refusal(once(), version=version)
+    assert (found.code, "does not say that an AI speaks" in str(found)) == ("no_disclosure", True)
 
 
 def test_a_variable_without_a_default_must_be_given(once):
@@ -149,7 +165,7 @@ def test_whatever_the_moment_it_is_allowed_at_the_one_that_is_named(minutes, reg
     at = NOON + minutes * MINUTE
     row = OneOffCall(
         origin="test", purpose="transactional", country="US", zones=["America/New_York", "America/Los_Angeles"],
-        region=region,
+        region=region, consent="express",
     )  # fmt: skip
     plan = gate.as_campaign(row, number=ANNA)
     hours = schedule.hours_of(plan[0], own=law.Own())

@@ -26,7 +26,7 @@ caller = PhoneNumber.objects.get(number=sys.argv[2])
 campaign = Campaign.objects.create(
     name="Spring", agent=caller.agent, purpose="service", countries=["US"], week=[[[0, 1440]]] * 7, on_holidays=True,
     ring_s=3,
-    retries={}, concurrency=1000, gap_hours=0, most_a_day=0, most_a_week=0,
+    retries={}, concurrency=1000, gap_hours=0, most_a_day=3, most_a_week=21,
 )
 campaign.contact_lists.add(people)
 campaign.caller_numbers.add(caller)

@@ -105,6 +105,11 @@ def test_a_campaign_is_planned_with_the_hours_and_retries_that_were_written(admi
         ({"concurrency": "-1"}, "greater than or equal to 0"),
         ({"ring_s": "0"}, "greater than or equal to 5"),
         ({"longest_call_s": "20"}, "greater than or equal to 30"),
+        ({"gap_hours": "169"}, "less than or equal to 168"),
+        ({"most_a_day": "0"}, "greater than or equal to 1"),
+        ({"most_a_day": "4"}, "less than or equal to 3"),
+        ({"most_a_week": "0"}, "greater than or equal to 1"),
+        ({"most_a_week": "22"}, "less than or equal to 21"),
     ],
 )
 def test_what_is_wrong_with_a_plan_is_said_at_its_field(admin_page, make, changes, why):  # noqa: F811
@@ -113,6 +118,13 @@ def test_what_is_wrong_with_a_plan_is_said_at_its_field(admin_page, make, change
     ).content.decode()
     assert why in html
     assert not Campaign.objects.exists()
+
+
+def test_the_rehearsal_says_that_the_register_is_too_old_and_offers_no_launch(admin_page, make):  # noqa: F811
+    campaign = make.campaign(launched=False, purpose="promotional")
+    shown = text_of(admin_page.get(page(campaign, "rehearsal")).content.decode())
+    assert "a National Do Not Call Registry that is at most 31 days old: import its numbers under Do not call." in shown
+    assert "Launch: call" not in shown
 
 
 def test_the_rehearsal_says_what_would_happen_before_anything_does(admin_page, make):  # noqa: F811

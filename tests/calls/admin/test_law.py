@@ -35,7 +35,8 @@ def test_the_page_lists_what_is_shipped_with_source_and_date_and_what_was_added(
     LegalWindow.objects.create(place="DE", week=[[[600, 960]]] * 7, source="our own rule", note="a promise")
     shown = text_of(admin_page.get(WINDOWS))
     assert "US-FL Mon-Sun 8:00-20:00 Florida Telephone Solicitation Act 23 Nov 2026" in shown
-    assert "Every other country Mon-Sat 9:00-20:00; Sun none" in shown
+    assert "Every other country Mon-Fri 9:00-20:00; Sat 10:00-17:00; Sun none" in shown
+    assert "AU Mon-Fri 9:00-20:00; Sat 9:00-17:00; Sun none; public holidays none" in shown
     assert "our own rule" in shown
     assert len(shipped()) == len(law.CEILINGS) + 2
 

@@ -107,7 +107,7 @@ def exchange(campaign):
 
 CHANGES = {
     "its hours": lambda campaign: Campaign.objects.update(week=[[[0, 1440]]] * 7),
-    "its purpose": lambda campaign: Campaign.objects.update(purpose="promotional"),
+    "its purpose": lambda campaign: Campaign.objects.update(purpose="transactional"),
     "its pace": lambda campaign: Campaign.objects.update(concurrency=60),
     "its countries": lambda campaign: Campaign.objects.update(countries=["US", "CA"]),
     "its budget": lambda campaign: Campaign.objects.update(budget=Decimal("10000.00")),
@@ -163,10 +163,10 @@ def test_a_campaign_is_not_launched_while_its_lists_grow_or_its_budget_has_no_pr
         contact_list=people, status="running", file="people.csv", file_name="p", kind="csv"
     )
     campaign.budget = Decimal("10.00")
-    assert control.faults(campaign) == [
+    assert control.faults(campaign, now=NOON) == [
         "People are still being imported into its lists: wait until that is done.",
         "A budget needs prices: add them under Prices, or leave the budget empty.",
     ]
     ContactImport.objects.filter(pk=table.pk).update(status="done")
     campaign.budget = None
-    assert control.faults(campaign) == []
+    assert control.faults(campaign, now=NOON) == []

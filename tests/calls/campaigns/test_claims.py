@@ -6,15 +6,27 @@ import pytest
 from django.db import IntegrityError, transaction
 
 from calls import lifecycle, suppression
+from calls.api import keys
 from calls.campaigns import account_lines, claims, control, outcomes
-from calls.models import Call, Campaign, CampaignContact, Contact, ContactCopy, DoNotCall, Price
+from calls.models import (
+    ApiKey,
+    Call,
+    Campaign,
+    CampaignContact,
+    Contact,
+    ContactCopy,
+    DoNotCall,
+    OneOffCall,
+    Price,
+    Turn,
+)  # fmt: skip
 from calls.states import Facts
 from tests import factories
 from tests.calls.campaigns.conftest import NOON, only_person, rung
 
 pytestmark = [pytest.mark.db, pytest.mark.django_db]
 
-MINUTE = datetime.timedelta(minutes=1)
+MINUTE, HOUR, DAY = datetime.timedelta(minutes=1), datetime.timedelta(hours=1), datetime.timedelta(days=1)
 
 
 def claimed(campaign, now=NOON) -> Call | None:
@@ -178,7 +190,7 @@ def test_the_database_itself_refuses_a_second_call_to_a_number_and_for_an_attemp
 
 
 def test_a_person_sees_the_same_number_at_every_attempt(make):
-    campaign = make.campaign(make.people(6), concurrency=10, gap_hours=0, most_a_day=0, most_a_week=0)
+    campaign = make.campaign(make.people(6), concurrency=10, gap_hours=0)
     for _ in range(3):
         campaign.caller_numbers.add(factories.PhoneNumberFactory())
     first = {}
@@ -205,7 +217,7 @@ def test_who_was_spoken_to_is_done(make):
 
 
 def test_who_was_busy_is_called_again_as_often_as_the_campaign_says(make):
-    campaign = make.campaign(gap_hours=0, most_a_day=0, most_a_week=0, retries={"busy": [15, 60]})
+    campaign = make.campaign(gap_hours=0, most_a_day=3, retries={"busy": [15, 60]})
     now, made = NOON, []
     for _ in range(5):
         call = claimed(campaign, now)
@@ -257,6 +269,100 @@ def test_settling_twice_changes_nothing(make):
     before = CampaignContact.objects.values().get()
     assert outcomes.settle(now=NOON + MINUTE) == 0
     assert CampaignContact.objects.values().get() == before
+
+
+# --- how often ------------------------------------------------------------------------------------------------------
+
+
+def rung_before(number: str, *hours: float, **fields) -> None:
+    """Calls to a number that are over, so many hours before NOON, of nobody in particular."""
+    for ago in hours:
+        at = NOON - ago * 60 * MINUTE
+        known = {"direction": "outbound", "status": "ended", "to_number": number, "created_at": at, "ended_at": at}
+        Call.objects.create(**(known | fields))
+
+
+@pytest.mark.parametrize("origin", OneOffCall.Origin.values)
+def test_calls_that_programs_and_operators_had_made_count_like_those_of_campaigns(make, origin):
+    campaign = make.campaign(gap_hours=0, most_a_day=3)
+    rung_before(only_person().number, 20, 10, 5)
+    key = ApiKey(name="CRM")
+    keys.give(key)
+    key.save()
+    for at, call in enumerate(Call.objects.all()):
+        named = {"api_key": key, "idempotency_key": str(at), "body_sha256": "b"} if origin == "api" else {}
+        OneOffCall.objects.create(call=call, origin=origin, purpose="service", country="US", **named)
+    assert claimed(campaign) is None
+    assert (only_person().next_due, only_person().why) == (NOON + 4 * HOUR, "called as often as allowed this day")
+    assert claimed(campaign, NOON + 4 * HOUR) is not None
+
+
+def test_whatever_a_row_says_nobody_is_rung_a_fourth_time_within_a_day(make):
+    campaign = make.campaign()
+    campaign.gap_hours, campaign.most_a_day, campaign.most_a_week = 0, 20, 0  # what no row can hold any more
+    rung_before(only_person().number, 20, 10, 5)
+    assert claims.answer_for(campaign, only_person(), now=NOON).at == NOON + 4 * HOUR
+
+
+def test_a_call_counts_from_when_it_rang_not_from_when_it_was_claimed(make):
+    campaign = make.campaign(gap_hours=0, most_a_day=1)
+    rung_before(only_person().number, 25, ringing_at=NOON - 23 * HOUR)
+    assert claims.answer_for(campaign, only_person(), now=NOON).why == "called as often as allowed this day"
+    Call.objects.update(ringing_at=None, queued_at=NOON - 23 * HOUR)
+    assert claims.answer_for(campaign, only_person(), now=NOON).why == "called as often as allowed this day"
+    Call.objects.update(queued_at=None)
+    assert claims.answer_for(campaign, only_person(), now=NOON).at == NOON
+
+
+@pytest.mark.parametrize(
+    "caps", [{"most_a_day": 0}, {"most_a_day": 4}, {"most_a_week": 0}, {"most_a_week": 22}, {"gap_hours": 169}]
+)
+def test_the_database_holds_no_wider_caps(make, caps):
+    campaign = make.campaign(gap_hours=168, most_a_day=3, most_a_week=21)
+    with pytest.raises(IntegrityError, match="caps_are_never_wider"), transaction.atomic():
+        Campaign.objects.filter(pk=campaign.pk).update(**caps)
+
+
+BRITON = {"number": "+447400123456", "country": "GB", "time_zone": "Europe/London", "region": ""}
+
+
+@pytest.mark.parametrize(
+    ("fields", "heard_ms", "waits"),
+    [
+        ({}, None, True),
+        ({}, 2500, True),
+        ({}, 500, False),
+        ({"end_reason": "refused", "live_at": None}, None, True),
+        ({"outcome": "machine"}, None, False),
+        ({"answered_at": None}, None, False),
+    ],
+)
+def test_whoever_in_britain_was_met_by_silence_is_left_alone_for_three_days(make, fields, heard_ms, waits):
+    campaign = make.campaign(make.people(**BRITON), countries=["GB"], week=[[[0, 1440]]] * 7, gap_hours=0)
+    at = NOON - 26 * HOUR  # three days later is a Saturday, three in the afternoon
+    known = {"answered_at": at, "live_at": at, "agent": campaign.agent, "outcome": "completed"}
+    known |= {"agent_version": campaign.agent.published_version}
+    rung_before(BRITON["number"], 26, **(known | fields))
+    Call.objects.update(ended_at=at + MINUTE)
+    if heard_ms is not None:
+        Turn.objects.create(
+            call=Call.objects.get(), index=0, role="agent", kind="greeting", started_ms=0, ended_ms=9000,
+            first_heard_ms=heard_ms,
+        )  # fmt: skip
+    found = claims.answer_for(campaign, only_person(), now=NOON)
+    if waits:
+        assert found.at == at + 3 * DAY
+        assert found.why == "met by silence on a call within 72 hours"
+    else:
+        assert found.at == NOON
+
+
+def test_elsewhere_silence_keeps_nobody_waiting(make):
+    campaign = make.campaign(gap_hours=0)
+    version = campaign.agent.published_version
+    rung_before(only_person().number, 20, answered_at=NOON - 20 * HOUR, agent_version=version)
+    Call.objects.update(ended_at=NOON - 19 * HOUR)
+    assert claims.answer_for(campaign, only_person(), now=NOON).at == NOON
 
 
 # --- launching -------------------------------------------------------------------------------------------------------

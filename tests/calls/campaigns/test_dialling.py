@@ -270,7 +270,7 @@ def test_the_record_of_an_earlier_call_to_the_number_is_not_taken_for_this_one(b
     box.behaviour("*", {"kind": "busy", "ring_ms": 10, "answer_ms": 20})
     earlier = place(campaign)
     until(lambda: fresh(earlier).status == "ended", "the end")
-    Call.objects.filter(pk=earlier.pk).update(campaign_person=None)
+    Call.objects.filter(pk=earlier.pk).update(campaign_person=None, queued_at=NOON, ringing_at=NOON)
     CampaignContact.objects.update(state="waiting", next_due=NOON)
     campaign.gap_hours = 0
     campaign.save()

@@ -4,8 +4,10 @@ import datetime
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from calls.campaigns import law, schedule, us_zones
+from calls.campaigns import claims, law, schedule, us_zones
 from calls.campaigns.schedule import Due, Held, History, Skipped, zones_of
 from calls.campaigns.windows import allows
 from calls.models import Campaign, Contact
@@ -64,6 +66,7 @@ def test_whoever_is_on_the_do_not_call_list_is_skipped_whatever_else_holds() -> 
         ({}, {"countries": []}, "calls to US are not allowed"),
         ({"consent": ""}, {}, "no express consent is known, which service calls need"),
         ({"consent": "express"}, {"purpose": "promotional"}, "no written consent is known"),
+        ({}, {"purpose": "promotional"}, "no date and source of the written consent is known"),
         ({"time_zone": "", "zones": []}, {}, "the time zone is not known"),
         ({}, {"week": [[]] * 7}, "no hour in the next two weeks"),
     ],
@@ -72,10 +75,6 @@ def test_whoever_cannot_be_called_is_held_with_the_reason(fields, of, why) -> No
     found = answer(person(**fields), campaign(**of))
     assert isinstance(found, Held)
     assert why in found.why
-
-
-def test_consent_is_not_asked_for_what_somebody_has_ordered() -> None:
-    assert isinstance(answer(person(consent=""), campaign(purpose="transactional")), Due)
 
 
 def test_a_text_without_its_value_is_not_spoken() -> None:
@@ -141,6 +140,51 @@ def test_nobody_is_called_more_often_than_allowed_by_all_campaigns_together(hist
     assert (found.at, found.why) == (due, why)
 
 
+def rings_until(day: int, *, caps: Campaign, most_a_day: int) -> list[datetime.datetime]:
+    """When a person is rung who is called whenever the caps let them, for so many days."""
+    made: list[datetime.datetime] = []
+    at = NOON
+    while at < NOON + day * 24 * HOUR:
+        at, _ = schedule.after_earlier_calls(caps, History(tuple(reversed(made))), at, most_a_day=most_a_day)
+        made.append(at)
+        at += HOUR / 60
+    return made
+
+
+CAPS = {"gap_hours": st.integers(0, 200), "most_a_day": st.integers(0, 99), "most_a_week": st.integers(0, 99)}
+
+
+@pytest.mark.pure
+@given(st.fixed_dictionaries(CAPS), st.sampled_from([3, 20]))
+def test_whatever_a_campaign_says_nobody_is_rung_more_often_than_all_may_within_a_day(caps, ceiling) -> None:
+    own = campaign(**caps)
+    made = rings_until(9, caps=own, most_a_day=ceiling)
+    for at, first in enumerate(made):
+        for most, hours in ((ceiling, 24), (own.most_a_day, 24), (own.most_a_week, 7 * 24)):
+            within = [each for each in made[at:] if each < first + hours * HOUR]
+            assert not most or len(within) <= most
+        assert at == 0 or first - made[at - 1] >= own.gap_hours * HOUR
+
+
+@pytest.mark.pure
+@given(
+    st.lists(st.integers(0, 12 * 24 * 60), max_size=30, unique=True),
+    st.builds(campaign, gap_hours=st.integers(0, 168), most_a_day=st.integers(1, 3), most_a_week=st.integers(1, 21)),
+)
+@example([7 * 24 * 60 - 1], campaign(gap_hours=168))
+def test_no_cap_that_a_campaign_may_have_reaches_back_further_than_calls_are_read(minutes, own) -> None:
+    calls = [NOON - each * HOUR / 60 for each in minutes]
+    read = [at for at in calls if at >= NOON - claims.LOOK_BACK + HOUR]
+    answers = {schedule.after_earlier_calls(own, History(tuple(known)), NOON) for known in (calls, read)}
+    assert len(answers) == 1
+
+
+def test_somebody_who_was_met_by_silence_waits_three_days_from_the_last_such_call() -> None:
+    silent = (NOON - 71 * HOUR, NOON - 80 * HOUR)
+    found, why = schedule.after_earlier_calls(campaign(gap_hours=0), History(silent=silent), NOON)
+    assert (found, why) == (NOON + HOUR, "met by silence on a call within 72 hours")
+
+
 def test_a_campaign_calls_nobody_before_it_begins_or_after_it_ends() -> None:
     begins = campaign(starts_at=local("2026-12-01T12:00"))
     assert answer(of=begins).at == local("2026-12-01T12:00")
@@ -167,8 +211,16 @@ def test_no_campaign_widens_what_the_law_says() -> None:
         assert found.at > at
 
 
-def test_a_country_without_a_rule_has_a_cautious_one() -> None:
-    rules = law.rules(country="BR", region="")
-    assert allows(rules, ["America/Sao_Paulo"], datetime.datetime(2026, 11, 26, 13, tzinfo=datetime.UTC))
-    assert not allows(rules, ["America/Sao_Paulo"], datetime.datetime(2026, 11, 29, 13, tzinfo=datetime.UTC))
-    assert all(ceiling.source and ceiling.looked_up for ceiling in law.CEILINGS.values())
+@pytest.mark.parametrize("purpose", Campaign.Purpose.values)
+def test_where_the_law_closes_holidays_a_campaign_that_calls_on_them_waits(purpose) -> None:
+    # A Saturday. In Britain, of which no such rule is known, the campaign decides.
+    boxing_day = datetime.datetime(2026, 12, 26, 13, tzinfo=ZoneInfo("Australia/Sydney"))
+    known = {"consent_at": NOON.date(), "consent_source": "web form", "region": ""}
+    for country, zone, opens in (
+        ("AU", "Australia/Sydney", "2026-12-28T09:00+11:00"),
+        ("FR", "Europe/Paris", "2026-12-28T10:00+01:00"),
+        ("GB", "Europe/London", "2026-12-26T10:00+00:00"),
+    ):
+        of = campaign(purpose=purpose, countries=[country])
+        found = answer(person(country=country, time_zone=zone, **known), of, now=boxing_day, strict=False)
+        assert found.at == datetime.datetime.fromisoformat(opens), country
