@@ -91,7 +91,12 @@ class CampaignWatch(CampaignPages):
             "faults": control.faults(campaign) if campaign.status == Campaign.Status.DRAFT else [],
             "approval": approval(request, campaign),
             **test_call.offer(request, campaign),
-            "found": preflight.rehearse(campaign, now=timezone.now()),
+            "found": preflight.rehearse(
+                campaign,
+                now=timezone.now(),
+                people_shown=request.user.has_perm("calls.view_contact"),
+                whole_numbers=request.user.has_perm("calls.view_numbers"),
+            ),
             "may_export": request.user.has_perm("calls.export_campaign"),
             "may_launch": request.user.has_perm("calls.launch_campaign") and campaign.status == Campaign.Status.DRAFT,
         }

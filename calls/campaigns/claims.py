@@ -148,9 +148,14 @@ def _answer(campaign: Campaign, person: CampaignContact, known: _Known, now: dat
         suppressed=person.number in known.unwanted,
         history=known.histories.get(person.number, NEVER),
         now=now,
-        margin=QUEUE_MARGIN + datetime.timedelta(seconds=campaign.ring_s),
+        margin=margin_of(campaign),
         missing=[name for name in needed_variables(campaign) if not contact.variables.get(name)],
     )
+
+
+def margin_of(campaign: Campaign) -> datetime.timedelta:
+    """How long before a window closes a call must begin."""
+    return QUEUE_MARGIN + datetime.timedelta(seconds=campaign.ring_s)
 
 
 class Forecast(Callee, Protocol):
@@ -192,6 +197,7 @@ def forecast(campaign: Campaign, people: Iterable[_P], *, now: datetime.datetime
                     suppressed=suppressed,
                     history=history,
                     now=now,
+                    margin=margin_of(campaign),
                     missing=missing,
                     strict=False,
                 )
