@@ -8,12 +8,12 @@ exact until they are shown: a sum is rounded once, not its parts. Plivo's part i
 import datetime
 import math
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 import msgspec
-from django.db.models import Count, DateField, FloatField, Q, QuerySet, Sum, Value
+from django.db.models import DateField, F, FloatField, IntegerField, Q, QuerySet, Sum, Value
 from django.db.models.functions import Cast, Ceil, Coalesce, TruncDate
 from django.utils import timezone
 
@@ -123,11 +123,30 @@ def spend(calls: QuerySet[Call], *, table: Prices) -> Cost:
     Args:
         calls: such as those of a campaign.
     """
-    over = calls.filter(status__in=FINAL)
+    return Cost(tuple(_merged(line for _, line in _spent(calls, table))))
+
+
+def spend_by(calls: QuerySet[Call], field: str, *, table: Prices) -> dict[Any, Cost]:
+    """What ``spend`` gives, apart for each value of a field: in as many queries.
+
+    Args:
+        field: of a call, such as "pk". Values whose calls have used nothing, or are not over, are not in the answer.
+    """
+    found: dict[Any, list[Line]] = {}
+    for value, line in _spent(calls, table, field):
+        found.setdefault(value, []).append(line)
+    return {value: Cost(tuple(_merged(lines))) for value, lines in found.items()}
+
+
+def _spent(calls: QuerySet[Call], table: Prices, field: str = "") -> Iterator[tuple[Any, Line]]:
+    """Lines of cost, each with the value of the field to which it belongs; None without a field."""
+    over = calls.filter(status__in=FINAL).order_by()
     day = TruncDate("call__created_at", output_field=DateField())
-    usage = _by_model(Usage.objects.filter(call__in=over.order_by().values("pk")).annotate(day=day), "day")
-    lines = [_usage_line(row, row["day"], table) for row in usage]
-    return Cost(tuple(_merged([*lines, *_carrier_spend(over, table)])))
+    of_call = F(f"call__{field}") if field else Value(None, output_field=IntegerField())
+    usage = Usage.objects.filter(call__in=over.values("pk")).annotate(day=day, of=of_call)
+    for row in _by_model(usage, "day", "of"):
+        yield row["of"], _usage_line(row, row["day"], table)
+    yield from _carrier_spend(over.annotate(of=F(field) if field else of_call), table)
 
 
 def shown(usd: Decimal, places: Decimal = SHOWN) -> str:
@@ -226,14 +245,15 @@ def _carrier_estimate(call: Call, day: datetime.date, table: Prices, now: dateti
     return [_carrier_line(Decimal(math.ceil(seconds / MINUTE_S)), country, day, table)]
 
 
-def _carrier_spend(over: QuerySet[Call], table: Prices) -> list[Line]:
-    """What Plivo has reported, and the minutes that it has not, by country and day."""
-    known = over.aggregate(usd=Sum("carrier_cost"), calls=Count("carrier_cost"))
-    lines = [Line(REPORTED, Decimal(known["usd"]))] if known["calls"] else []
+def _carrier_spend(over: QuerySet[Any], table: Prices) -> Iterator[tuple[Any, Line]]:
+    """What Plivo has reported, and the minutes that it has not, by country and day; apart for each ``of``."""
+    for row in over.exclude(carrier_cost=None).values("of").annotate(usd=Sum("carrier_cost")):
+        if row["usd"] is not None:  # without a field there is a row even of no calls
+            yield row["of"], Line(REPORTED, row["usd"])
     seconds = Coalesce("bill_duration_s", "duration_s")
     unknown = over.filter(Q(bill_duration_s__gt=0) | Q(bill_duration_s=None, duration_s__gt=0), carrier_cost=None)
-    minutes = unknown.order_by().values(
-        day=TruncDate("created_at"), country=Coalesce("campaign_person__contact__country", Value(""))
+    minutes = unknown.values(
+        "of", day=TruncDate("created_at"), country=Coalesce("campaign_person__contact__country", Value(""))
     )
-    summed = minutes.annotate(minutes=Sum(Ceil(Cast(seconds, FloatField()) / MINUTE_S)))
-    return lines + [_carrier_line(Decimal(int(row["minutes"])), row["country"], row["day"], table) for row in summed]
+    for row in minutes.annotate(minutes=Sum(Ceil(Cast(seconds, FloatField()) / MINUTE_S))):
+        yield row["of"], _carrier_line(Decimal(int(row["minutes"])), row["country"], row["day"], table)

@@ -14,11 +14,11 @@ from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from calls.admin.campaign_pages import CampaignPages, download
-from calls.campaigns import copies, results
+from calls.campaigns import budget, copies, results
 from calls.campaigns.control import Refused
 from calls.campaigns.copies import Group
 from calls.campaigns.exports import TooManyRows
-from calls.campaigns.figures import TALKED_S, figures
+from calls.campaigns.figures import TALKED_S, cost_each, figures
 from calls.models import Campaign, CampaignContact
 
 LONGEST_TALK_S = 24 * 3600
@@ -71,14 +71,19 @@ class CampaignResults(CampaignPages):
     def _results(self, request: HttpRequest, campaign: Campaign, copy_form: CopyForm | None) -> HttpResponse:
         form = TalkedForm(request.GET if "talked_s" in request.GET else None, initial={"talked_s": TALKED_S})
         talked_s = form.cleaned_data["talked_s"] if form.is_valid() else TALKED_S
+        found = figures(campaign, talked_s=talked_s)
+        spent = budget.spent(campaign, now=timezone.now())
         return self.page(
             request,
             campaign,
             "results",
             title=f"Results of {campaign}",
             form=form,
-            found=figures(campaign, talked_s=talked_s),
+            found=found,
+            spent=spent,
+            steps=list(zip(found.steps, cost_each(found, spent.usd), strict=True)),
             copy_form=copy_form,
+            fields=results.extracted(campaign),
             may_export=request.user.has_perm("calls.export_campaign"),
             status=422 if form.errors or (copy_form and copy_form.errors) else 200,
         )

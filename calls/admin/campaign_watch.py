@@ -91,7 +91,12 @@ class CampaignWatch(CampaignPages):
             "faults": control.faults(campaign, now=timezone.now()) if campaign.status == Campaign.Status.DRAFT else [],
             "approval": approval(request, campaign),
             **test_call.offer(request, campaign),
-            "found": preflight.rehearse(campaign, now=timezone.now()),
+            "found": preflight.rehearse(
+                campaign,
+                now=timezone.now(),
+                people_shown=request.user.has_perm("calls.view_contact"),
+                whole_numbers=request.user.has_perm("calls.view_numbers"),
+            ),
             "may_export": request.user.has_perm("calls.export_campaign"),
             "may_launch": request.user.has_perm("calls.launch_campaign") and campaign.status == Campaign.Status.DRAFT,
         }
@@ -180,7 +185,7 @@ def standing(request: HttpRequest, campaign: Campaign) -> dict[str, Any]:
             waiting and waiting.next_due and waiting.next_due < timezone.now() - datetime.timedelta(minutes=5)
         ),
         "stopped": gate.stopped() or readiness.trouble(campaign),
-        "guards": guards.standing(campaign),
+        "guards": guards.standing(campaign, now=timezone.now()),
         "events": trace.done_to(campaign).order_by("-at", "-id")[:EVENTS_SHOWN] if campaign.launched_at else [],
         "going_on": going_on[: live.SHOWN],
         "going_on_more": len(going_on) > live.SHOWN,

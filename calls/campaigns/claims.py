@@ -163,9 +163,14 @@ def _answer(campaign: Campaign, person: CampaignContact, known: _Known, now: dat
         suppressed=person.number in known.unwanted,
         history=known.histories.get(person.number, NEVER),
         now=now,
-        margin=QUEUE_MARGIN + gate.ringing(campaign),
+        margin=margin_of(campaign),
         missing=[name for name in needed_variables(campaign) if not contact.variables.get(name)],
     )
+
+
+def margin_of(campaign: Campaign) -> datetime.timedelta:
+    """How long before a window closes a call must begin."""
+    return QUEUE_MARGIN + gate.ringing(campaign)
 
 
 class Forecast(Callee, Protocol):
@@ -207,6 +212,7 @@ def forecast(campaign: Campaign, people: Iterable[_P], *, now: datetime.datetime
                     suppressed=suppressed,
                     history=history,
                     now=now,
+                    margin=margin_of(campaign),
                     missing=missing,
                     strict=False,
                 )

@@ -141,8 +141,6 @@ def break_off(campaign: Campaign, *, why: str, now: datetime.datetime) -> bool:
 
 def resume(campaign: Campaign, *, now: datetime.datetime, user_id: int | None = None) -> None:
     """People are called again, and what was before does not pause it again. Raises Refused."""
-    if campaign.budget is not None:
-        budget.reckon(campaign, now=now)  # prices that were missing may be known by now
     if why := budget.reached(campaign, now=now):
         raise Refused(f"It would pause again at once: {why}.")
     if why := duties.unscrubbed(purpose=campaign.purpose, countries=campaign.countries, now=now):

@@ -7,6 +7,7 @@ import datetime
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -17,6 +18,7 @@ from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Cast
 
 from agents.spec import ExtractionField
+from calls import costs
 from calls.campaigns.claims import RUNG
 from calls.campaigns.outcomes import OUTCOME
 from calls.campaigns.schedule import zones_in
@@ -111,6 +113,11 @@ def figures(campaign: Campaign, *, talked_s: int = TALKED_S) -> Figures:
         median_s=_median(lengths, talks),
         values=_values(campaign),
     )
+
+
+def cost_each(found: Figures, usd: Decimal) -> list[str]:
+    """What each person of each step has cost for a reader, of all that was spent (USD); empty where nobody came."""
+    return [costs.shown(usd / step.people) if step.people else "" for step in found.steps]
 
 
 def _steps(campaign: Campaign, talked_s: int) -> list[Step]:

@@ -93,9 +93,12 @@ def _short(campaign: Campaign, now: datetime.datetime) -> list[str]:
     return found
 
 
-def standing(campaign: Campaign) -> dict[str, Any]:
-    """What the guards have found, for the campaign's page."""
-    found: dict[str, Any] = {"watch": CampaignWatch.objects.filter(campaign=campaign).first(), "failing": []}
+def standing(campaign: Campaign, *, now: datetime.datetime) -> dict[str, Any]:
+    """What the guards have found, and what was spent so far, for the campaign's page."""
+    found: dict[str, Any] = {"failing": [], "warning": "", "spent": None}
+    if campaign.launched_at is not None:
+        found["spent"] = budget.spent(campaign, now=now)
+        found["warning"] = CampaignWatch.objects.get(campaign=campaign).warning
     if campaign.status == Campaign.Status.PAUSED and campaign.paused_at and campaign.paused_why:
         since = measures.breaker_since(campaign, campaign.paused_at)
         failing = measures.finished(campaign, since, campaign.paused_at).filter(measures.failed())

@@ -1,7 +1,6 @@
 """The rehearsal of a campaign: what would happen if it were launched now, before anything rings."""
 
 import datetime
-import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from zoneinfo import ZoneInfo
@@ -14,6 +13,7 @@ from django.utils import timezone
 from agents.prompts import built_ins, instructions, render
 from calls.campaigns import claims
 from calls.campaigns.estimate import Estimate, estimate
+from calls.campaigns.outlook import Outlook, Where, outlook
 from calls.campaigns.schedule import Answer, Due, Held, Skipped, zones_of
 from calls.models import Campaign, Contact
 from calls.reports import masked
@@ -24,7 +24,6 @@ SAMPLES = 3
 MOST_ROWS = 12
 GROUPS: dict[str, type[Answer]] = {"due": Due, "held": Held, "skipped": Skipped, "doubles": Skipped}
 IS_DOUBLE = Skipped("another row has the same number")
-TALK_S = 90  # what an attempt is taken to last, ringing included
 
 
 class Reason(msgspec.Struct, frozen=True):
@@ -66,12 +65,10 @@ class Rehearsal(msgspec.Struct, frozen=True):
         held, skipped: why others may not; those that are held may be, once something is mended.
         doubles: rows of the lists whose number another row has already.
         missing: variables of the agent without a default, and how many people have no value for them.
-        first, last: the earliest and the latest of the hours in which the first attempts begin, on the clocks of those
-            who are called, as "08:05"; empty when nobody is.
-        begins_at: of the first attempt.
-        takes: how long the first attempts take at least, at this campaign's pace, as "20 min".
+        outlook: when the first attempts begin and end.
         cost: what they are thought to cost.
         by_country, by_zone: how many are due, the most first; of the zones the first dozen.
+        samples: of the first few who are due; none for those who may not see people.
     """
 
     people: int
@@ -80,38 +77,41 @@ class Rehearsal(msgspec.Struct, frozen=True):
     skipped: list[Reason]
     doubles: int
     missing: list[tuple[str, int]]
-    first: str
-    last: str
-    begins_at: datetime.datetime | None
-    takes: str
+    outlook: Outlook
     cost: Estimate
     by_country: list[tuple[str, int]]
     by_zone: list[tuple[str, int]]
     samples: list[Sample]
 
 
-def rehearse(campaign: Campaign, *, now: datetime.datetime) -> Rehearsal:
-    """Looks at everybody in its lists; changes nothing."""
+def rehearse(
+    campaign: Campaign, *, now: datetime.datetime, people_shown: bool = False, whole_numbers: bool = False
+) -> Rehearsal:
+    """Looks at everybody in its lists; changes nothing.
+
+    Args:
+        people_shown: whoever reads it may see people: their names, and what the lists say of them.
+        whole_numbers: they may see numbers, too.
+    """
     needed = claims.needed_variables(campaign)
-    answers = Counter[tuple[Answer, str, tuple[str, ...]]]()
+    answers = Counter[tuple[Answer, Where]]()
     missing = Counter(dict.fromkeys(needed, 0))
     samples: list[Sample] = []
     for row, found in claims.forecast(campaign, _once(_rows(campaign)), now=now):
-        answers[found, row.country, tuple(zones_of(row))] += 1
+        answers[found, Where(row.country, row.region, row.time_zone, row.zones)] += 1
         if needed:
             missing.update(name for name in needed if not row.variables.get(name))
-        if len(samples) < SAMPLES and isinstance(found, Due):
-            samples.append(_sample(campaign, row, now))
+        if people_shown and len(samples) < SAMPLES and isinstance(found, Due):
+            samples.append(_sample(campaign, row, now, whole_numbers=whole_numbers))
     held, skipped = Counter[str](), Counter[str]()
     countries, zones = Counter[str](), Counter[str]()
-    clocks: list[datetime.time] = []
-    begins: list[datetime.datetime] = []
-    for (found, country, where), people in answers.items():
+    dues = Counter[tuple[datetime.datetime, Where]]()
+    for (found, where), people in answers.items():
         if isinstance(found, Due):
-            countries[country] += people
-            zones[where[0] if len(where) == 1 else f"one of {len(where)} zones"] += people
-            clocks.append(found.at.astimezone(ZoneInfo(where[0])).time())
-            begins.append(found.at)
+            may_be_in = zones_of(where)
+            countries[where.country] += people
+            zones[may_be_in[0] if len(may_be_in) == 1 else f"one of {len(may_be_in)} zones"] += people
+            dues[found.at, where] += people
         else:
             (held if isinstance(found, Held) else skipped)[found.why] += people
     due, everybody = countries.total(), answers.total()
@@ -122,10 +122,7 @@ def rehearse(campaign: Campaign, *, now: datetime.datetime) -> Rehearsal:
         skipped=_reasons(skipped),
         doubles=_contacts(campaign).count() - everybody,
         missing=[(name, people) for name, people in missing.most_common() if people],
-        first=min(clocks).strftime("%H:%M") if clocks else "",
-        last=max(clocks).strftime("%H:%M") if clocks else "",
-        begins_at=min(begins, default=None),
-        takes=_takes(campaign, due),
+        outlook=outlook(campaign, dues, now=now),
         cost=estimate(campaign, countries.items(), now=now),
         by_country=countries.most_common(),
         by_zone=zones.most_common(MOST_ROWS),
@@ -203,26 +200,14 @@ def _reasons(counted: Counter[str]) -> list[Reason]:
     return [Reason(why, people) for why, people in counted.most_common()]
 
 
-def _takes(campaign: Campaign, due: int) -> str:
-    """By the slower of the two: how many calls go on at once, and how many a second the accounts may start."""
-    paces = {number.plivo_account_id: float(number.plivo_account.calls_per_second)
-             for number in campaign.caller_numbers.select_related("plivo_account")}  # fmt: skip
-    starts = due / sum(paces.values()) if paces else math.inf
-    talks = due * TALK_S / max(1, campaign.concurrency)
-    seconds = max(starts, talks) if due else 0.0
-    if math.isinf(seconds):
-        return "for ever: there is no number to call from"
-    return f"{math.ceil(seconds / 60)} min" if seconds < 2 * 3600 else f"{seconds / 3600:.1f} h"
-
-
-def _sample(campaign: Campaign, person: Row, now: datetime.datetime) -> Sample:
+def _sample(campaign: Campaign, person: Row, now: datetime.datetime, *, whole_numbers: bool) -> Sample:
     version = campaign.agent_version or campaign.agent.published_version
     if version is None:
         return Sample(person.name, "", "")
     spec = version.spec
     values = built_ins(
         caller_number="",
-        called_number=person.number,
+        called_number=person.number if whole_numbers else masked(person.number),
         caller_name="",
         agent_name=spec.name,
         now=timezone.localtime(now),

@@ -78,11 +78,9 @@ def hours_of(campaign: Campaign, *, own: law.Own) -> Hours:
     return Hours(week, campaign.on_holidays, own)
 
 
-class Callee(Protocol):
-    """What of a person the answer rests on: of a ``Contact``, or of a row that was read of many."""
+class Place(Protocol):
+    """Where a person is, on which their hours rest."""
 
-    @property
-    def number(self) -> str: ...
     @property
     def country(self) -> str: ...
     @property
@@ -91,6 +89,13 @@ class Callee(Protocol):
     def time_zone(self) -> str: ...
     @property
     def zones(self) -> Sequence[str]: ...
+
+
+class Callee(Place, Protocol):
+    """What of a person the answer rests on: of a ``Contact``, or of a row that was read of many."""
+
+    @property
+    def number(self) -> str: ...
     @property
     def consent(self) -> str: ...
     @property
@@ -105,10 +110,10 @@ def alike(person: Callee) -> Hashable:
     return person.country, person.region, person.time_zone, tuple(person.zones), consent
 
 
-def zones_of(contact: Callee) -> list[str]:
+def zones_of(place: Place) -> list[str]:
     """Where the person may be; empty when nothing is known."""
     return list(
-        zones_in(contact.zones, country=contact.country, region=contact.region, time_zone=contact.time_zone),
+        zones_in(place.zones, country=place.country, region=place.region, time_zone=place.time_zone),
     )
 
 
@@ -195,25 +200,38 @@ def _when(
     margin: datetime.timedelta,
 ) -> Answer:
     begin, why = free
+    if opening := next(openings(campaign, contact, hours=hours, begin=begin, margin=margin), None):
+        if opening.start <= now:
+            return Due(*opening)
+        if not why or opening.start > begin:
+            why = HOLIDAY if _on_a_holiday(hours, contact, begin) else "outside the hours for calls"
+        return Due(*opening, why)
     last = campaign.ends_at
-    end = begin + AHEAD if last is None else min(begin + AHEAD, last)
-    zones = tuple(zones_of(contact))
-    allowed, closed = _allowed(hours, contact.country, contact.region, zones, _midnight(begin))
-    for start, closes in allowed:
-        until = min(closes, end) - margin
-        if until > max(start, begin):
-            at = max(start, begin)
-            if at <= now:
-                return Due(at, until)
-            if not why or at > begin:
-                why = HOLIDAY if _on_one_of(closed, zones, begin) else "outside the hours for calls"
-            return Due(at, until, why)
     if last is not None and last <= begin + AHEAD:
         return Skipped("the campaign ends before they may be called")
     return Held("no hour in the next two weeks is allowed by the campaign and the law")
 
 
-def _on_one_of(closed: Collection[datetime.date], zones: Sequence[str], at: datetime.datetime) -> bool:
+def openings(
+    campaign: Campaign, place: Place, *, hours: Hours, begin: datetime.datetime, margin: datetime.timedelta
+) -> Iterator[Stretch]:
+    """When a call to somebody may begin, for two weeks from a moment on or until the campaign ends, in order.
+
+    Args:
+        margin: a call must be able to begin so long before a window closes.
+    """
+    last = campaign.ends_at
+    end = begin + AHEAD if last is None else min(begin + AHEAD, last)
+    allowed, _ = _allowed(hours, place.country, place.region, tuple(zones_of(place)), _midnight(begin))
+    for start, closes in allowed:
+        at, until = max(start, begin), min(closes, end) - margin
+        if until > at:
+            yield Stretch(at, until)
+
+
+def _on_a_holiday(hours: Hours, place: Place, at: datetime.datetime) -> bool:
+    zones = tuple(zones_of(place))
+    _, closed = _allowed(hours, place.country, place.region, zones, _midnight(at))
     return bool(closed) and any(at.astimezone(ZoneInfo(zone)).date() in closed for zone in zones)
 
 

@@ -21,8 +21,3 @@ class CampaignWatch(models.Model):
 
     def __str__(self) -> str:
         return str(self.campaign_id)
-
-    @property
-    def mean_usd(self) -> Decimal | None:
-        """Of a call; None before one is over."""
-        return self.spent_usd / self.calls if self.calls else None

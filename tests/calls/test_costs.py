@@ -7,6 +7,8 @@ import pytest
 from django.db import IntegrityError, transaction
 from django.test import Client
 from django.urls import reverse
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from calls import costs
 from calls.models import Call, Price, Usage
@@ -204,6 +206,50 @@ def test_what_a_campaign_has_spent_is_summed_over_days_and_estimates_in_few_quer
         "Language model: openai gpt-x": (10 * 3 + 9 * 1, False),
         "Plivo, until it reports": (4 * 2 * Decimal("0.01"), True),
     }
+
+
+CALLS = st.fixed_dictionaries(
+    {
+        "person": st.sampled_from([0, 1, None]),
+        "status": st.sampled_from(["ended", "ended", "rejected", "live"]),
+        "carrier_cost": st.sampled_from([None, None, "0.0123", "0"]),
+        "bill_duration_s": st.sampled_from([None, 0, 61]),
+        "duration_s": st.sampled_from([None, 0, 20, 125]),
+        "days": st.sampled_from([0, 1]),
+        "usage": st.lists(
+            st.tuples(st.sampled_from([MODEL, EARS, VOICE]), st.integers(0, 9), st.integers(0, 90_000)), max_size=3
+        ),
+    }
+)
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(CALLS, max_size=8))
+def test_the_costs_of_calls_and_people_are_parts_of_what_was_spent(make, made):  # noqa: F811
+    with transaction.atomic():
+        for unit, usd in (("input", "2"), ("output", "8")):
+            price("openai", "gpt-x", unit, usd)
+            price("openai", "gpt-x", unit, "3", NOON.date())
+        price("elevenlabs", "flash", "characters", "0.1")
+        price("plivo", "US", "minute", "0.01")
+        campaign = make.campaign(make.people(2))
+        people = list(campaign.people.order_by("pk"))
+        for at, fields in enumerate(made):
+            person = None if fields["person"] is None else people[fields["person"]]
+            names = ("status", "carrier_cost", "bill_duration_s", "duration_s")
+            known = {name: fields[name] for name in names} | {"to_number": f"+1415555{at:04}", "attempt": at + 1}
+            call = a_call(NOON - DAY * fields["days"], campaign=campaign, campaign_person=person, **known)
+            for what, tokens, ms in fields["usage"]:
+                use(call, what, input_tokens=tokens, output_tokens=2 * tokens, characters=tokens, audio_ms=ms)
+        whole, table = spend(campaign.calls.all()), costs.prices()
+        for field in ("pk", "campaign_person"):
+            parts = costs.spend_by(campaign.calls.all(), field, table=table)
+            assert sum(each.usd for each in parts.values()) == whole.usd
+            assert {text for each in parts.values() for text in each.missing} == set(whole.missing)
+        for call in campaign.calls.filter(status="ended"):
+            alone = spend(Call.objects.filter(pk=call.pk))
+            assert costs.spend_by(campaign.calls.all(), "pk", table=table).get(call.pk, costs.Cost(())) == alone
+        transaction.set_rollback(True)
 
 
 # --- in the admin ----------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
+from agents import services
 from calls import suppression
 from calls.admin.campaign_form import read_delays
 from calls.admin.campaigns import CampaignAdmin
@@ -19,7 +20,7 @@ from calls.campaigns import claims, control
 from calls.models import Call, Campaign, CampaignContact, CampaignEvent, Contact, DoNotCall, Switch
 from calls.reports import masked
 from tests import factories
-from tests.calls.campaigns.conftest import NOON, make, rung  # noqa: F401  (a fixture)
+from tests.calls.campaigns.conftest import NOON, from_noon, make, rung  # noqa: F401  (fixtures)
 
 pytestmark = [pytest.mark.db, pytest.mark.django_db]
 
@@ -140,6 +141,45 @@ def test_the_rehearsal_says_what_would_happen_before_anything_does(admin_page, m
     assert "Launch: call 2 people" in shown
     assert "Jane: “" in shown
     assert not CampaignContact.objects.exists()
+
+
+def test_a_rehearsal_says_between_which_hours_when_it_is_through_and_who_is_left(admin_page, make, from_noon):  # noqa: F811
+    campaign = make.campaign(make.people(4), launched=False, week=[[[540, 1080]]] * 7, concurrency=1)
+    shown = text_of(admin_page.get(page(campaign, "rehearsal")).content.decode())
+    assert "On their clocks between 12:00 and 17:58" in shown
+    assert f"First attempts take at least 6 min And are through by about {NOON:%-d %b}, " in shown
+    assert "would not be called" not in shown
+    Campaign.objects.update(ends_at=NOON + datetime.timedelta(minutes=4))
+    shown = text_of(admin_page.get(page(campaign, "rehearsal")).content.decode())
+    assert "And are through by about - " in shown
+    assert "About 2 people would not be called: the campaign ends first." in shown
+
+
+def test_how_calls_begin_is_shown_to_those_who_may_see_people_and_numbers(make):  # noqa: F811
+    caller = factories.PhoneNumberFactory()
+    agent = factories.AgentFactory(
+        greeting="Is this {{called_number}}?", system_prompt="You call {{called_number}} for {{plan}}.",
+        variables={"plan": ""},
+    )  # fmt: skip
+    services.publish(agent=agent, user=None)
+    people = make.people(1, name="Jane", variables={"plan": "Gold"})
+    number = people.contacts.get().number
+    campaign = make.campaign(people, caller=caller, launched=False, agent=agent)
+
+    def shown(*permissions: str) -> str:
+        return text_of(staff("view_campaign", *permissions).get(page(campaign, "rehearsal")).content.decode())
+
+    for alone in (shown(), shown("view_numbers")):
+        assert "You may not see people: ask for the permission “Can view contact”." in alone
+        assert not [word for word in ("Jane", "Gold", number, masked(number)) if word in alone]
+    seen = shown("view_contact")
+    assert f"Jane: “Is this {masked(number)}?”" in seen
+    assert "Gold" in seen
+    assert number not in seen
+    assert number.removeprefix("+") not in seen
+    whole = shown("view_contact", "view_numbers")
+    assert f"Jane: “Is this {number}?”" in whole
+    assert "You may not see people" not in whole
 
 
 def test_a_rehearsal_names_what_is_missing_and_offers_no_launch(admin_page, make):  # noqa: F811
@@ -301,6 +341,7 @@ def test_the_page_of_a_running_campaign_shows_the_calls_that_go_on_and_the_pace(
 
 def test_however_many_calls_go_on_the_page_takes_as_many_queries(admin_page, make, django_assert_num_queries):  # noqa: F811
     campaign = make.campaign(make.people(30))
+    admin_page.get(page(campaign, "standing"))  # which sums up what was spent
     with CaptureQueriesContext(connection) as few:
         admin_page.get(page(campaign, "standing"))
     for person in campaign.people.all():

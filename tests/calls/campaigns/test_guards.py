@@ -58,6 +58,7 @@ def price(provider: str, model: str, unit: str, usd: str) -> None:
 def _some_price():
     """Without any a campaign with a budget is not launched."""
     price("openai", "another", "input", "1")
+    Price.history.update(history_date=NOON - datetime.timedelta(days=1))  # long before anything was summed up
 
 
 # --- the circuit breaker ---------------------------------------------------------------------------------------------
@@ -220,7 +221,7 @@ def test_before_the_first_call_is_over_plivos_minutes_are_the_guess(make):
     assert [bool(call) for call in claimed] == [True, True, False, False]
 
 
-def test_a_budget_that_cannot_be_kept_for_want_of_a_price_pauses_the_campaign(make):
+def test_a_budget_that_cannot_be_kept_for_want_of_a_price_pauses_the_campaign(make, from_noon):
     campaign = make.campaign(budget=Decimal("100.00"))
     (call,) = ended(campaign, 1, carrier_cost="0.01")
     Usage.objects.create(call=call, stage="llm", provider="openai", model="gpt-x", output_tokens=5)
@@ -235,8 +236,49 @@ def test_a_campaign_without_a_budget_shows_what_it_has_spent_and_goes_on(make):
     campaign = make.campaign()
     ended(campaign, 2, carrier_cost="4.00")
     assert watched(campaign).status == "running"
-    watch = CampaignWatch.objects.get()
-    assert (watch.spent_usd, watch.mean_usd) == (8, 4)
+    found = budget.spent(campaign, now=NOON)
+    assert (found.usd, found.mean_usd) == (8, 4)
+
+
+@pytest.mark.parametrize("status", ["finished", "stopped", "paused"])
+def test_what_ends_after_the_guards_have_left_a_campaign_is_spent_too(make, status):
+    campaign = make.campaign()
+    (first,) = ended(campaign, 1, carrier_cost="4.00")
+    watched(campaign)
+    Campaign.objects.update(status=status)
+    campaign.refresh_from_db()
+    ended(campaign, 1, at=NOON + SECOND, carrier_cost="2.00")
+    assert budget.spent(campaign, now=NOON + 2 * SECOND) == budget.Spent(Decimal(6), 2, ())
+    Usage.objects.create(call=first, stage="llm", provider="openai", model="gpt-x", output_tokens=1_000_000)
+    (missing,) = budget.spent(campaign, now=NOON + 2 * MINUTE).missing
+    assert missing.startswith("no price for openai gpt-x"), "a summary is made after its call"
+    price("openai", "gpt-x", "output", "10")
+    Price.history.filter(model="gpt-x").update(history_date=NOON + 2 * MINUTE + SECOND)
+    assert budget.spent(campaign, now=NOON + 2 * MINUTE + 2 * SECOND) == budget.Spent(Decimal(16), 2, ())
+
+
+def test_a_campaign_is_summed_up_again_only_when_something_may_have_changed(make):
+    campaign = make.campaign()
+    ended(campaign, 1, carrier_cost="4.00")
+    Campaign.objects.update(status="finished")
+    campaign.refresh_from_db()
+
+    def reckoned(at: datetime.datetime) -> datetime.datetime | None:
+        budget.spent(campaign, now=at)
+        return CampaignWatch.objects.get().reckoned_at
+
+    day, hour = datetime.timedelta(days=1), datetime.timedelta(hours=1)
+    assert reckoned(NOON) == NOON
+    assert reckoned(NOON + MINUTE) == NOON, "a page that is looked at again and again does not sum up each time"
+    assert reckoned(NOON + 61 * SECOND) == NOON + 61 * SECOND, "what comes late to a call that has just ended"
+    assert reckoned(NOON + day + hour) == NOON + day + hour
+    assert reckoned(NOON + 2 * day) == NOON + day + hour, "nothing ended within the day before"
+    assert reckoned(NOON + 3 * day) == NOON + 3 * day, "but something may have come very late"
+    Campaign.objects.update(status="running")
+    campaign.refresh_from_db()
+    ended(campaign, 1, at=NOON + 3 * day)
+    assert reckoned(NOON + 3 * day + 5 * MINUTE) == NOON + 3 * day, "its guards do it while it runs"
+    assert reckoned(NOON + 3 * day + 11 * MINUTE) == NOON + 3 * day + 11 * MINUTE, "unless they are away"
 
 
 # --- silence ---------------------------------------------------------------------------------------------------------
