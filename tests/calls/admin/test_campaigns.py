@@ -5,6 +5,7 @@ import re
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.core.cache import cache
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -15,7 +16,7 @@ from calls import suppression
 from calls.admin.campaign_form import read_delays
 from calls.admin.campaigns import CampaignAdmin
 from calls.admin.week import read_day, written_day
-from calls.campaigns import claims, control
+from calls.campaigns import claims, control, counts
 from calls.models import Call, Campaign, CampaignContact, CampaignEvent, Contact, DoNotCall, Switch
 from calls.reports import masked
 from tests import factories
@@ -199,6 +200,29 @@ def test_whoever_was_held_is_looked_at_again_once_something_was_mended(admin_pag
     assert staff("view_campaign", "pause_campaign").post(page(campaign, "look_again")).status_code == 403
     Campaign.objects.update(status="stopped")
     assert "is stopped" in admin_page.post(page(campaign, "look_again"), follow=True).content.decode()
+
+
+def test_people_of_a_large_campaign_are_counted_once_for_all_who_watch(admin_page, make, monkeypatch):  # noqa: F811
+    campaign = make.campaign(make.people(3))
+    for large in (False, True):
+        if large:
+            monkeypatch.setattr(counts, "A_SECOND", 1)
+        admin_page.get(page(campaign, "standing"))
+        CampaignContact.objects.filter(state="waiting").first().delete()
+        with CaptureQueriesContext(connection) as queries:
+            shown = text_of(staff("view_campaign").get(page(campaign, "standing")).content.decode())
+        assert sum("GROUP BY" in each["sql"] and "calls_campaigncontact" in each["sql"] for each in queries) == (
+            0 if large else 3
+        )
+        assert "Waiting 2" in shown, "the second one is not seen yet" if large else "counted anew"
+        assert ("so many people are not counted every second" in shown) == large
+    cache.clear()
+    assert "Waiting 1" in text_of(admin_page.get(page(campaign, "standing")).content.decode())
+
+
+@pytest.mark.parametrize(("people", "seconds"), [(0, 0), (9_999, 0), (10_000, 1), (100_000, 10), (1_000_000, 100)])
+def test_what_was_counted_is_remembered_the_longer_the_longer_it_took(people, seconds):
+    assert counts.Counts(NOON, {"waiting": people}, {}, []).good_for_s == seconds
 
 
 def test_after_the_launch_only_pace_and_hours_can_be_changed_and_nothing_of_its_standing(admin_page, make):  # noqa: F811
