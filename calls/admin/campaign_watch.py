@@ -16,10 +16,10 @@ from django.views.decorators.http import require_POST, require_safe
 from calls.admin import test_call
 from calls.admin.approvals import approval
 from calls.admin.campaign_pages import CampaignPages, download
-from calls.campaigns import control, counts, gate, guards, live, preflight, readiness, trace
+from calls.campaigns import control, counts, gate, guards, live, preflight, readiness, rounds, trace
 from calls.campaigns.control import Refused
 from calls.campaigns.figures import OUTCOMES
-from calls.models import Campaign, CampaignContact, Switch
+from calls.models import Campaign, CampaignContact, CampaignRound, Switch
 
 _DO: dict[str, Any] = {
     "launch": control.launch,
@@ -34,7 +34,7 @@ _SAID = {
     "pause": "Paused",
     "resume": "Resumed",
     "stop": "Stopped for good",
-    "look_again": "Whoever was held is looked at again",
+    "look_again": "Whoever is held is looked at again",
 }
 
 
@@ -155,14 +155,17 @@ def standing(request: HttpRequest, campaign: Campaign) -> dict[str, Any]:
     """How a campaign stands, for its page."""
     now = timezone.now()
     found = counts.counted(campaign, now=now)
-    moves = campaign.status in {Campaign.Status.RUNNING, Campaign.Status.PAUSED}
+    moves = campaign.status in rounds.GOES_ON
+    going_through = list(campaign.rounds.all()) if moves else []
     going_on = live.going_on(campaign, whole_numbers=request.user.has_perm("calls.view_numbers"))
     waiting = campaign.people.filter(state=CampaignContact.State.WAITING).order_by("next_due").first()
     return {
         "campaign": campaign,
         "figures": [(label, found.states.get(state, 0)) for state, label in CampaignContact.State.choices],
         "counted_at": found.at if found.good_for_s else None,
-        "held": found.states.get(CampaignContact.State.HELD, 0),
+        "rounds": going_through,
+        "held": found.states.get(CampaignContact.State.HELD)
+        and all(each.kind != CampaignRound.Kind.HELD for each in going_through),
         "total": found.total,
         "outcomes": [(OUTCOMES.get(came, came), people) for came, people in found.outcomes.items()],
         "reasons": found.reasons,

@@ -17,6 +17,11 @@ from calls.models import Campaign
 from calls.numbers import NumberRefused, callable_number, country_refused
 
 HOLIDAY = "a public holiday"
+OUTSIDE = "outside the hours for calls"
+LATELY = "called a short time ago"
+OFTEN = {1: "called as often as allowed this day", 7: "called as often as allowed this week"}  # by days
+ENDS = "the campaign ends before they may be called"
+NO_HOUR = "no hour in the next two weeks is allowed by the campaign and the law"
 AHEAD = datetime.timedelta(days=15)  # somebody who is not allowed within two weeks is held
 _DAY = datetime.timedelta(days=1)
 NEEDS_CONSENT = {Campaign.Purpose.PROMOTIONAL: "written", Campaign.Purpose.SERVICE: "express"}
@@ -181,11 +186,11 @@ def _when(
             if at <= now:
                 return Due(at, until)
             if not why or at > begin:
-                why = HOLIDAY if _on_one_of(closed, zones, begin) else "outside the hours for calls"
+                why = HOLIDAY if _on_one_of(closed, zones, begin) else OUTSIDE
             return Due(at, until, why)
     if last is not None and last <= begin + AHEAD:
-        return Skipped("the campaign ends before they may be called")
-    return Held("no hour in the next two weeks is allowed by the campaign and the law")
+        return Skipped(ENDS)
+    return Held(NO_HOUR)
 
 
 def _on_one_of(closed: Collection[datetime.date], zones: Sequence[str], at: datetime.datetime) -> bool:
@@ -228,12 +233,12 @@ def after_earlier_calls(
     why = ""
     earlier = sorted(history.calls)
     if earlier and (gap := earlier[-1] + datetime.timedelta(hours=campaign.gap_hours)) > begin:
-        begin, why = gap, "called a short time ago"
-    for most, days, name in ((campaign.most_a_day, 1, "day"), (campaign.most_a_week, 7, "week")):
+        begin, why = gap, LATELY
+    for most, days in ((campaign.most_a_day, 1), (campaign.most_a_week, 7)):
         span = datetime.timedelta(days=days)
         # The last ``most`` calls must not all lie within the span before the next one.
         if most and len(earlier) >= most and (free := earlier[-most] + span) > begin:
-            begin, why = free, f"called as often as allowed this {name}"
+            begin, why = free, OFTEN[days]
     return begin, why
 
 
