@@ -78,6 +78,8 @@ class CampaignForm(WeekForm):
 
 
 RETRIES = tuple(f"retry_{outcome}" for outcome in RETRIED)
+# What of it decides when people are due.
+WHEN = frozenset({"on_holidays", "gap_hours", "most_a_day", "most_a_week", "ends_at", *WEEK})
 LATER = (
     "on_holidays", *GUARDS, "concurrency", "calls_per_second", "on_machine", "voicemail_message", "screening_answer",
     *WEEK, *RETRIES, "longest_call_s", "gap_hours", "most_a_day", "most_a_week", "ends_at", "countries",

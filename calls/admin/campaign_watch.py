@@ -7,7 +7,6 @@ from django.contrib import messages
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.db.models import Count
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -17,10 +16,10 @@ from django.views.decorators.http import require_POST, require_safe
 from calls.admin import test_call
 from calls.admin.approvals import approval
 from calls.admin.campaign_pages import CampaignPages, download
-from calls.campaigns import control, gate, guards, live, preflight, readiness, trace
+from calls.campaigns import control, counts, gate, guards, live, preflight, readiness, rounds, trace
 from calls.campaigns.control import Refused
 from calls.campaigns.figures import OUTCOMES
-from calls.models import Campaign, CampaignContact, Switch
+from calls.models import Campaign, CampaignContact, CampaignRound, Switch
 
 _DO: dict[str, Any] = {
     "launch": control.launch,
@@ -35,7 +34,7 @@ _SAID = {
     "pause": "Paused",
     "resume": "Resumed",
     "stop": "Stopped for good",
-    "look_again": "Whoever was held is looked at again",
+    "look_again": "Whoever is held is looked at again",
 }
 
 
@@ -159,37 +158,30 @@ class CampaignWatch(CampaignPages):
 
 def standing(request: HttpRequest, campaign: Campaign) -> dict[str, Any]:
     """How a campaign stands, for its page."""
-    states = dict(campaign.people.order_by().values_list("state").annotate(people=Count("id")))
-    outcomes = campaign.people.exclude(outcome="").order_by().values_list("outcome").annotate(people=Count("id"))
-    reasons = (
-        campaign.people.filter(state__in=["held", "skipped"])
-        .order_by()
-        .values_list("state", "why")
-        .annotate(people=Count("id"))
-        .order_by("-people")[:20]
-    )
-    moves = campaign.status in {Campaign.Status.RUNNING, Campaign.Status.PAUSED}
+    now = timezone.now()
+    found = counts.counted(campaign, now=now)
+    moves = campaign.status in rounds.GOES_ON
+    going_through = list(campaign.rounds.all()) if moves else []
     going_on = live.going_on(campaign, whole_numbers=request.user.has_perm("calls.view_numbers"))
     waiting = campaign.people.filter(state=CampaignContact.State.WAITING).order_by("next_due").first()
     return {
         "campaign": campaign,
-        "figures": [(label, states.get(state, 0)) for state, label in CampaignContact.State.choices],
-        "held": states.get(CampaignContact.State.HELD, 0),
-        "total": sum(states.values()),
-        "outcomes": [
-            (OUTCOMES.get(came, came), people) for came, people in sorted(outcomes, key=lambda pair: -pair[1])
-        ],
-        "reasons": list(reasons),
+        "figures": [(label, found.states.get(state, 0)) for state, label in CampaignContact.State.choices],
+        "counted_at": found.at if found.good_for_s else None,
+        "rounds": going_through,
+        "held": found.states.get(CampaignContact.State.HELD)
+        and all(each.kind != CampaignRound.Kind.HELD for each in going_through),
+        "total": found.total,
+        "outcomes": [(OUTCOMES.get(came, came), people) for came, people in found.outcomes.items()],
+        "reasons": found.reasons,
         "next_due": waiting.next_due if waiting else None,
-        "overdue": bool(
-            waiting and waiting.next_due and waiting.next_due < timezone.now() - datetime.timedelta(minutes=5)
-        ),
+        "overdue": bool(waiting and waiting.next_due and waiting.next_due < now - datetime.timedelta(minutes=5)),
         "stopped": gate.stopped() or readiness.trouble(campaign),
         "guards": guards.standing(campaign, now=timezone.now()),
         "events": trace.done_to(campaign).order_by("-at", "-id")[:EVENTS_SHOWN] if campaign.launched_at else [],
         "going_on": going_on[: live.SHOWN],
         "going_on_more": len(going_on) > live.SHOWN,
-        "paces": live.paces(campaign, now=timezone.now()) if moves else [],
+        "paces": live.paces(campaign, now=now) if moves else [],
         "may_launch": request.user.has_perm("calls.launch_campaign"),
         "may_pause": request.user.has_perm("calls.pause_campaign"),
     }

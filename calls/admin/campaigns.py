@@ -6,15 +6,17 @@ from django.contrib import admin
 from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest
+from django.utils import timezone
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
 from agents.history import ReadOnlyHistoryAdmin
 from calls.admin.approvals import ApprovalPages
-from calls.admin.campaign_form import GUARDS, LATER, RETRIES, CampaignForm
+from calls.admin.campaign_form import GUARDS, LATER, RETRIES, WHEN, CampaignForm
 from calls.admin.campaign_results import CampaignResults
 from calls.admin.campaign_watch import CampaignWatch
 from calls.admin.week import WEEK
+from calls.campaigns import control
 from calls.models import Campaign, CampaignContact
 
 MANY = ("contact_lists", "caller_numbers")
@@ -22,7 +24,7 @@ MANY = ("contact_lists", "caller_numbers")
 
 @admin.register(Campaign)
 class CampaignAdmin(CampaignWatch, CampaignResults, ApprovalPages, ReadOnlyHistoryAdmin, ModelAdmin):
-    """What may still be changed after the launch counts for those who are not claimed yet."""
+    """What may still be changed after the launch counts for all who are not claimed yet, those who wait included."""
 
     form = CampaignForm
     list_display = ("name", "agent", "show_status", "why_paused", "people_in_it", "launched_at")
@@ -89,6 +91,8 @@ class CampaignAdmin(CampaignWatch, CampaignResults, ApprovalPages, ReadOnlyHisto
             super().save_model(request, obj, form, change)
             return
         obj.save(update_fields=[*(name for name in CampaignForm.Meta.fields if name not in MANY), "week", "retries"])
+        if not WHEN.isdisjoint(form.changed_data):
+            control.changed(obj, now=timezone.now())
 
     @display(
         description="Status",

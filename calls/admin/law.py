@@ -6,7 +6,10 @@ from typing import Any
 import msgspec
 from django import forms
 from django.contrib import admin
+from django.db import transaction
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
 from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import RangeDateFilter
 from unfold.decorators import display
@@ -14,7 +17,7 @@ from unfold.widgets import UnfoldAdminSelect2Widget
 
 from agents.history import ReadOnlyHistoryAdmin
 from calls.admin.week import WEEK, WeekForm, written_day
-from calls.campaigns import closed_days, law
+from calls.campaigns import closed_days, control, law
 from calls.models import Holiday, LegalWindow
 from calls.numbers import country_names
 
@@ -60,6 +63,23 @@ def shipped() -> list[Shipped]:
     ]
 
 
+class LawAdmin(ModelAdmin):
+    """Whatever is written or deleted changes when people of campaigns are due who wait already."""
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        control.law_changed(now=timezone.now())
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        super().delete_model(request, obj)
+        control.law_changed(now=timezone.now())
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        with transaction.atomic():
+            super().delete_queryset(request, queryset)
+            control.law_changed(now=timezone.now())
+
+
 class LegalWindowForm(WeekForm):
     """The place by its name."""
 
@@ -71,7 +91,7 @@ class LegalWindowForm(WeekForm):
 
 
 @admin.register(LegalWindow)
-class LegalWindowAdmin(ReadOnlyHistoryAdmin, ModelAdmin):
+class LegalWindowAdmin(ReadOnlyHistoryAdmin, LawAdmin):
     """Both kinds of rules on one page. Whatever is written here can only narrow."""
 
     form = LegalWindowForm
@@ -115,7 +135,7 @@ class HolidayForm(forms.ModelForm):
 
 
 @admin.register(Holiday)
-class HolidayAdmin(ModelAdmin):
+class HolidayAdmin(LawAdmin):
     """Holidays beside those that are known for a country and its parts."""
 
     form = HolidayForm

@@ -266,12 +266,17 @@ def caller_number(
     return next((each for each in pool if each.number == last), free[person.pk % len(free)])
 
 
-def move_on(person: CampaignContact, found: Answer, *, now: datetime.datetime) -> None:
-    """Writes down that a waiting person is not called now, until when, and why; what was written before stays told."""
-    due = found.at if isinstance(found, Due) else None
-    move = PersonMove(person=person, at=now, state=_STATES[type(found)], next_due=due, why=found.why[:200])
-    _change(person, now=now, state=move.state, next_due=move.next_due, why=move.why)
-    move.save()
+class Standing(NamedTuple):
+    """Where somebody stands by an answer, as it is written down."""
+
+    state: CampaignContact.State
+    next_due: datetime.datetime | None
+    why: str
+
+
+def standing(found: Answer) -> Standing:
+    """Of whoever is not called now."""
+    return Standing(_STATES[type(found)], found.at if isinstance(found, Due) else None, found.why[:200])
 
 
 _STATES = {
@@ -279,6 +284,13 @@ _STATES = {
     Held: CampaignContact.State.HELD,
     Skipped: CampaignContact.State.SKIPPED,
 }
+
+
+def move_on(person: CampaignContact, found: Answer, *, now: datetime.datetime) -> None:
+    """Writes down that a waiting person is not called now, until when, and why; what was written before stays told."""
+    written = standing(found)._asdict()
+    _change(person, now=now, **written)
+    PersonMove.objects.create(person=person, at=now, **written)
 
 
 def _change(person: CampaignContact, *, now: datetime.datetime, **fields: object) -> None:

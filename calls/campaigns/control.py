@@ -5,30 +5,22 @@ is claimed but not sent looks at the campaign once more (``gate.obstacle``). Who
 """
 
 import datetime
-import itertools
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef
 
-from calls.campaigns import approvals, budget, claims, duties
-from calls.campaigns.schedule import Due, Held
-from calls.hints import hint
+from calls.campaigns import approvals, budget, duties, rounds
 from calls.models import (
     Approval,
     Campaign,
-    CampaignContact,
     CampaignEvent,
+    CampaignRound,
     Contact,
     ContactCopy,
     ContactImport,
-    PersonMove,
     Price,
     Switch,
 )
 
-CHUNK = 500
-ENROLS_WITHIN = datetime.timedelta(minutes=2)
-TASK_ENROL = "calls.tasks.campaigns.enrol"
 _Status = Campaign.Status
 _Kind = CampaignEvent.Kind
 
@@ -81,7 +73,7 @@ def launch(campaign: Campaign, *, now: datetime.datetime, user_id: int | None = 
         if not approvals.standing(planned).allows(user_id):
             raise Refused("It needs the approval of a second person: see its rehearsal.")
         _move(campaign, {_Status.DRAFT}, _Status.RUNNING, launched_at=now)
-        transaction.on_commit(lambda: hint(TASK_ENROL, str(campaign.pk)))
+        rounds.start(campaign, CampaignRound.Kind.ENROL, now=now)
 
 
 def approve(campaign: Campaign, *, seen: str, user_id: int, now: datetime.datetime) -> None:
@@ -184,22 +176,26 @@ def _note(
     CampaignEvent.objects.create(kind=kind, campaign=campaign, at=now, by_id=user_id, why=why[:300])
 
 
-def look_again(campaign: Campaign, *, now: datetime.datetime, user_id: int | None = None) -> int:
-    """Whoever is held is looked at again, now that something was mended; returns how many. Raises Refused."""
-    if campaign.status not in {_Status.RUNNING, _Status.PAUSED}:
-        raise Refused(f"This campaign is {campaign.get_status_display().lower()}.")
-    held = campaign.people.filter(state=CampaignContact.State.HELD)
+def look_again(campaign: Campaign, *, now: datetime.datetime, user_id: int | None = None) -> None:
+    """Whoever is held is looked at again, now that something was mended. Raises Refused."""
     with transaction.atomic():
+        status = _locked(campaign).status
+        if status not in rounds.GOES_ON:
+            raise Refused(f"This campaign is {_Status(status).label.lower()}.")
         _note(_Kind.LOOKED_AGAIN, campaign, now=now, user_id=user_id)
-        # Whoever is held since they were put in: why would be forgotten.
-        untold = held.filter(~Exists(PersonMove.objects.filter(person=OuterRef("pk"))))
-        PersonMove.objects.bulk_create(
-            (PersonMove(person=each, at=each.changed_at, state=each.state, why=each.why) for each in untold),
-            batch_size=CHUNK,
-        )
-        return held.update(
-            state=CampaignContact.State.WAITING, next_due=now, why="to be looked at again", changed_at=now
-        )
+        rounds.start(campaign, CampaignRound.Kind.HELD, now=now)
+
+
+def changed(campaign: Campaign, *, now: datetime.datetime) -> None:
+    """Its hours, its end or the caps are others: so is when people are due who wait for them."""
+    if campaign.status in rounds.GOES_ON:
+        rounds.start(campaign, CampaignRound.Kind.CHANGED, now=now)
+
+
+def law_changed(*, now: datetime.datetime) -> None:
+    """What operators add to the law is other: the same for every campaign."""
+    for campaign in Campaign.objects.filter(status__in=rounds.GOES_ON):
+        changed(campaign, now=now)
 
 
 def throw_switch(*, user_id: int | None, why: str, now: datetime.datetime) -> None:
@@ -218,48 +214,3 @@ def throw_back(*, now: datetime.datetime, user_id: int | None) -> None:
         thrown_back, _ = Switch.objects.all().delete()
         if thrown_back:
             _note(_Kind.SWITCH_BACK, None, now=now, user_id=user_id)
-
-
-def due_enrolments(now: datetime.datetime) -> list[str]:
-    """Ids of campaigns that were launched a while ago and still lack people: their hint was lost, or it broke off."""
-    late = Campaign.objects.filter(enrolled_at=None, launched_at__lt=now - ENROLS_WITHIN)
-    return [str(pk) for pk in late.exclude(status=_Status.STOPPED).values_list("pk", flat=True)]
-
-
-def enrol(campaign_id: str, *, now: datetime.datetime) -> int:
-    """Puts whoever was in a campaign's lists at its launch into it, once, with what is known of when they are due.
-
-    Safe to repeat after it broke off: whoever is in it stays as they are.
-
-    Returns:
-        how many were added.
-    """
-    campaign = Campaign.objects.select_related("agent__published_version", "agent_version").get(pk=campaign_id)
-    if campaign.launched_at is None or campaign.enrolled_at is not None:
-        return 0
-    added = 0
-    contacts = Contact.objects.filter(
-        contact_list__in=campaign.contact_lists.all(), created_at__lte=campaign.launched_at
-    )
-    rest = contacts.order_by("pk").iterator(chunk_size=CHUNK)
-    while chunk := list(itertools.islice(rest, CHUNK)):
-        added += _enrol(campaign, chunk, now=now)
-    Campaign.objects.filter(pk=campaign.pk, enrolled_at=None).update(enrolled_at=now)
-    return added
-
-
-def _enrol(campaign: Campaign, chunk: list[Contact], *, now: datetime.datetime) -> int:
-    rows = []
-    for contact, found in claims.forecast(campaign, chunk, now=now):
-        row = CampaignContact(campaign=campaign, contact=contact, number=contact.number, why=found.why, changed_at=now)
-        if isinstance(found, Due):
-            row.next_due = found.at
-        else:
-            row.state = CampaignContact.State.HELD if isinstance(found, Held) else CampaignContact.State.SKIPPED
-        rows.append(row)
-    with transaction.atomic():
-        numbers = [row.number for row in rows]
-        known = set(campaign.people.filter(number__in=numbers).values_list("number", flat=True))
-        new = {row.number: row for row in rows if row.number not in known}
-        CampaignContact.objects.bulk_create(new.values(), ignore_conflicts=True)
-    return len(new)

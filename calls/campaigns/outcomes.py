@@ -7,7 +7,7 @@ from django.db import transaction
 from django.db.models import Case, Exists, F, OuterRef, Q, Value, When
 
 from calls.hooks import events
-from calls.models import Call, Campaign, CampaignContact
+from calls.models import Call, Campaign, CampaignContact, CampaignRound
 from calls.states import FINAL
 
 BATCH = 500
@@ -107,14 +107,19 @@ def next_attempt(campaign: Campaign, call: Call, *, now: datetime.datetime) -> d
 
 
 def finish(*, now: datetime.datetime) -> list[Campaign]:
-    """Ends the campaigns in which nobody waits and nobody is being called."""
+    """Ends the campaigns in which nobody waits, nobody is being called, and nobody is being looked at again."""
     finished = []
     open_ = CampaignContact.objects.filter(
         campaign=OuterRef("pk"), state__in=[CampaignContact.State.WAITING, CampaignContact.State.CALLING]
     )
-    over = Campaign.objects.filter(~Exists(open_), status=Campaign.Status.RUNNING, enrolled_at__isnull=False)
+    rounds = CampaignRound.objects.filter(campaign=OuterRef("pk"))  # they may have somebody wait again
+    over = Campaign.objects.filter(
+        ~Exists(open_), ~Exists(rounds), status=Campaign.Status.RUNNING, enrolled_at__isnull=False
+    )
     for campaign in over:
         with transaction.atomic():
+            # Whoever changes it, or asks for a round, has it locked: what they write is seen after that.
+            Campaign.objects.select_for_update(no_key=True).get(pk=campaign.pk)
             if over.filter(pk=campaign.pk).update(status=Campaign.Status.FINISHED, finished_at=now):
                 campaign.finished_at = now
                 events.campaign_finished(campaign, now=now)

@@ -18,6 +18,12 @@ from calls.models.campaign import MOST_A_DAY
 from calls.numbers import NumberRefused, callable_number, country_refused
 
 HOLIDAY = "a public holiday"
+OUTSIDE = "outside the hours for calls"
+LATELY = "called a short time ago"
+SILENT = "met by silence on a call within 72 hours"
+OFTEN = {1: "called as often as allowed this day", 7: "called as often as allowed this week"}  # by days
+ENDS = "the campaign ends before they may be called"
+NO_HOUR = "no hour in the next two weeks is allowed by the campaign and the law"
 AHEAD = datetime.timedelta(days=15)  # somebody who is not allowed within two weeks is held
 _DAY = datetime.timedelta(days=1)
 # Ofcom's policy on persistent misuse, from 1 March 2017: within 72 hours of an abandoned call only a person may ring.
@@ -204,12 +210,12 @@ def _when(
         if opening.start <= now:
             return Due(*opening)
         if not why or opening.start > begin:
-            why = HOLIDAY if _on_a_holiday(hours, contact, begin) else "outside the hours for calls"
+            why = HOLIDAY if _on_a_holiday(hours, contact, begin) else OUTSIDE
         return Due(*opening, why)
     last = campaign.ends_at
     if last is not None and last <= begin + AHEAD:
-        return Skipped("the campaign ends before they may be called")
-    return Held("no hour in the next two weeks is allowed by the campaign and the law")
+        return Skipped(ENDS)
+    return Held(NO_HOUR)
 
 
 def openings(
@@ -275,16 +281,15 @@ def after_earlier_calls(
     """
     why = ""
     if history.silent and (over := max(history.silent) + AFTER_SILENCE) > begin:
-        begin, why = over, "met by silence on a call within 72 hours"
+        begin, why = over, SILENT
     earlier = sorted(history.calls)
     if earlier and (gap := earlier[-1] + datetime.timedelta(hours=campaign.gap_hours)) > begin:
-        begin, why = gap, "called a short time ago"
-    caps = ((campaign.most_a_day, 1, "day"), (most_a_day, 1, "day"), (campaign.most_a_week, 7, "week"))
-    for most, days, name in caps:
+        begin, why = gap, LATELY
+    for most, days in ((campaign.most_a_day, 1), (most_a_day, 1), (campaign.most_a_week, 7)):
         span = datetime.timedelta(days=days)
         # The last ``most`` calls must not all lie within the span before the next one.
         if most and len(earlier) >= most and (free := earlier[-most] + span) > begin:
-            begin, why = free, f"called as often as allowed this {name}"
+            begin, why = free, OFTEN[days]
     return begin, why
 
 

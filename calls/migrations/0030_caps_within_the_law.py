@@ -2,15 +2,19 @@
 
 import django.core.validators
 from django.db import migrations, models
-from django.db.models import Q
+from django.db.models import Case, F, Value, When
 
 
 def within_the_law(apps, _schema_editor):
-    """0 was no cap, and becomes the widest; what was wider becomes that, too."""
-    campaigns = apps.get_model("calls", "Campaign").objects
-    for name, most in (("most_a_day", 3), ("most_a_week", 21)):
-        campaigns.filter(Q(**{name: 0}) | Q(**{f"{name}__gt": most})).update(**{name: most})
-    campaigns.filter(gap_hours__gt=168).update(gap_hours=168)
+    """0 was no cap, and becomes the widest; what was wider becomes that, too.
+
+    One UPDATE: PostgreSQL adds no constraint to a table of which a row was written twice in the transaction.
+    """
+    apps.get_model("calls", "Campaign").objects.update(
+        most_a_day=Case(When(most_a_day__range=(1, 3), then=F("most_a_day")), default=Value(3)),
+        most_a_week=Case(When(most_a_week__range=(1, 21), then=F("most_a_week")), default=Value(21)),
+        gap_hours=Case(When(gap_hours__lte=168, then=F("gap_hours")), default=Value(168)),
+    )
 
 
 class Migration(migrations.Migration):

@@ -14,6 +14,7 @@ from calls.models.phone_number import PhoneNumber
 from calls.models.plivo_account import PlivoAccount
 from calls.models.price import Price
 from calls.models.recording import Recording
+from calls.models.round import CampaignRound
 from calls.models.stream_token import StreamToken
 from calls.models.summary import CallSummary
 from calls.models.table_import import TableImport
@@ -33,6 +34,7 @@ __all__ = [
     "Campaign",
     "CampaignContact",
     "CampaignEvent",
+    "CampaignRound",
     "CampaignWatch",
     "Contact",
     "ContactCopy",

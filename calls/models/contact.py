@@ -61,7 +61,10 @@ class Contact(models.Model):
             models.UniqueConstraint(fields=["contact_list", "number"], name="contact_once_in_a_list"),
             models.CheckConstraint(condition=models.Q(number__regex=E164), name="contact_number_is_e164"),
         ]
-        indexes = [models.Index(fields=["number"], name="contact_by_number")]
+        indexes = [
+            models.Index(fields=["number"], name="contact_by_number"),
+            models.Index(fields=["contact_list", "id"], name="contact_of_a_list"),
+        ]
 
     def __str__(self) -> str:
         return self.name or self.number[:5] + "…"

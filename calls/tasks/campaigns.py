@@ -6,7 +6,7 @@ from celery import shared_task
 from celery.signals import worker_shutting_down
 from django.utils import timezone
 
-from calls.campaigns import control, copies, dialler, do_not_call_imports, imports
+from calls.campaigns import copies, dialler, do_not_call_imports, imports, rounds
 
 DIAL_S = 8.0  # longer than from one of beat's ticks to the next
 _shift = dialler.Shift()
@@ -34,9 +34,10 @@ def copy_people(copy_id: str) -> None:
 
 
 @shared_task
-def enrol(campaign_id: str) -> None:
-    """A campaign was launched: puts its people into it."""
-    control.enrol(campaign_id, now=timezone.now())
+def go_round(campaign_id: str) -> None:
+    """Goes through a campaign's people: puts them in, or looks at them again; many in several tasks."""
+    if rounds.run(campaign_id, clock=timezone.now):
+        go_round.delay(campaign_id)
 
 
 @shared_task(acks_late=False)

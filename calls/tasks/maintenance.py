@@ -8,7 +8,7 @@ from django.db import connection
 from django.utils import timezone
 
 from calls import one_off, retention, sweeper
-from calls.campaigns import control, copies, table_imports
+from calls.campaigns import copies, rounds, table_imports
 from calls.hooks import deliveries
 from calls.models import ContactImport, DoNotCallImport
 from calls.tasks import campaigns, hooks, post_call
@@ -28,8 +28,8 @@ def sweep_calls() -> None:
         campaigns.import_do_not_call.delay(import_id)
     for copy_id in copies.due(now):
         campaigns.copy_people.delay(copy_id)
-    for campaign_id in control.due_enrolments(now):
-        campaigns.enrol.delay(campaign_id)
+    for campaign_id in rounds.due(now):
+        campaigns.go_round.apply_async((campaign_id,), expires=HINT_GOOD_FOR_S)
     one_off.let_go(now=now)
     due = sweeper.sweep(now=now)
     for call_id in due.summaries:

@@ -1,6 +1,7 @@
 """What several write at once: on PostgreSQL, where rows are locked one by one, none waits for another in turn."""
 
 import csv
+import datetime
 import io
 import random
 import threading
@@ -12,9 +13,9 @@ from django.db import connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 
 from calls import suppression
-from calls.campaigns import additions, claims, copies, corrections, imports, outcomes
+from calls.campaigns import additions, claims, copies, corrections, imports, outcomes, rounds, schedule
 from calls.campaigns.people import Person
-from calls.models import CampaignContact, CampaignWatch, Contact, ContactList, DoNotCall
+from calls.models import CampaignContact, CampaignRound, CampaignWatch, Contact, ContactList, DoNotCall
 from tests.calls.campaigns.conftest import NOON, make, only_person, rung  # noqa: F401  (a fixture)
 
 pytestmark = pytest.mark.db
@@ -134,3 +135,23 @@ def test_a_correction_waits_for_the_claim_of_its_person(make, monkeypatch):  # n
     assert claims.claim(campaign.pk, now=later).call_ids
     threads[0].join()
     assert (only_person().state, only_person().attempts, said) == ("calling", 2, [""])
+
+
+@postgresql
+@pytest.mark.django_db(transaction=True)
+def test_a_round_waits_for_the_claim_of_whoever_it_looks_at(make, monkeypatch):  # noqa: F811
+    campaign, later = make.campaign(), NOON + datetime.timedelta(minutes=1)
+    campaign.people.update(next_due=later, why=schedule.OUTSIDE)
+    rounds.start(campaign, CampaignRound.Kind.CHANGED, now=NOON)
+    monkeypatch.setattr(claims, "forecast", lambda _, people, **__: [(each, schedule.Skipped("")) for each in people])
+    threads, known = [], claims._known
+
+    def looked_at_meanwhile(*args):
+        threads.append(apart(lambda: rounds.run(str(campaign.pk), clock=lambda: NOON)))
+        threads[0].join(0.5)
+        return known(*args)
+
+    monkeypatch.setattr(claims, "_known", looked_at_meanwhile)
+    assert claims.claim(campaign.pk, now=later).call_ids
+    threads[0].join()
+    assert (only_person().state, campaign.rounds.count()) == ("calling", 0)

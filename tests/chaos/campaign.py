@@ -6,7 +6,7 @@ import django, json, sys
 django.setup()
 from datetime import datetime, timezone as tz
 from zoneinfo import ZoneInfo, available_timezones
-from calls.campaigns import control
+from calls.campaigns import control, rounds
 from calls.models import Campaign, Contact, ContactList, PhoneNumber, PlivoAccount
 now = datetime.now(tz.utc)
 zone = next(name for name in sorted(available_timezones()) if "/" in name and now.astimezone(ZoneInfo(name)).hour == 12)
@@ -31,5 +31,6 @@ campaign = Campaign.objects.create(
 campaign.contact_lists.add(people)
 campaign.caller_numbers.add(caller)
 control.launch(campaign, now=datetime.now(tz.utc))
-control.enrol(str(campaign.pk), now=now)
+while rounds.run(str(campaign.pk), clock=lambda: now):
+    pass
 """

@@ -5,6 +5,7 @@ import re
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.core.cache import cache
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -16,7 +17,7 @@ from calls import suppression
 from calls.admin.campaign_form import read_delays
 from calls.admin.campaigns import CampaignAdmin
 from calls.admin.week import read_day, written_day
-from calls.campaigns import claims, control
+from calls.campaigns import claims, control, counts, rounds
 from calls.models import Call, Campaign, CampaignContact, CampaignEvent, Contact, DoNotCall, Switch
 from calls.reports import masked
 from tests import factories
@@ -244,13 +245,86 @@ def test_whoever_was_held_is_looked_at_again_once_something_was_mended(admin_pag
     assert "Look again at who is held" in admin_page.get(page(campaign)).content.decode()
     Contact.objects.update(time_zone="America/New_York")
     html = admin_page.post(page(campaign, "look_again"), follow=True).content.decode()
-    assert "whoever was held is looked at again" in html
+    assert "whoever is held is looked at again" in html
+    assert "Whoever is held is looked at again: 0 so far." in html
     assert "Look again at who is held" not in html
+    assert campaign.people.get().state == "held"
+    rounds.run(str(campaign.pk), clock=lambda: NOON)
+    assert "is looked at again" not in text_of(admin_page.get(page(campaign, "standing")).content.decode())
     assert campaign.people.get().state == "waiting"
     assert claims.claim(campaign.pk, now=NOON + datetime.timedelta(days=365)).more
     assert staff("view_campaign", "pause_campaign").post(page(campaign, "look_again")).status_code == 403
     Campaign.objects.update(status="stopped")
     assert "is stopped" in admin_page.post(page(campaign, "look_again"), follow=True).content.decode()
+
+
+@pytest.mark.parametrize(
+    ("changes", "looks"),
+    [
+        ({"day_0": "9-20"}, True),
+        ({"gap_hours": "3"}, True),
+        ({"most_a_day": "3"}, True),
+        ({"most_a_week": "6"}, True),
+        ({"ends_at_0": "2027-12-02", "ends_at_1": "10:00"}, True),
+        ({"on_holidays": ""}, True),
+        ({"concurrency": "2", "retry_busy": "5", "budget": ""}, False),
+    ],
+    ids=lambda changes: next(iter(changes)) if isinstance(changes, dict) else "",
+)
+@pytest.mark.parametrize("status", ["running", "paused"])
+def test_what_decides_when_people_are_due_is_worked_out_anew_after_a_change(
+    admin_page, make, status, changes, looks  # noqa: F811
+):  # fmt: skip
+    campaign = make.campaign()
+    Campaign.objects.update(status=status)
+    as_it_is = {f"day_{at}": "9:00-18:00" for at in range(5)} | {"on_holidays": "on"}
+    admin_page.post(
+        page(campaign), form(campaign.contact_lists.get(), campaign.caller_numbers.get(), **as_it_is) | changes
+    )
+    assert [each.kind for each in campaign.rounds.all()] == ["changed"] * looks
+    html = admin_page.get(page(campaign, "standing")).content.decode()
+    assert ("when people are due is worked out anew: 0 so far." in html) == looks
+    assert ('data-status="running"' in html) == (looks or status == "running"), "the page goes on to look"
+    rounds.run(str(campaign.pk), clock=lambda: NOON)
+    assert "worked out anew" not in admin_page.get(page(campaign, "standing")).content.decode()
+
+
+def test_a_draft_has_nobody_to_be_looked_at_again(admin_page, make):  # noqa: F811
+    campaign = make.campaign(launched=False)
+    admin_page.post(page(campaign), form(campaign.contact_lists.get(), campaign.caller_numbers.get(), day_0="9-20"))
+    campaign.refresh_from_db()
+    assert (campaign.week[0], campaign.rounds.count()) == ([[540, 1200]], 0)
+
+
+def test_the_page_says_how_far_the_people_are_put_in(admin_page, make):  # noqa: F811
+    campaign = make.campaign(make.people(3), launched=False)
+    control.launch(campaign, now=NOON)
+    campaign.rounds.update(done=1200)
+    shown = text_of(admin_page.get(page(campaign, "standing")).content.decode())
+    assert "People are being put in: 1200 so far." in shown
+
+
+def test_people_of_a_large_campaign_are_counted_once_for_all_who_watch(admin_page, make, monkeypatch):  # noqa: F811
+    campaign = make.campaign(make.people(3))
+    for large in (False, True):
+        if large:
+            monkeypatch.setattr(counts, "A_SECOND", 1)
+        admin_page.get(page(campaign, "standing"))
+        CampaignContact.objects.filter(state="waiting").first().delete()
+        with CaptureQueriesContext(connection) as queries:
+            shown = text_of(staff("view_campaign").get(page(campaign, "standing")).content.decode())
+        assert sum('FROM "calls_campaigncontact"' in each["sql"] and "GROUP BY" in each["sql"] for each in queries) == (
+            0 if large else 3
+        )
+        assert "Waiting 2" in shown, "the second one is not seen yet" if large else "counted anew"
+        assert ("so many people are not counted every second" in shown) == large
+    cache.clear()
+    assert "Waiting 1" in text_of(admin_page.get(page(campaign, "standing")).content.decode())
+
+
+@pytest.mark.parametrize(("people", "seconds"), [(0, 0), (9_999, 0), (10_000, 1), (100_000, 10), (1_000_000, 100)])
+def test_what_was_counted_is_remembered_the_longer_the_longer_it_took(people, seconds):
+    assert counts.Counts(NOON, {"waiting": people}, {}, []).good_for_s == seconds
 
 
 def test_after_the_launch_only_pace_and_hours_can_be_changed_and_nothing_of_its_standing(admin_page, make):  # noqa: F811

@@ -8,8 +8,9 @@ from django.test import Client
 
 from calls.admin.law import shipped, written_week
 from calls.campaigns import law
-from calls.models import Holiday, LegalWindow
+from calls.models import Campaign, CampaignRound, Holiday, LegalWindow
 from tests import factories
+from tests.calls.campaigns.conftest import make  # noqa: F401  (a fixture)
 
 pytestmark = [pytest.mark.db, pytest.mark.django_db]
 
@@ -88,3 +89,22 @@ def test_whoever_may_look_may_not_add():
     assert client.get(WINDOWS).status_code == client.get(HOLIDAYS).status_code == 200
     assert client.post(f"{WINDOWS}add/", form()).status_code == 403
     assert client.post(f"{HOLIDAYS}add/", {}).status_code == 403
+
+
+def test_after_a_change_of_the_law_people_of_all_campaigns_that_go_on_are_looked_at_again(admin_page, make):  # noqa: F811
+    running, paused, _ = make.campaign(), make.campaign(), make.campaign(launched=False)
+    Campaign.objects.filter(pk=paused.pk).update(status="paused")
+
+    def post(address, data):
+        CampaignRound.objects.all().delete()
+        admin_page.post(address, data)
+        return {each.campaign for each in CampaignRound.objects.filter(kind="changed")} == {running, paused}
+
+    assert post(f"{WINDOWS}add/", form())
+    row = LegalWindow.objects.get()
+    assert post(f"{WINDOWS}{row.pk}/change/", form(day_0=""))
+    assert post(f"{WINDOWS}{row.pk}/delete/", {"post": "yes"})
+    assert post(f"{HOLIDAYS}add/", {"date": "2026-12-24", "place": "US", "name": "ours"})
+    chosen = {"action": "delete_selected", "_selected_action": Holiday.objects.get().pk, "post": "yes"}
+    assert post(HOLIDAYS, chosen)
+    assert not Holiday.objects.exists()

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from agents import health
 from calls import admission
-from calls.campaigns import control
+from calls.campaigns import control, rounds
 from calls.models import Call, Campaign, CampaignContact, Contact, ContactList
 from tests import factories
 
@@ -42,7 +42,7 @@ class Making:
         made.caller_numbers.add(caller)
         if launched:
             control.launch(made, now=NOON)
-            control.enrol(str(made.pk), now=NOON)
+            rounds.run(str(made.pk), clock=lambda: NOON)
             made.refresh_from_db()
         return made
 

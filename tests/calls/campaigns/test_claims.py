@@ -7,7 +7,7 @@ from django.db import IntegrityError, transaction
 
 from calls import lifecycle, suppression
 from calls.api import keys
-from calls.campaigns import account_lines, claims, control, outcomes
+from calls.campaigns import account_lines, claims, control, outcomes, rounds
 from calls.models import (
     ApiKey,
     Call,
@@ -375,8 +375,10 @@ def test_everybody_of_its_lists_is_in_a_campaign_once(make):
     campaign = make.campaign(people, launched=False)
     campaign.contact_lists.add(more)
     control.launch(campaign, now=NOON)
-    assert control.enrol(str(campaign.pk), now=NOON) == 5
-    assert control.enrol(str(campaign.pk), now=NOON) == 0
+    rounds.run(str(campaign.pk), clock=lambda: NOON)
+    assert campaign.people.count() == 5
+    campaign.refresh_from_db()
+    assert campaign.enrolled_at == NOON
 
 
 def test_whoever_comes_into_its_lists_after_the_launch_is_not_in_it(make):
@@ -385,7 +387,8 @@ def test_whoever_comes_into_its_lists_after_the_launch_is_not_in_it(make):
     control.launch(campaign, now=NOON)
     late = Contact.objects.create(contact_list=people, number="+14155559876", country="US", consent="written")
     Contact.objects.filter(pk=late.pk).update(created_at=NOON + MINUTE)
-    assert control.enrol(str(campaign.pk), now=NOON + 2 * MINUTE) == 2
+    rounds.run(str(campaign.pk), clock=lambda: NOON + 2 * MINUTE)
+    assert campaign.people.count() == 2
     assert not campaign.people.filter(number=late.number).exists()
 
 
@@ -397,36 +400,6 @@ def test_a_campaign_is_not_launched_while_people_are_copied_into_its_lists(make)
     ContactCopy.objects.update(finished_at=NOON)
     control.launch(campaign, now=NOON)
     assert campaign.status == "running"
-
-
-def test_a_launch_that_broke_off_is_gone_on_with(make, monkeypatch):
-    monkeypatch.setattr(control, "CHUNK", 10)
-    campaign = make.campaign(make.people(35), launched=False)
-    control.launch(campaign, now=NOON)
-    enrolled = []
-
-    def dies(*args, **kwargs):
-        enrolled.append(1)
-        if len(enrolled) == 3:
-            raise KeyboardInterrupt
-        return enrol(*args, **kwargs)
-
-    enrol = control._enrol
-    monkeypatch.setattr(control, "_enrol", dies)
-    with pytest.raises(KeyboardInterrupt):
-        control.enrol(str(campaign.pk), now=NOON)
-    assert campaign.people.count() == 20
-    assert not outcomes.finish(now=NOON), "it has not begun yet"
-    assert control.enrol(str(campaign.pk), now=NOON) == 15
-
-
-def test_a_launch_whose_hint_was_lost_is_found_by_the_sweep(make):
-    campaign = make.campaign(launched=False)
-    control.launch(campaign, now=NOON)
-    assert control.due_enrolments(NOON + MINUTE) == []
-    assert control.due_enrolments(NOON + 3 * MINUTE) == [str(campaign.pk)]
-    control.enrol(str(campaign.pk), now=NOON)
-    assert control.due_enrolments(NOON + 3 * MINUTE) == []
 
 
 def test_who_is_held_or_skipped_is_so_from_the_beginning(make):

@@ -6,7 +6,7 @@ import pytest
 from django.db import IntegrityError, transaction
 
 from calls import suppression
-from calls.campaigns import claims, control, outcomes
+from calls.campaigns import claims, control, outcomes, rounds
 from calls.campaigns.control import throw_switch
 from calls.campaigns.explain import Explanation, explain
 from calls.campaigns.schedule import Due
@@ -190,6 +190,7 @@ def test_why_somebody_was_held_from_the_beginning_stays_told_after_another_look(
     campaign = make.campaign(make.people(2, consent=""), launched=True)
     for hours in (1, 2):
         control.look_again(campaign, now=NOON + hours * HOUR)
+        rounds.run(str(campaign.pk), clock=lambda at=NOON + hours * HOUR: at)
         while claims.claim(campaign.pk, now=NOON + hours * HOUR + MINUTE, most=8).more:
             pass
     why = "no express consent is known, which service calls need"
@@ -212,7 +213,7 @@ def test_a_change_of_the_campaigns_hours_or_pace_is_told_and_none_that_was_befor
     campaign.save()
     campaign.history.update(history_date=NOON - HOUR)
     control.launch(campaign, now=NOON)
-    control.enrol(str(campaign.pk), now=NOON)
+    rounds.run(str(campaign.pk), clock=lambda: NOON)
     campaign.refresh_from_db()
     campaign.week, campaign.concurrency, campaign._history_user = [[[0, 1440]]] * 7, 2, anna
     campaign.save()

@@ -16,7 +16,7 @@ from tests.calls.campaigns.conftest import NOON, ZONE
 MINUTE, HOUR = datetime.timedelta(minutes=1), datetime.timedelta(hours=1)
 NINE_TO_SIX = [[[540, 1080]]] * 7
 NEW_YORK = Where("US", "NY", ZONE, ())
-EITHER = Where("US", "NY", "", (ZONE, "America/Los_Angeles"))
+EITHER = Where("CA", "", "", ("America/Toronto", "America/Vancouver"))
 MARGIN = 70 * datetime.timedelta(seconds=1)  # until a call has left Plivo's queue and has rung
 LAST = HOUR - MARGIN  # of an hour after which nobody is called
 
