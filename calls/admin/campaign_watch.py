@@ -177,7 +177,7 @@ def standing(request: HttpRequest, campaign: Campaign) -> dict[str, Any]:
         "next_due": waiting.next_due if waiting else None,
         "overdue": bool(waiting and waiting.next_due and waiting.next_due < now - datetime.timedelta(minutes=5)),
         "stopped": gate.stopped() or readiness.trouble(campaign),
-        "guards": guards.standing(campaign, now=timezone.now()),
+        "guards": guards.standing(campaign, now=now),
         "events": trace.done_to(campaign).order_by("-at", "-id")[:EVENTS_SHOWN] if campaign.launched_at else [],
         "going_on": going_on[: live.SHOWN],
         "going_on_more": len(going_on) > live.SHOWN,

@@ -97,17 +97,11 @@ class Place(Protocol):
     def zones(self) -> Sequence[str]: ...
 
 
-class Callee(Place, Protocol):
+class Callee(Place, consents.Consenting, Protocol):
     """What of a person the answer rests on: of a ``Contact``, or of a row that was read of many."""
 
     @property
     def number(self) -> str: ...
-    @property
-    def consent(self) -> str: ...
-    @property
-    def consent_at(self) -> datetime.date | None: ...
-    @property
-    def consent_source(self) -> str: ...
 
 
 def alike(person: Callee) -> Hashable:

@@ -16,6 +16,7 @@ from calls import suppression
 from calls.campaigns import additions, claims, copies, corrections, imports, outcomes, rounds, schedule
 from calls.campaigns.people import Person
 from calls.models import CampaignContact, CampaignRound, CampaignWatch, Contact, ContactList, DoNotCall
+from tests import factories
 from tests.calls.campaigns.conftest import NOON, make, only_person, rung  # noqa: F401  (a fixture)
 
 pytestmark = pytest.mark.db
@@ -111,6 +112,20 @@ def test_a_row_that_points_at_a_campaign_does_not_wait_for_its_claims(make):  # 
         waits = guard.is_alive()
     guard.join()
     assert not waits
+
+
+@postgresql
+@pytest.mark.django_db(transaction=True)
+def test_of_two_campaigns_one_takes_the_last_line_of_their_account(make):  # noqa: F811
+    caller = factories.PhoneNumberFactory(plivo_account__max_calls=1)
+    first, second = (make.campaign(make.people(1), caller=caller) for _ in range(2))
+    found = []
+    with transaction.atomic():
+        assert claims.claim(first.pk, now=NOON).call_ids
+        other = apart(lambda: found.append(claims.claim(second.pk, now=NOON)))
+        other.join(1)
+    other.join()
+    assert found == [claims.Claim([], more=False)]
 
 
 @postgresql

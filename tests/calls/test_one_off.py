@@ -75,6 +75,7 @@ def test_a_call_is_ordered_with_all_that_the_dialler_and_the_agent_need(once):
     assert (call.plivo_account, call.agent_version) == (asked.caller.plivo_account, asked.version)
     assert call.variables == {"order_no": "A-17"}
     assert (call.one_off.ring_s, call.one_off.on_machine) == (25, "go_on")
+    assert call.ring_by == NOON.replace(day=27, hour=2) - datetime.timedelta(seconds=25), "nine in New York"
     assert call.spec.max_call_ms == 90_000
     assert call.events.get().data == {"by": "a test"}
 
