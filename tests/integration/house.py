@@ -24,6 +24,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from config.supervisor import free_port
 from sandbox.plivo.signatures import handshake_url, signature_headers
 from sandbox.testing import Control, sandbox_process
+from tests import ready_made
 from tests.integration import databases
 
 AUTH_ID = "MATESTHOUSE000000000"
@@ -323,15 +324,14 @@ async def house(
     """Web and stream servers, furnished; stopped when the block is left.
 
     Args:
-        database_url: of an empty PostgreSQL database; empty: SQLite in the folder.
+        database_url: as ``databases.create`` gives it; empty: SQLite in the folder.
         environment: variables of this installation.
     """
     async with _beside_a_sandbox(
         folder, [secrets.token_hex(20)], server=server, codec=codec, database_url=database_url
     ) as built:
         built.environment |= environment
-        await asyncio.to_thread(built.manage, "migrate", "--noinput")
-        await asyncio.to_thread(built.manage, "collectstatic", "--noinput")
+        await asyncio.to_thread(ready_made.static if database_url else ready_made.installation, folder)
         await built.serve("web")
         await asyncio.to_thread(built.furnish)
         await built.serve("stream")
@@ -352,13 +352,15 @@ async def installation(
 
     Args:
         auth_tokens: those that the sandbox knows its Plivo account by; without any, one is made.
-        database_url: of an empty PostgreSQL database; empty: SQLite in the folder.
+        database_url: as ``databases.create`` gives it; empty: SQLite in the folder.
         environment: variables of this installation.
     """
     async with _beside_a_sandbox(
         folder, auth_tokens or [secrets.token_hex(20)], server=server, codec=codec, database_url=database_url
     ) as built:
         built.environment |= {"REDIS_URL": ""} | environment
+        if not database_url:
+            await asyncio.to_thread(ready_made.installation, folder)
         await built.run()
         yield built
 

@@ -132,23 +132,31 @@ async def launch(house: House, numbers: dict[str, str], *, at_once: int, per_sec
     house.python("-c", LAUNCH, json.dumps(wanted))
 
 
+class Greeting(NamedTuple):
+    """Of one person: from the stream's start to the first sound."""
+
+    ms: float
+    kind: str
+    call_uuid: str
+
+
 class Found(NamedTuple):
     """What came of all.
 
     Attributes:
         faults: what did not come as it was to, in sentences.
-        greeted_ms: of each person, from the stream's start to the first sound.
+        greetings: of each person, the fastest first.
         messages: how many were left whole.
     """
 
     faults: list[str]
-    greeted_ms: list[float]
+    greetings: list[Greeting]
     messages: int
 
 
 async def found(house: House, numbers: dict[str, str]) -> Found:
     """What came of each number, by the database, the sandbox's ledger of who was rung, and what they heard."""
-    found, greeted_ms, messages = [], [], 0
+    found, greetings, messages = [], [], 0
     opted_out = house.rows("SELECT count(*) FROM calls_donotcall")[0][0]
     asked = sum(kind in OPTED_OUT for kind in numbers.values())
     if opted_out != asked:
@@ -169,13 +177,13 @@ async def found(house: House, numbers: dict[str, str]) -> Found:
         if expected.reason not in {"", reason}:
             found.append(f"{kind}: ended because of {reason}, not {expected.reason}")
         if expected.human:
-            greeted_ms.append(await _greeted_ms(house, call_uuid))
+            greetings.append(Greeting(await _greeted_ms(house, call_uuid), kind, call_uuid))
         if expected.message:
             fault = await _not_left(house, call_uuid)
             found += [f"{kind}: {fault}"] if fault else []
             messages += not fault
-    found += ["somebody was not greeted" for ms in greeted_ms if math.isinf(ms)]
-    return Found(found, sorted(greeted_ms), messages)
+    found += [f"{each.kind}: not greeted" for each in greetings if math.isinf(each.ms)]
+    return Found(found, sorted(greetings), messages)
 
 
 async def _greeted_ms(house: House, call_uuid: str) -> float:

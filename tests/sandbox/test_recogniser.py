@@ -38,7 +38,14 @@ def meaning(name: str, text: str) -> tuple[list[str], str, str]:
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-@pytest.mark.parametrize(("encoding", "rate"), [("mulaw", 8000), ("l16", 8000), ("l16", 16000)])
+@pytest.mark.parametrize(
+    ("encoding", "rate"),
+    [
+        ("mulaw", 8000),
+        pytest.param("l16", 8000, marks=pytest.mark.slow),
+        pytest.param("l16", 16000, marks=pytest.mark.slow),
+    ],
+)
 def test_nine_of_ten_lines_are_understood(name: str, encoding: str, rate: int) -> None:
     said = [(speaker, identity, text) for speaker in VOICES for identity, text in lines(name).items()]
     wrong = []

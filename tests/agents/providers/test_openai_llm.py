@@ -409,6 +409,7 @@ async def test_a_reply_that_ends_before_its_first_byte_was_asked_for_all_the_sam
     if ends == "cancelled":
         task.cancel()
     await asyncio.wait([task], timeout=2)
+    assert task.cancelled() if ends == "cancelled" else isinstance(task.exception(), ProviderError)
     (report,) = usage
     assert (report.input_tokens, report.output_tokens, report.estimated) == (5, 0, True)
     assert report.error == ("" if ends == "cancelled" else "timeout")

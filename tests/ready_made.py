@@ -1,0 +1,60 @@
+"""A migrated database and the collected static files, made once per run and copied from then on.
+
+To make them takes longer than most tests, and every worker and every house of ``tests.integration`` wants them.
+"""
+
+import atexit
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+FOLDER = "TESTS_READY_MADE"  # environment variable: where they lie in this run, for pytest's workers too
+DATABASE = "parley.sqlite3"
+STATIC = "static"
+
+
+def begin() -> Path:
+    """The folder of this run, empty until somebody asks; removed when this process ends."""
+    folder = Path(tempfile.mkdtemp(prefix="parley-ready-made-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    os.environ[FOLDER] = str(folder)
+    return folder
+
+
+def database(to: Path) -> None:
+    """Copies the migrated SQLite file."""
+    shutil.copyfile(_made() / DATABASE, to)
+
+
+def static(var_dir: Path) -> None:
+    """Copies the static files into a folder that becomes ``VAR_DIR``."""
+    shutil.copytree(_made() / STATIC, var_dir / STATIC)
+
+
+def installation(var_dir: Path) -> None:
+    """Copies all that ``config.supervisor.prepare`` makes into a folder that becomes ``VAR_DIR``."""
+    database(var_dir / DATABASE)
+    static(var_dir)
+
+
+def manage(command: str, **environment: str) -> None:
+    """A management command to its end."""
+    arguments = [sys.executable, "manage.py", command, "--noinput", "--verbosity", "0"]
+    subprocess.run(arguments, env=os.environ | {"PRODUCTION": ""} | environment, check=True)
+
+
+def _made() -> Path:
+    """The folder, filled by whoever comes first."""
+    folder = Path(os.environ[FOLDER]) if FOLDER in os.environ else begin()
+    finished = folder / "finished"
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not finished.exists():
+            manage("migrate", VAR_DIR=str(folder), DATABASE_URL="")
+            manage("collectstatic", VAR_DIR=str(folder), DATABASE_URL="")
+            finished.touch()
+    return folder
