@@ -39,6 +39,11 @@ def written_week(week: Any) -> str:
     return "; ".join(parts)
 
 
+def written_cap(cap: law.Cap | None) -> tuple[str, ...]:
+    """What a country's cap says; nothing where it has none."""
+    return () if cap is None else (f"at most {cap.most} calls for promotion in {cap.days} days ({cap.source})",)
+
+
 class Shipped(msgspec.Struct, frozen=True):
     """A row of the table of what Parley knows."""
 
@@ -55,7 +60,13 @@ def shipped() -> list[Shipped]:
     return [
         Shipped(
             named.get(each, each.place),
-            written_week(each.week) + ("; public holidays none" if each.closed_on_holidays else ""),
+            "; ".join(
+                (
+                    written_week(each.week),
+                    *(("public holidays none",) if each.closed_on_holidays else ()),
+                    *written_cap(law.CAPS.get(each.place)),
+                )
+            ),
             each.source,
             each.looked_up,
         )

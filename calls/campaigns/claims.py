@@ -16,7 +16,7 @@ from django.db.models import Q
 from django.db.models.functions import Coalesce
 
 from calls import lifecycle, suppression
-from calls.campaigns import account_lines, budget, caller_series, duties, gate, measures, own_law, schedule
+from calls.campaigns import account_lines, budget, caller_series, duties, gate, law, measures, own_law, schedule
 from calls.campaigns.schedule import Answer, Callee, Due, Held, History, Skipped
 from calls.models import Call, Campaign, CampaignContact, PersonMove, PhoneNumber
 from calls.models.call import ACTIVE
@@ -30,7 +30,7 @@ ELSEWHERE = datetime.timedelta(minutes=5)  # until a number that another campaig
 CHUNK = 2000  # people of whom is forecast at once
 NEVER = History()
 # Every cap lies within; a day more, since a call may ring some time after it was claimed.
-LOOK_BACK = max(datetime.timedelta(hours=LONGEST_GAP_H), datetime.timedelta(days=7)) + datetime.timedelta(days=1)
+LOOK_BACK = datetime.timedelta(days=1 + max(LONGEST_GAP_H // 24, 7, *(cap.days for cap in law.CAPS.values())))
 BRITISH = "+44"  # the United Kingdom, and the islands that share its code
 # Calls by which somebody was, or may have been, rung.
 RUNG = ~Q(status=Call.Status.CLAIMED)
@@ -119,6 +119,7 @@ def _take(campaign: Campaign, person: CampaignContact, known: _Known, now: datet
                 campaign=campaign,
                 campaign_person=person,
                 attempt=person.attempts + 1,
+                zones=schedule.zones_of(person.contact) if person.contact else [],
                 agent=campaign.agent,
                 agent_version=version,
                 phone_number=caller,
@@ -201,7 +202,8 @@ def forecast(campaign: Campaign, people: Iterable[_P], *, now: datetime.datetime
             missing = tuple(name for name in needed if not person.variables.get(name))
             same = schedule.alike(person), suppressed, missing
             # Of earlier calls counts alone how long they keep the next one waiting, which is each person's own.
-            capped = history is not NEVER and schedule.after_earlier_calls(campaign, history, now)[0] > now
+            free = schedule.after_earlier_calls(campaign, history, now, country=person.country)
+            capped = history is not NEVER and free[0] > now
             found = None if capped else known.get(same)
             if found is None:
                 found = schedule.answer(

@@ -77,7 +77,7 @@ def _of_person(campaign: Campaign, contact: Contact, number: str, now: datetime.
     zones = schedule.zones_of(contact)
     clocks = " or ".join(schedule.local_times(zones, now))
     history = claims.histories([number], now=now).get(number, History())
-    free, why = schedule.after_earlier_calls(campaign, history, now)
+    free, why = schedule.after_earlier_calls(campaign, history, now, country=contact.country)
     until = " or ".join(schedule.local_times(zones, free))
     same = contact.number == number
     return [

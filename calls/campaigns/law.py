@@ -30,6 +30,15 @@ class Ceiling(msgspec.Struct, frozen=True):
     closed_on_holidays: bool = False
 
 
+class Cap(msgspec.Struct, frozen=True):
+    """How many calls for promotion a country allows to one person within so many days (of 24 hours)."""
+
+    most: int
+    days: int
+    source: str
+    looked_up: datetime.date
+
+
 class Own(msgspec.Struct, frozen=True, cache_hash=True):
     """What operators have added.
 
@@ -100,6 +109,8 @@ CEILINGS = {
         Ceiling("IN", _hours(9, 21), "TCCCPR"),
     )
 }
+# Narrower than what nobody is called more often than. By country, counted over all campaigns and programs.
+CAPS = {"FR": Cap(4, 30, "France, Code de la consommation, D. 223-9", _LATER)}
 DEFAULT = Ceiling("", _days((9 * 60, 20 * 60), (10 * 60, 17 * 60)), "no rule known here: a cautious default")
 # Of somebody in the United States whose state is not known any state's law may hold.
 UNKNOWN_STATE = Ceiling("US-?", _hours(10, 18, _WEEKDAYS), "the strictest of the states, where the state is not known")

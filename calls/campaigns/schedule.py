@@ -22,6 +22,7 @@ OUTSIDE = "outside the hours for calls"
 LATELY = "called a short time ago"
 SILENT = "met by silence on a call within 72 hours"
 OFTEN = {1: "called as often as allowed this day", 7: "called as often as allowed this week"}  # by days
+OFTEN |= {cap.days: f"called as often as the law allows in {cap.days} days" for cap in law.CAPS.values()}
 ENDS = "the campaign ends before they may be called"
 NO_HOUR = "no hour in the next two weeks is allowed by the campaign and the law"
 AHEAD = datetime.timedelta(days=15)  # somebody who is not allowed within two weeks is held
@@ -158,7 +159,8 @@ def answer(
     for _, why in obstacles(campaign, contact, callers, missing, strict=strict):
         if why:
             return Held(why)
-    free = after_earlier_calls(campaign, history, max(now, campaign.starts_at or now), most_a_day=most_a_day)
+    begin = max(now, campaign.starts_at or now)
+    free = after_earlier_calls(campaign, history, begin, country=contact.country, most_a_day=most_a_day)
     return _when(campaign, contact, hours=hours, free=free, now=now, margin=margin)
 
 
@@ -265,12 +267,13 @@ def _midnight(at: datetime.datetime) -> datetime.datetime:
 
 
 def after_earlier_calls(
-    campaign: Campaign, history: History, begin: datetime.datetime, *, most_a_day: int = MOST_A_DAY
+    campaign: Campaign, history: History, begin: datetime.datetime, *, country: str, most_a_day: int = MOST_A_DAY
 ) -> tuple[datetime.datetime, str]:
     """The first moment at which the caps on calls to one person are kept, and which of them made it later.
 
     Args:
         campaign: its own caps; 0: it has none.
+        country: of the person's number; of some the law caps calls for promotion.
         most_a_day: what nobody is called more often than within 24 hours, whatever the campaign says.
     """
     why = ""
@@ -279,7 +282,10 @@ def after_earlier_calls(
     earlier = sorted(history.calls)
     if earlier and (gap := earlier[-1] + datetime.timedelta(hours=campaign.gap_hours)) > begin:
         begin, why = gap, LATELY
-    for most, days in ((campaign.most_a_day, 1), (most_a_day, 1), (campaign.most_a_week, 7)):
+    caps = [(campaign.most_a_day, 1), (most_a_day, 1), (campaign.most_a_week, 7)]
+    if campaign.purpose == Campaign.Purpose.PROMOTIONAL and (legal := law.CAPS.get(country)):
+        caps.append((legal.most, legal.days))
+    for most, days in caps:
         span = datetime.timedelta(days=days)
         # The last ``most`` calls must not all lie within the span before the next one.
         if most and len(earlier) >= most and (free := earlier[-most] + span) > begin:

@@ -43,7 +43,7 @@ class Moment(msgspec.Struct, frozen=True):
     """Something that happened to a person.
 
     Attributes:
-        theirs: what the clocks showed where they may be.
+        theirs: what the clocks showed where they may be; of a call, where they might be when it was claimed.
         call_id: of the call that it belongs to.
     """
 
@@ -77,7 +77,8 @@ def moments(person: CampaignContact) -> list[Moment]:
 
     def add(at: datetime.datetime | None, what: str, detail: str = "", call: Call | None = None) -> None:
         if at is not None:
-            found.append(Moment(at, what, detail, schedule.local_times(zones, at), call.pk if call else None))
+            places = call.zones if call and call.zones else zones
+            found.append(Moment(at, what, detail, schedule.local_times(places, at), call.pk if call else None))
 
     if person.campaign.launched_at is not None:
         add(person.campaign.launched_at, "The campaign was launched")

@@ -100,6 +100,11 @@ class Call(models.Model):
         "calls.CampaignContact", null=True, blank=True, editable=False, on_delete=models.SET_NULL, related_name="calls"
     )
     attempt = models.PositiveSmallIntegerField(default=0, editable=False, help_text="Of the campaign at this person.")
+    zones = models.JSONField(
+        default=list,
+        editable=False,
+        help_text="Of a campaign's call: time zones in which the person might be, as they were known at the claim.",
+    )
     longest_s = models.PositiveSmallIntegerField(
         null=True, editable=False, help_text="How long it may last, if not as long as the agent's calls."
     )

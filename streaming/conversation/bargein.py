@@ -15,6 +15,11 @@ from streaming.conversation.voice import Voice
 NEARLY_DONE_MS = 1000
 # From our resuming to the caller's hearing it.
 HEARD_AGAIN_MS = 50
+# A burst that begins sooner after the first sound of the greeting answers the phone: nobody reacts to a voice so fast.
+REACTION_MS = 150
+# Such a "hello?" has so long from when the greeting was due; then it goes on all the same: who picks up is greeted
+# within half a second.
+PICKING_UP_MS = 350
 # After so many pauses for nothing in one utterance only words stop it: noise must not make it stutter for ever.
 MAX_FALSE_ALARMS = 3
 
@@ -84,6 +89,8 @@ class BargeIn:
             self.resume()
         elif self._verdict(reply) is Verdict.INTERRUPTION:
             self._interrupt(reply)
+        elif self._picks_up(reply):
+            self.resume()
         else:  # sound goes on: it becomes long enough, gives words, stops or proves noise (``Hearing.burst_ends``)
             long_enough = speech.onset_ms + self._numbers.interrupt_min_ms
             self._allow(long_enough if long_enough > self._desk.now else self._desk.now + self._resume_ms)
@@ -104,7 +111,15 @@ class BargeIn:
         self._voice.resume()
 
     def _allow(self, until_ms: int) -> None:
+        reply = self.contested
+        if reply is not None and self._picks_up(reply):
+            until_ms = min(until_ms, max(self._desk.now, reply.begun_ms + PICKING_UP_MS))
         self._desk.timers.set(Timer.RESUME, until_ms)
+
+    def _picks_up(self, reply: Reply) -> bool:
+        """Whether the latest burst answers the phone rather than the greeting over which it is said."""
+        heard_ms = reply.times.first_heard_ms or 0
+        return reply.kind == "greeting" and self._hearing.speech.onset_ms <= heard_ms + REACTION_MS
 
     def _interrupt(self, reply: Reply) -> None:
         self._desk.timers.clear(Timer.RESUME)

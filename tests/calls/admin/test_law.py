@@ -38,6 +38,7 @@ def test_the_page_lists_what_is_shipped_with_source_and_date_and_what_was_added(
     assert "US-FL Mon-Sun 8:00-20:00 Florida Telephone Solicitation Act 23 Nov 2026" in shown
     assert "Every other country Mon-Fri 9:00-20:00; Sat 10:00-17:00; Sun none" in shown
     assert "AU Mon-Fri 9:00-20:00; Sat 9:00-17:00; Sun none; public holidays none" in shown
+    assert "public holidays none; at most 4 calls for promotion in 30 days" in shown
     assert "our own rule" in shown
     assert len(shipped()) == len(law.CEILINGS) + 2
 

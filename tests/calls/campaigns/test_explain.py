@@ -135,6 +135,18 @@ def test_what_happened_is_told_in_the_order_of_time_with_what_their_clock_showed
     assert {moment.call_id for moment in told} == {None, first.pk, second.pk}
 
 
+def test_an_attempt_shows_the_clocks_by_which_it_was_made_whatever_is_changed_or_erased_later(make):
+    campaign = make.campaign()
+    assert claims.claim(campaign.pk, now=NOON).call_ids
+    Contact.objects.update(time_zone="America/Los_Angeles")
+    assert [(moment.what, moment.theirs) for moment in moments(only_person())][:2] == [
+        ("The campaign was launched", ["Thu 09:00"]),
+        ("Attempt 1: claimed", ["Thu 12:00"]),
+    ]
+    Contact.objects.all().delete()
+    assert [moment.theirs for moment in moments(only_person())][:2] == [[], ["Thu 12:00"]]
+
+
 def test_each_time_that_somebody_was_due_and_not_called_is_told_with_its_reason(make):
     campaign = make.campaign()
     night = NOON + 11 * HOUR

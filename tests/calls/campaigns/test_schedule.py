@@ -145,7 +145,8 @@ def rings_until(day: int, *, caps: Campaign, most_a_day: int) -> list[datetime.d
     made: list[datetime.datetime] = []
     at = NOON
     while at < NOON + day * 24 * HOUR:
-        at, _ = schedule.after_earlier_calls(caps, History(tuple(reversed(made))), at, most_a_day=most_a_day)
+        known = History(tuple(reversed(made)))
+        at, _ = schedule.after_earlier_calls(caps, known, at, country="US", most_a_day=most_a_day)
         made.append(at)
         at += HOUR / 60
     return made
@@ -168,20 +169,41 @@ def test_whatever_a_campaign_says_nobody_is_rung_more_often_than_all_may_within_
 
 @pytest.mark.pure
 @given(
-    st.lists(st.integers(0, 12 * 24 * 60), max_size=30, unique=True),
-    st.builds(campaign, gap_hours=st.integers(0, 168), most_a_day=st.integers(1, 3), most_a_week=st.integers(1, 21)),
+    st.lists(st.integers(0, 40 * 24 * 60), max_size=30, unique=True),
+    st.builds(
+        campaign,
+        purpose=st.sampled_from(["service", "promotional"]),
+        gap_hours=st.integers(0, 168),
+        most_a_day=st.integers(1, 3),
+        most_a_week=st.integers(1, 21),
+    ),
+    st.sampled_from(["US", *law.CAPS]),
 )
-@example([7 * 24 * 60 - 1], campaign(gap_hours=168))
-def test_no_cap_that_a_campaign_may_have_reaches_back_further_than_calls_are_read(minutes, own) -> None:
+@example([7 * 24 * 60 - 1], campaign(gap_hours=168), "US")
+@example([day * 24 * 60 - 1 for day in (20, 25, 28, 30)], campaign(purpose="promotional"), "FR")
+def test_no_cap_that_may_hold_reaches_back_further_than_calls_are_read(minutes, own, country) -> None:
     calls = [NOON - each * HOUR / 60 for each in minutes]
     read = [at for at in calls if at >= NOON - claims.LOOK_BACK + HOUR]
-    answers = {schedule.after_earlier_calls(own, History(tuple(known)), NOON) for known in (calls, read)}
+    answers = {
+        schedule.after_earlier_calls(own, History(tuple(known)), NOON, country=country) for known in (calls, read)
+    }
     assert len(answers) == 1
+
+
+@pytest.mark.parametrize(("purpose", "waits"), [("promotional", True), ("service", False)])
+def test_nobody_in_france_is_called_for_promotion_more_than_four_times_in_thirty_days(purpose, waits) -> None:
+    own = campaign(purpose=purpose, gap_hours=0)
+    before = [NOON - datetime.timedelta(days=days) for days in (3, 10, 20, 29)]
+    for calls, free in ((before, NOON + 24 * HOUR), (before[:3], NOON)):
+        at, why = schedule.after_earlier_calls(own, History(tuple(calls)), NOON, country="FR")
+        assert at == (free if waits else NOON)
+        assert why == ("called as often as the law allows in 30 days" if waits and free > NOON else "")
+    assert schedule.after_earlier_calls(own, History(tuple(before)), NOON, country="US") == (NOON, "")
 
 
 def test_somebody_who_was_met_by_silence_waits_three_days_from_the_last_such_call() -> None:
     silent = (NOON - 71 * HOUR, NOON - 80 * HOUR)
-    found, why = schedule.after_earlier_calls(campaign(gap_hours=0), History(silent=silent), NOON)
+    found, why = schedule.after_earlier_calls(campaign(gap_hours=0), History(silent=silent), NOON, country="GB")
     assert (found, why) == (NOON + HOUR, "met by silence on a call within 72 hours")
 
 

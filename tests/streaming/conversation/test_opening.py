@@ -62,6 +62,32 @@ def test_hello_over_the_greeting_neither_stops_it_nor_is_answered():
     assert set(asked) == {"I need a table."}
 
 
+@pytest.mark.parametrize("text", ["Hello?", "Hello, hello?"])
+@pytest.mark.parametrize("at", [0, 60, 120])
+def test_who_says_hello_as_they_pick_up_is_greeted_within_half_a_second_all_the_same(text, at):
+    call = Simulation(plan(), script=[Say(text, at=at)]).run(until_ms=9_000)
+    assert [ms for ms, _ in call.actions(events.PauseVoice)], "the hello is heard"
+    (resumed,) = [ms for ms, _ in call.actions(events.ResumeVoice)]
+    assert resumed <= 400
+    assert call.said_by("agent") == [GREETING]
+    assert not call.requests
+
+
+def test_a_long_sentence_begun_as_the_phone_is_picked_up_stops_the_greeting():
+    call = Simulation(plan(), script=[Say("Hello, I would like to book a table for tonight.", at=60)]).run(
+        until_ms=9_000
+    )
+    assert next(turn for turn in call.turns if turn.kind == "greeting").interrupted
+    assert call.requests
+
+
+def test_hello_after_the_first_words_of_the_greeting_has_the_time_of_any_interjection():
+    call = Simulation(plan(), script=[Say("Hello, hello?", at=400)]).run(until_ms=9_000)
+    (paused,) = [ms for ms, _ in call.actions(events.PauseVoice)]
+    (resumed,) = [ms for ms, _ in call.actions(events.ResumeVoice)]
+    assert 350 < resumed - paused <= 700
+
+
 def test_real_words_over_an_interruptible_greeting_stop_it():
     call = Simulation(plan(), script=[Say("I want to speak to a manager.", at=700)]).run(until_ms=9_000)
     greeting = next(turn for turn in call.turns if turn.kind == "greeting")
