@@ -29,7 +29,7 @@ def call(campaign: Campaign, *, number: VerifiedNumber, sample: Contact, now: da
     Raises:
         Refused: it may not be called now, or the campaign lacks an agent or a number to call from.
     """
-    version = campaign.agent_version or campaign.agent.published_version
+    version = campaign.version
     if version is None:
         raise Refused("not_callable", f"{campaign.agent} was never published: publish it first")
     caller = campaign.caller_numbers.select_related("plivo_account").order_by("number").first()

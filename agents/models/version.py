@@ -1,6 +1,7 @@
 """Published versions of agents: frozen, numbered, kept for ever."""
 
 import uuid
+from functools import cached_property
 from typing import NoReturn
 
 import msgspec
@@ -60,7 +61,7 @@ class AgentVersion(models.Model):
         """Raises ImmutableVersionError: calls point at versions."""
         raise ImmutableVersionError(f"{self} is published and cannot be deleted")
 
-    @property
+    @cached_property
     def spec(self) -> AgentSpec:
         """The frozen agent."""
 

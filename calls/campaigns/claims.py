@@ -74,14 +74,15 @@ def claim(campaign_id: uuid.UUID, *, now: datetime.datetime, most: int = 1) -> C
         most: people to look at; few, since the campaign is locked meanwhile.
     """
     with transaction.atomic():
-        campaign = (
-            # The key stays free: whoever writes a row that points at the campaign need not wait.
-            Campaign.objects.select_for_update(of=("self",), no_key=True)
-            .select_related("agent__published_version", "agent_version")
-            .filter(pk=campaign_id, status=Campaign.Status.RUNNING)
-            .first()
-        )
-        if campaign is None or gate.stopped() or (room := min(most, _room(campaign, now))) < 1:
+        # The key stays free: whoever writes a row that points at the campaign need not wait.
+        rows = Campaign.objects.select_for_update(of=("self",), no_key=True)
+        try:
+            campaign = rows.select_related("agent__published_version", "agent_version").get(
+                pk=campaign_id, status=Campaign.Status.RUNNING
+            )
+        except Campaign.DoesNotExist:
+            return Claim()
+        if gate.stopped() or (room := min(most, _room(campaign, now))) < 1:
             return Claim()
         due = CampaignContact.objects.filter(campaign=campaign, state=CampaignContact.State.WAITING, next_due__lte=now)
         people = list(due.select_related("contact").order_by("next_due", "id")[:room])
@@ -100,7 +101,7 @@ def _take(campaign: Campaign, person: CampaignContact, known: _Known, now: datet
     if not isinstance(found, Due) or found.at > now:
         move_on(person, found, now=now)
         return None
-    version = campaign.agent_version or campaign.agent.published_version
+    version = campaign.version
     if version is None:
         move_on(person, Held("the agent is not published"), now=now)
         return None
@@ -190,42 +191,37 @@ def forecast(campaign: Campaign, people: Iterable[_P], *, now: datetime.datetime
     People of one campaign mostly differ in nothing that counts: what holds for one of them is asked once.
     """
     needed = needed_variables(campaign)
-    hours = schedule.hours_of(campaign, own=own_law.read(now=now))
+    hours, margin = schedule.hours_of(campaign, own=own_law.read(now=now)), margin_of(campaign)
     callers = list(campaign.caller_numbers.values_list("number", flat=True))
+    refusals: dict[Hashable, Held | Skipped | None] = {}
     known: dict[Hashable, Answer] = {}
+    begin = max(now, campaign.starts_at or now)
     rest = iter(people)
     while some := list(itertools.islice(rest, CHUNK)):
         numbers = [person.number for person in some]
         unwanted, before = suppression.suppressed(numbers), histories(numbers, now=now)
         for person in some:
-            suppressed, history = person.number in unwanted, before.get(person.number, NEVER)
             missing = tuple(name for name in needed if not person.variables.get(name))
-            same = schedule.alike(person), suppressed, missing
-            # Of earlier calls counts alone how long they keep the next one waiting, which is each person's own.
-            free = schedule.after_earlier_calls(campaign, history, now, country=person.country)
-            capped = history is not NEVER and free[0] > now
-            found = None if capped else known.get(same)
-            if found is None:
-                found = schedule.answer(
-                    campaign,
-                    person,
-                    hours=hours,
-                    callers=callers,
-                    suppressed=suppressed,
-                    history=history,
-                    now=now,
-                    margin=margin_of(campaign),
-                    missing=missing,
-                    strict=False,
+            same = schedule.alike(person), person.number in unwanted, missing
+            if same not in refusals:
+                refusals[same] = schedule.refusal(
+                    campaign, person, callers=callers, suppressed=same[1], missing=missing, strict=False
                 )
-                if not capped:
+            history, free = before.get(person.number), (begin, "")
+            if history is not None:
+                free = schedule.after_earlier_calls(campaign, history, begin, country=person.country)
+            # How long earlier calls keep the next one waiting is each person's own.
+            found = refusals[same] or (None if free[1] else known.get(same))
+            if found is None:
+                found = schedule.when(campaign, person, hours=hours, free=free, now=now, margin=margin)
+                if not free[1]:
                     known[same] = found
             yield person, found
 
 
 def needed_variables(campaign: Campaign) -> list[str]:
     """Variables of the agent without a default: a person without a value for one is not called."""
-    version = campaign.agent_version or campaign.agent.published_version
+    version = campaign.version
     return [name for name, default in version.spec.variables.items() if not default] if version else []
 
 

@@ -32,7 +32,7 @@ class Refused(ValueError):  # noqa: N818  (as an operator would say it)
 def faults(campaign: Campaign, *, now: datetime.datetime) -> list[str]:
     """What stands in the way of a launch, in sentences."""
     found = []
-    version = campaign.agent_version or campaign.agent.published_version
+    version = campaign.version
     if version is None:
         found.append(f"{campaign.agent} was never published: publish it first.")
     elif why := duties.undisclosed(version):

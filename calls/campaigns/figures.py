@@ -30,6 +30,7 @@ OUTCOMES = {**dict(Call.Outcome.choices), "unknown": "Never known"}
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 NOT_SAID = "Not said"
 CHUNK = 5000
+_ZONES = msgspec.json.Decoder(tuple[str, ...])
 QUARTER_S = 15 * 60  # clocks of the world differ by multiples of it
 
 
@@ -149,18 +150,18 @@ def _steps(campaign: Campaign, talked_s: int) -> list[Step]:
 
 
 def _when(calls: "QuerySet[Any]") -> Iterator[tuple[int, datetime.datetime, tuple[str, ...], str]]:
-    """Of each attempt its number, its moment, the zones in which the person may be, and its outcome."""
-    contact = "campaign_person__contact__"
-    told = calls.annotate(zones=Cast(f"{contact}zones", TextField())).order_by()
+    """Of each attempt its number, its moment, the zones in which the person might be at its claim, and its outcome."""
+    contact, text = "campaign_person__contact__", TextField()
+    told = calls.annotate(at_claim=Cast("zones", text), by_now=Cast(f"{contact}zones", text)).order_by()
     where = (f"{contact}country", f"{contact}region", f"{contact}time_zone")
     read: dict[tuple[str | None, ...], tuple[str, ...]] = {}
-    rows = told.values_list("attempt", "created_at", "came", "zones", *where)
+    rows = told.values_list("attempt", "created_at", "came", "at_claim", "by_now", *where)
     for attempt, at, came, *place in rows.iterator(chunk_size=CHUNK):
         key = tuple(place)
         if key not in read:  # of a thousand people many share it
-            texts, country, region, own = (text or "" for text in place)
-            zones = msgspec.json.decode(texts or "[]", type=tuple[str, ...])
-            read[key] = tuple(zones_in(zones, country=country, region=region, time_zone=own))
+            at_claim, by_now, country, region, own = (text or "" for text in place)
+            listed = zones_in(_ZONES.decode(by_now or "[]"), country=country, region=region, time_zone=own)
+            read[key] = _ZONES.decode(at_claim) or tuple(listed)  # calls from before it was kept have none
         yield attempt, at, read[key], came
 
 
@@ -199,7 +200,7 @@ def _lines(counted: Counter[tuple[int, str]], order: Sequence[str], names: Calla
 
 def _values(campaign: Campaign) -> list[Values]:
     """Of the fields that have few values: one query for all of them, since few combinations occur."""
-    version = campaign.agent_version or campaign.agent.published_version
+    version = campaign.version
     fields = [field for field in version.spec.extraction if field.type in {"boolean", "choice"}] if version else []
     if not fields:
         return []

@@ -201,7 +201,7 @@ def _reasons(counted: Counter[str]) -> list[Reason]:
 
 
 def _sample(campaign: Campaign, person: Row, now: datetime.datetime, *, whole_numbers: bool) -> Sample:
-    version = campaign.agent_version or campaign.agent.published_version
+    version = campaign.version
     if version is None:
         return Sample(person.name, "", "")
     spec = version.spec

@@ -45,7 +45,7 @@ def obstacle(campaign: Campaign) -> str:
             auth_token(account)
         except UndecryptableError:
             return f"the token of the Plivo account {account.name} cannot be read: enter it anew"
-    return voiceless(campaign.agent_version or campaign.agent.published_version)
+    return voiceless(campaign.version)
 
 
 def voiceless(version: AgentVersion | None) -> str:

@@ -121,5 +121,5 @@ def _summary(call: Call | None, fields: list[str]) -> list[str]:
 
 def extracted(campaign: Campaign) -> list[str]:
     """Names of what the agent extracts from its calls."""
-    version = campaign.agent_version or campaign.agent.published_version
+    version = campaign.version
     return [field.name for field in version.spec.extraction] if version else []

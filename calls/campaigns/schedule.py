@@ -154,14 +154,29 @@ def answer(
         strict: look the number up in the numbering plans, too; without it the country of the import counts, which is
             enough for a forecast.
     """
+    if never := refusal(campaign, contact, callers=callers, suppressed=suppressed, missing=missing, strict=strict):
+        return never
+    begin = max(now, campaign.starts_at or now)
+    free = after_earlier_calls(campaign, history, begin, country=contact.country, most_a_day=most_a_day)
+    return when(campaign, contact, hours=hours, free=free, now=now, margin=margin)
+
+
+def refusal(
+    campaign: Campaign,
+    contact: Callee,
+    *,
+    callers: Collection[str] | None,
+    suppressed: bool,
+    missing: Collection[str],
+    strict: bool,
+) -> Held | Skipped | None:
+    """Why somebody is not called at any hour; None: they may be. Arguments as of ``answer``."""
     if suppressed:
         return Skipped("on the do-not-call list")
     for _, why in obstacles(campaign, contact, callers, missing, strict=strict):
         if why:
             return Held(why)
-    begin = max(now, campaign.starts_at or now)
-    free = after_earlier_calls(campaign, history, begin, country=contact.country, most_a_day=most_a_day)
-    return _when(campaign, contact, hours=hours, free=free, now=now, margin=margin)
+    return None
 
 
 def obstacles(
@@ -192,15 +207,20 @@ def _number(campaign: Campaign, contact: Callee, *, strict: bool) -> str:
     return ""
 
 
-def _when(
+def when(
     campaign: Campaign,
-    contact: Callee,
+    contact: Place,
     *,
     hours: Hours,
     free: tuple[datetime.datetime, str],
     now: datetime.datetime,
     margin: datetime.timedelta,
 ) -> Answer:
+    """What is to be done about somebody whom nothing but the hour keeps from being called.
+
+    Args:
+        free: from when the caps allow a call, and why not before, as ``after_earlier_calls`` says.
+    """
     begin, why = free
     if opening := next(openings(campaign, contact, hours=hours, begin=begin, margin=margin), None):
         if opening.start <= now:

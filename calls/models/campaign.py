@@ -186,6 +186,11 @@ class Campaign(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def version(self) -> AgentVersion | None:
+        """What people talk to: the version that it is pinned to, else the published one; None: there is none."""
+        return self.agent_version or self.agent.published_version
+
 
 class CampaignContact(models.Model):
     """One person of one campaign: where they stand, and when they are due."""

@@ -19,7 +19,7 @@ HEARD_AGAIN_MS = 50
 REACTION_MS = 150
 # Such a "hello?" has so long from when the greeting was due; then it goes on all the same: who picks up is greeted
 # within half a second.
-PICKING_UP_MS = 350
+PICKING_UP_MS = 300
 # After so many pauses for nothing in one utterance only words stop it: noise must not make it stutter for ever.
 MAX_FALSE_ALARMS = 3
 
@@ -103,7 +103,9 @@ class BargeIn:
         opening, closing = floor.kind == "greeting", floor.ends_call is not None
         if self._nearly_done(floor) and not opening and not closing:
             return False  # a "yes" is then an answer
-        return is_courtesy(text, rules=self._desk.rules, opening=opening, closing=closing)
+        return is_courtesy(
+            text, rules=self._desk.rules, opening=opening, picking_up=self._picks_up(floor), closing=closing
+        )
 
     def resume(self) -> None:
         """Lets the paused voice play on."""
@@ -140,6 +142,7 @@ class BargeIn:
             turn_taking=self._numbers,
             rules=self._desk.rules,
             opening=reply.kind == "greeting",
+            picking_up=self._picks_up(reply),
             closing=reply.ends_call is not None,
             nearly_done=self._nearly_done(reply),
         )

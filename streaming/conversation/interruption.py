@@ -22,6 +22,7 @@ def judge(
     turn_taking: TurnTaking,
     rules: Language,
     opening: bool = False,
+    picking_up: bool = False,
     closing: bool = False,
     nearly_done: bool = False,
 ) -> Verdict:
@@ -30,6 +31,8 @@ def judge(
     Args:
         speech_ms: how long the caller has spoken over it.
         opening: the agent is greeting: "hello?" asks for nothing then.
+        picking_up: it began before any of the greeting could be heard: a word then answers the phone, and may well be
+            a "hello" of which the beginning is missing ("low", "no").
         closing: the agent is saying goodbye: "thanks, bye" asks for nothing then.
         nearly_done: the agent's last second is playing: a "yes" is then an answer, not a backchannel.
     """
@@ -37,7 +40,7 @@ def judge(
     if not words:
         return Verdict.NOTHING
     polite = _polite(rules, opening=opening, closing=closing)
-    courtesy = made_of(words, polite)
+    courtesy = is_courtesy(text, rules=rules, opening=opening, picking_up=picking_up, closing=closing)
     if closing and courtesy:
         return Verdict.BACKCHANNEL
     answers = nearly_done and not (opening and courtesy) and not made_of(words, rules.fillers)
@@ -52,9 +55,12 @@ def judge(
     return Verdict.INTERRUPTION
 
 
-def is_courtesy(text: str, *, rules: Language, opening: bool = False, closing: bool = False) -> bool:
-    """Whether a whole utterance over the agent's voice asks for nothing and needs no answer."""
-    return made_of(normalise(text).split(), _polite(rules, opening=opening, closing=closing))
+def is_courtesy(
+    text: str, *, rules: Language, opening: bool = False, picking_up: bool = False, closing: bool = False
+) -> bool:
+    """Whether a whole utterance over the agent's voice asks for nothing and needs no answer; arguments as of judge."""
+    words = normalise(text).split()
+    return (picking_up and len(words) == 1) or made_of(words, _polite(rules, opening=opening, closing=closing))
 
 
 def _polite(rules: Language, *, opening: bool, closing: bool) -> frozenset[str]:

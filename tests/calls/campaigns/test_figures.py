@@ -94,6 +94,14 @@ def test_a_persons_own_zone_beats_that_of_their_number_and_zones_that_disagree_a
     assert [figures(each).nowhere for each in (own, either, agreeing, unknown, moved, erased)] == [0, 1, 0, 1, 0, 1]
 
 
+def test_an_attempt_counts_in_the_hour_of_the_zone_that_it_was_claimed_by(make):
+    changed, erased = make.campaign(), make.campaign()
+    for campaign in (changed, erased):
+        rung(campaign.people.get(), zones=["America/Denver"])
+    erased.people.get().contact.delete()
+    assert [[line.name for line in figures(each).by_hour] for each in (changed, erased)] == [["10:00"], ["10:00"]]
+
+
 def test_what_an_operator_has_corrected_counts_in_every_figure(make):
     campaign = make.campaign()
     rung(campaign.people.get(), corrected_outcome="machine")

@@ -73,6 +73,16 @@ def test_who_says_hello_as_they_pick_up_is_greeted_within_half_a_second_all_the_
     assert not call.requests
 
 
+@pytest.mark.parametrize("text", ["No.", "Low", "Stop!"])
+def test_a_single_word_said_before_the_greeting_could_be_heard_answers_the_phone_alone(text):
+    call = Simulation(plan(), script=[Say(text, at=60)]).run(until_ms=9_000)
+    assert call.said_by("agent") == [GREETING]
+    assert [turn.end_reason for turn in call.turns if turn.text == text] == ["backchannel"]
+    assert not call.requests
+    later = Simulation(plan(), script=[Say(text, at=900)]).run(until_ms=9_000)
+    assert (later.said_by("agent")[0] == GREETING) == (text == "Low")
+
+
 def test_a_long_sentence_begun_as_the_phone_is_picked_up_stops_the_greeting():
     call = Simulation(plan(), script=[Say("Hello, I would like to book a table for tonight.", at=60)]).run(
         until_ms=9_000
