@@ -13,8 +13,6 @@ import tempfile
 from pathlib import Path
 
 FOLDER = "TESTS_READY_MADE"  # environment variable: where they lie in this run, for pytest's workers too
-DATABASE = "parley.sqlite3"
-STATIC = "static"
 
 
 def begin() -> Path:
@@ -27,17 +25,17 @@ def begin() -> Path:
 
 def database(to: Path) -> None:
     """Copies the migrated SQLite file."""
-    shutil.copyfile(_made() / DATABASE, to)
+    shutil.copyfile(_made("migrate") / "parley.sqlite3", to)
 
 
 def static(var_dir: Path) -> None:
     """Copies the static files into a folder that becomes ``VAR_DIR``."""
-    shutil.copytree(_made() / STATIC, var_dir / STATIC)
+    shutil.copytree(_made("collectstatic") / "static", var_dir / "static")
 
 
 def installation(var_dir: Path) -> None:
     """Copies all that ``config.supervisor.prepare`` makes into a folder that becomes ``VAR_DIR``."""
-    database(var_dir / DATABASE)
+    database(var_dir / "parley.sqlite3")
     static(var_dir)
 
 
@@ -47,14 +45,14 @@ def manage(command: str, **environment: str) -> None:
     subprocess.run(arguments, env=os.environ | {"PRODUCTION": ""} | environment, check=True)
 
 
-def _made() -> Path:
-    """The folder, filled by whoever comes first."""
-    folder = Path(os.environ[FOLDER]) if FOLDER in os.environ else begin()
+def _made(command: str) -> Path:
+    """The ``VAR_DIR`` of a command, run by whoever asks first."""
+    folder = (Path(os.environ[FOLDER]) if FOLDER in os.environ else begin()) / command
+    folder.mkdir(exist_ok=True)
     finished = folder / "finished"
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not finished.exists():
-            manage("migrate", VAR_DIR=str(folder), DATABASE_URL="")
-            manage("collectstatic", VAR_DIR=str(folder), DATABASE_URL="")
+            manage(command, VAR_DIR=str(folder), DATABASE_URL="")
             finished.touch()
     return folder

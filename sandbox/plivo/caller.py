@@ -43,6 +43,7 @@ class ScriptedCaller:
         self._echo_gain = 0.0
         self._position = 0  # samples said so far
         self._frame = 0
+        self.streamed = False  # somebody listens to what is said: set by whoever carries it
         self._mark_ms = 0.0  # what the agent said until here has been waited for
         self._steps: deque[Step] = deque()
         self.add_steps(script.steps)
@@ -223,6 +224,9 @@ class ScriptedCaller:
             if digit not in _PAUSE_DIGITS:
                 self._on_action("digit", digit)
             yield from self._do_silence({"ms": _PAUSE_DIGITS.get(digit, options["gap_ms"])}, {"start_ms": self.now_ms})
+
+    def _do_wait_stream(self, options: Any, entry: dict[str, Any]) -> Iterator[None]:
+        yield from self._until(lambda: self.streamed, options["timeout_ms"], entry)
 
     def _do_wait_clear(self, options: Any, entry: dict[str, Any]) -> Iterator[None]:
         count = len(self.clears)

@@ -34,6 +34,7 @@ STEPS: dict[str, dict[str, tuple[Any, Any]]] = {
     "echo": {"level_db": (_NUMBER, -20), "delay_ms": (_NUMBER, 120), "active": (bool, True)},
     "beep": {"hz": (_NUMBER, 1000), "ms": (_NUMBER, 500)},
     "press": {"digits": (str, None), "gap_ms": (_NUMBER, 200)},
+    "wait_stream": {"timeout_ms": (_NUMBER, 10000)},
     "wait_clear": {"timeout_ms": (_NUMBER, 5000)},
     "wait_hangup": {"timeout_ms": (_NUMBER, 10000)},
     "hangup": {},

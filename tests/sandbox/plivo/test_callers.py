@@ -197,6 +197,26 @@ async def test_a_caller_really_interrupts_over_a_socket_and_the_delay_is_known(l
 
 
 @pytest.mark.sandbox
+async def test_a_caller_can_wait_until_a_stream_listens(line, peer):
+    steps = ["wait_stream", {"say": "day"}, {"silence": 60000}]
+    uuid, stream = await streaming(line, peer, script=script(*steps), faults={"start_delay_ms": 300})
+    await stream.wait_for("media", 10)
+    waited, said = (await line.control.report(uuid))["caller"]["log"][:2]
+    assert waited["end_ms"] >= 300
+    assert said["start_ms"] >= waited["end_ms"]
+    assert "timed_out" not in waited
+    await ended(line, uuid)
+
+
+@pytest.mark.pure
+def test_a_caller_to_whom_no_stream_listens_goes_on_after_a_time():
+    ear = Ear({"wait_stream": {"timeout_ms": 500}}, {"say": "day"})
+    ear.run(1000)
+    assert [entry["action"] for entry in ear.caller.log] == ["wait_stream", "say"]
+    assert (ear.caller.log[0]["timed_out"], ear.caller.log[0]["end_ms"]) == (True, 520)
+
+
+@pytest.mark.sandbox
 async def test_noise_reaches_the_server_as_it_was_made(line, peer):
     uuid, stream = await streaming(line, peer, script=script({"comfort_noise": {"ms": 3000, "level_dbfs": -30}}))
     media = (await stream.wait_for("media", 10))[5]["media"]["payload"]
