@@ -8,10 +8,6 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, Any
 
-import openpyxl
-from openpyxl.cell import Cell, WriteOnlyCell
-from openpyxl.cell.cell import ERROR_CODES
-
 _STARTS_FORMULA = "=+-@\t\r\n|%"
 # A phone number is none, and is read back as it is; masked ones neither.
 _PLAIN_NUMBER = re.compile(r"[+-]?[0-9][0-9 ().•\-]*", re.ASCII)
@@ -52,6 +48,8 @@ def xlsx_file(table: Iterable[Sequence[str]]) -> IO[bytes]:
     Raises:
         TooManyRows: more than 1,048,576.
     """
+    import openpyxl
+
     book = openpyxl.Workbook(write_only=True)
     sheet = book.create_sheet("Table")
     try:
@@ -68,8 +66,11 @@ def xlsx_file(table: Iterable[Sequence[str]]) -> IO[bytes]:
     return file
 
 
-def _text(sheet: Any, text: str) -> str | Cell | None:
+def _text(sheet: Any, text: str) -> Any:
     """As openpyxl writes it as a text: what ``neutral`` gives begins with no "=", which it takes for a formula."""
+    from openpyxl.cell import WriteOnlyCell
+    from openpyxl.cell.cell import ERROR_CODES
+
     kept = neutral(_NOT_IN_XML.sub("", text))
     if kept not in ERROR_CODES:
         return kept or None

@@ -15,8 +15,6 @@ from contextlib import contextmanager
 from typing import IO, Any
 
 import msgspec
-import openpyxl
-from openpyxl.utils.exceptions import InvalidFileException
 
 MAX_ROWS = 200_000
 MAX_COLUMNS = 100
@@ -147,6 +145,9 @@ def _of_csv(text: IO[str], delimiter: str) -> Iterator[Row]:
 @contextmanager
 def _workbook(file: IO[bytes]) -> Iterator[Iterator[Row]]:
     """The first sheet of a workbook."""
+    import openpyxl
+    from openpyxl.utils.exceptions import InvalidFileException
+
     try:
         with zipfile.ZipFile(file) as archive:
             if sum(each.file_size for each in archive.infolist()) > MAX_UNPACKED:
