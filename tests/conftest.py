@@ -2,6 +2,7 @@
 
 import atexit
 import gc
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -57,7 +58,7 @@ def pytest_configure(config: pytest.Config) -> None:
         folder = tempfile.mkdtemp(prefix="parley-test-", dir=MEMORY_DISK if MEMORY_DISK.is_dir() else None)
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         database.setdefault("TEST", {})["NAME"] = f"{folder}/test.sqlite3"
-    if not hasattr(config, "workerinput"):
+    if ready_made.FOLDER not in os.environ:
         ready_made.begin()
 
 

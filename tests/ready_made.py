@@ -12,7 +12,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-FOLDER = "TESTS_READY_MADE"  # environment variable: where they lie in this run, for pytest's workers too
+# Environment variable: where they lie in this run. `make test` sets it for its two commands, pytest for its workers.
+FOLDER = "TESTS_READY_MADE"
 
 
 def begin() -> Path:
