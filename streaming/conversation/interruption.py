@@ -32,7 +32,7 @@ def judge(
         speech_ms: how long the caller has spoken over it.
         opening: the agent is greeting: "hello?" asks for nothing then.
         picking_up: it began before any of the greeting could be heard: a word then answers the phone, and may well be
-            a "hello" of which the beginning is missing ("low", "no").
+            a "hello" of which the beginning is missing ("low", "no"). "Stop" stays what it is.
         closing: the agent is saying goodbye: "thanks, bye" asks for nothing then.
         nearly_done: the agent's last second is playing: a "yes" is then an answer, not a backchannel.
     """
@@ -60,7 +60,9 @@ def is_courtesy(
 ) -> bool:
     """Whether a whole utterance over the agent's voice asks for nothing and needs no answer; arguments as of judge."""
     words = normalise(text).split()
-    return (picking_up and len(words) == 1) or made_of(words, _polite(rules, opening=opening, closing=closing))
+    if picking_up and len(words) == 1 and words[0] not in rules.stops - rules.negations:
+        return True
+    return made_of(words, _polite(rules, opening=opening, closing=closing))
 
 
 def _polite(rules: Language, *, opening: bool, closing: bool) -> frozenset[str]:
