@@ -73,7 +73,7 @@ class CallMedia:
                 self._heard[frame] = l16_encode(heard)
         self.frame = frame + 1
         if self.caller:
-            self.caller.streamed = any(stream.start_sent_ms is not None for stream in self.streams)
+            self.caller.streamed = any(stream.listens(self.frame) for stream in self.streams)
             self.caller.hear(heard)
 
     def _mix(self, frame: int) -> Samples | None:

@@ -218,9 +218,13 @@ class StreamClient:
         except (ConnectionError, aiohttp.ClientError) as error:
             self.call.note("stream_write_failed", error=type(error).__name__)
 
+    def listens(self, frame: int) -> bool:
+        """Whether it has begun by that frame since the answer; one that is late is still from before."""
+        return self.start_sent_ms is not None and (frame + 1) * FRAME_MS > self.start_sent_ms
+
     def media_frame(self, frame: int, said: Samples | None, heard: Samples | None) -> None:
         """One tick of the call's clock: 20 ms of each track."""
-        if not self._live or self.start_sent_ms is None or (frame + 1) * FRAME_MS <= self.start_sent_ms:
+        if not self._live or not self.listens(frame):
             return
         at = self._stream_frame * FRAME_MS
         self._stream_frame += 1
