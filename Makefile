@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
-LIFECYCLE := $(addprefix tests/calls/test_,lifecycle.py live_calls.py sweeper.py recording_parts.py deadlocks.py clocks.py) $(addprefix tests/calls/campaigns/test_,claims.py rounds.py) tests/streaming/test_journal.py
+LIFECYCLE := $(addprefix tests/calls/test_,lifecycle.py live_calls.py sweeper.py recording_parts.py clocks.py) $(addprefix tests/calls/campaigns/test_,claims.py rounds.py deadlocks.py) tests/streaming/test_journal.py
 # Reaction times over real sockets: a machine whose cores all compute would be what is measured.
 REAL_TIME := tests/integration/stream/test_turn_taking.py
 

@@ -17,7 +17,7 @@ from calls.campaigns import additions, claims, copies, corrections, imports, out
 from calls.campaigns.people import Person
 from calls.models import CampaignContact, CampaignRound, CampaignWatch, Contact, ContactList, DoNotCall
 from tests import factories
-from tests.calls.campaigns.conftest import NOON, make, only_person, rung  # noqa: F401  (a fixture)
+from tests.calls.campaigns.conftest import NOON, only_person, rung
 
 pytestmark = pytest.mark.db
 postgresql = pytest.mark.skipif(
@@ -43,7 +43,7 @@ def imported(_client, _make):
     imports.run(str(row.pk), clock=lambda: NOON)
 
 
-def copied(_client, make):  # noqa: F811
+def copied(_client, make):
     people = ContactList.objects.create(name="Spring")
     campaign = make.campaign(launched=False)
     for number in SHUFFLED:
@@ -72,7 +72,7 @@ def order_of(values, queries, table) -> list[str]:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("way", [added, imported, copied])
-def test_people_come_into_a_list_in_one_order_however_they_were_sent(admin_page, make, way):  # noqa: F811
+def test_people_come_into_a_list_in_one_order_however_they_were_sent(admin_page, make, way):
     with CaptureQueriesContext(connection) as queries:
         way(admin_page, make)
     assert order_of(NUMBERS, queries, "calls_contact") == NUMBERS
@@ -80,7 +80,7 @@ def test_people_come_into_a_list_in_one_order_however_they_were_sent(admin_page,
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("way", [opted_out, opted_out_by_an_operator])
-def test_numbers_come_onto_the_do_not_call_list_in_one_order_however_they_were_sent(admin_page, make, way):  # noqa: F811
+def test_numbers_come_onto_the_do_not_call_list_in_one_order_however_they_were_sent(admin_page, make, way):
     hashes = sorted(map(suppression.number_hash, NUMBERS))
     with CaptureQueriesContext(connection) as queries:
         way(admin_page, make)
@@ -103,7 +103,7 @@ def apart(work) -> threading.Thread:
 
 @postgresql
 @pytest.mark.django_db(transaction=True)
-def test_a_row_that_points_at_a_campaign_does_not_wait_for_its_claims(make):  # noqa: F811
+def test_a_row_that_points_at_a_campaign_does_not_wait_for_its_claims(make):
     campaign = make.campaign()
     with transaction.atomic():
         assert claims.claim(campaign.pk, now=NOON).call_ids
@@ -116,7 +116,7 @@ def test_a_row_that_points_at_a_campaign_does_not_wait_for_its_claims(make):  # 
 
 @postgresql
 @pytest.mark.django_db(transaction=True)
-def test_of_two_campaigns_one_takes_the_last_line_of_their_account(make):  # noqa: F811
+def test_of_two_campaigns_one_takes_the_last_line_of_their_account(make):
     caller = factories.PhoneNumberFactory(plivo_account__max_calls=1)
     first, second = (make.campaign(make.people(1), caller=caller) for _ in range(2))
     found = []
@@ -130,7 +130,7 @@ def test_of_two_campaigns_one_takes_the_last_line_of_their_account(make):  # noq
 
 @postgresql
 @pytest.mark.django_db(transaction=True)
-def test_a_correction_waits_for_the_claim_of_its_person(make, monkeypatch):  # noqa: F811
+def test_a_correction_waits_for_the_claim_of_its_person(make, monkeypatch):
     campaign = make.campaign(retries={"machine": [60]}, gap_hours=0)
     call = rung(only_person(), outcome="machine")
     CampaignContact.objects.update(state="calling", attempts=1, next_due=None)
@@ -154,7 +154,7 @@ def test_a_correction_waits_for_the_claim_of_its_person(make, monkeypatch):  # n
 
 @postgresql
 @pytest.mark.django_db(transaction=True)
-def test_a_round_waits_for_the_claim_of_whoever_it_looks_at(make, monkeypatch):  # noqa: F811
+def test_a_round_waits_for_the_claim_of_whoever_it_looks_at(make, monkeypatch):
     campaign, later = make.campaign(), NOON + datetime.timedelta(minutes=1)
     campaign.people.update(next_due=later, why=schedule.OUTSIDE)
     rounds.start(campaign, CampaignRound.Kind.CHANGED, now=NOON)
