@@ -29,13 +29,14 @@ from calls import lifecycle
 from calls.campaigns import claims, imports, outcomes, preflight
 from calls.campaigns.dialler import AT_ONCE
 from calls.campaigns.windows import Rule, Span, allows, open_at, stretches
-from calls.models import Campaign, CampaignContact, Contact, ContactList, PhoneNumber, PlivoAccount
+from calls.models import Call, Campaign, CampaignContact, Contact, ContactList, PhoneNumber, PlivoAccount
 from calls.states import Facts
 from sandbox.testing import sandbox_process
 
 INSTANTS = 100_000
 ROWS = 100_000
 PEOPLE = (10_000, 1_000_000)
+CALLED = 100_000  # that the campaign has made already
 CLAIMS = 200
 PACES = (2, 10, 50)
 PACE_S = 12
@@ -140,20 +141,24 @@ def importing() -> Found:
 
 def claiming() -> Found:
     """The claim of due people among few and among a million: as the dialler makes it, and of one alone."""
-    medians, alone = [], 0.0
+    medians, ones = [], []
     for people in PEOPLE:
         made = ContactList.objects.create(name=f"{people}")
         campaign = _campaign(made, status="running", launched_at=timezone.now(), enrolled_at=timezone.now())
         now = _noon()
         _fill(campaign, made, people, now)
         medians.append(_claim_ms(campaign, now, most=AT_ONCE))
-        alone = _claim_ms(campaign, now, most=1)
-    few, many = medians
+        ones.append(_claim_ms(campaign, now, most=1))
+    _called_before(campaign, now)
+    medians.append(_claim_ms(campaign, now, most=AT_ONCE))
+    ones.append(_claim_ms(campaign, now, most=1))
+    where = (f"among {PEOPLE[0]:,}", f"among {PEOPLE[1]:,}", f"after {CALLED:,} calls")
+    figures = (f"{one:.1f} ms {at}" for one, at in zip(ones, where, strict=True))
+    each = ", ".join(f"{median:.1f}" for median in medians)
     text = (
-        f"{few:.1f} ms a person among {PEOPLE[0]:,}, {many:.1f} ms among {PEOPLE[1]:,}, {AT_ONCE} at once as the "
-        f"dialler does; one alone {alone:.1f} ms (medians of {CLAIMS})"
+        f"one alone {', '.join(figures)}; {AT_ONCE} at once as the dialler does: {each} ms each (medians of {CLAIMS})"
     )
-    return text, many < 10 and many < few * 2
+    return text, max(ones) < 10 and max(ones) < ones[0] * 2 and max(medians) < medians[0] * 2
 
 
 def _claim_ms(campaign: Campaign, now: datetime.datetime, *, most: int) -> float:
@@ -185,6 +190,21 @@ def _fill(campaign: Campaign, people: ContactList, count: int, now: datetime.dat
             )
             for contact in chunk
         )
+
+
+def _called_before(campaign: Campaign, now: datetime.datetime) -> None:
+    """Calls of the campaign that are over, to its last people."""
+    last = campaign.people.order_by("-pk")[:CALLED]
+    calls = (
+        Call(
+            campaign=campaign, campaign_person=person, attempt=1, agent=campaign.agent, direction="outbound",
+            status="ended", outcome="no_answer", to_number=person.number, created_at=now, ringing_at=now, ended_at=now,
+        )
+        for person in last.iterator()
+    )  # fmt: skip
+    while chunk := list(itertools.islice(calls, 5000)):
+        Call.objects.bulk_create(chunk)
+    campaign.people.filter(pk__in=last.values("pk")).update(state="done", next_due=None, attempts=1)
 
 
 def _noon() -> datetime.datetime:

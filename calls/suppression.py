@@ -8,17 +8,19 @@ may be dialled (``trouble``).
 import datetime
 import hmac
 from collections.abc import Collection, Iterable, Iterator
+from functools import lru_cache
 from itertools import islice
 
 import msgspec
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import CharField, Q
 from django.utils import timezone
 
 from calls.hooks import events
 from calls.models import Call, DoNotCall
 from calls.numbers import E164
+from calls.prepared import Given, Prepared, among, numbered
 from calls.reports import masked
 
 BATCH = 500  # rows of one transaction
@@ -26,6 +28,14 @@ MAX_EVIDENCE = 1000
 TROUBLE = (
     "SUPPRESSION_KEY is not the one under which the do-not-call list was written, so nobody can be found on it: "
     "nothing is dialled until the old key is put back."
+)
+
+
+# Not "another than": that would read the whole index.
+_OTHERS = Prepared(
+    DoNotCall.objects.order_by()
+    .filter(Q(key_mark__lt=Given("mark", CharField())) | Q(key_mark__gt=Given("mark", CharField())))
+    .values_list("pk")[:1]
 )
 
 
@@ -55,10 +65,7 @@ def _key_mark() -> str:
 
 def trouble() -> str:
     """Why the list cannot be relied on, for an operator; empty when it can."""
-    mark = _key_mark()
-    # Not "another than": that would read the whole index.
-    others = DoNotCall.objects.filter(Q(key_mark__lt=mark) | Q(key_mark__gt=mark))
-    return TROUBLE if others.exists() else ""
+    return TROUBLE if _OTHERS.rows(mark=_key_mark()) else ""
 
 
 def is_suppressed(e164: str) -> bool:
@@ -73,9 +80,14 @@ def suppressed(numbers: Collection[str]) -> set[str]:
         return found
     by_hash = {number_hash(number): number for number in numbers}
     for part in _batches(by_hash):
-        hits = DoNotCall.objects.filter(number_hash__in=part).values_list("number_hash", flat=True)
-        found.update(by_hash[hit] for hit in hits)
+        found.update(by_hash[hit] for hit in _hits(len(part)).rows(**numbered(part)))
     return found
+
+
+@lru_cache(maxsize=16)
+def _hits(count: int) -> "Prepared[str]":
+    listed = DoNotCall.objects.order_by().filter(number_hash__in=among(count, CharField()))
+    return Prepared(listed.values_list("number_hash", flat=True))
 
 
 def add(

@@ -8,11 +8,12 @@ import datetime
 import itertools
 import uuid
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import NamedTuple, Protocol, TypeVar
 
 import msgspec
 from django.db import IntegrityError, transaction
-from django.db.models import Q
+from django.db.models import CharField, DateTimeField, Q, QuerySet, UUIDField
 from django.db.models.functions import Coalesce
 
 from calls import lifecycle, suppression
@@ -21,6 +22,7 @@ from calls.campaigns.schedule import Answer, Callee, Due, Held, History, Skipped
 from calls.models import Call, Campaign, CampaignContact, PersonMove, PhoneNumber
 from calls.models.call import ACTIVE
 from calls.models.campaign import LONGEST_GAP_H
+from calls.prepared import Given, Prepared, among, numbered
 
 # How long a claimed call may lie before another worker may place it; placing takes less.
 LEASE = datetime.timedelta(seconds=60)
@@ -35,6 +37,20 @@ BRITISH = "+44"  # the United Kingdom, and the islands that share its code
 # Calls by which somebody was, or may have been, rung.
 RUNG = ~Q(status=Call.Status.CLAIMED)
 RUNG &= ~Q(status__in=[Call.Status.CANCELLED, Call.Status.REJECTED], ringing_at=None, answered_at=None)
+
+_ID, _MOMENT = UUIDField(), DateTimeField()
+# The key stays free: whoever writes a row that points at the campaign need not wait.
+_LOCKED = Prepared(
+    Campaign.objects.select_for_update(of=("self",), no_key=True)
+    .select_related("agent__published_version", "agent_version")
+    .filter(pk=Given("campaign", _ID), status=Campaign.Status.RUNNING)
+)
+_GOING_ON = Prepared(
+    Call.objects.order_by().filter(campaign=Given("campaign", _ID), status__in=ACTIVE).values_list("pk")
+)
+_POOL = Prepared(
+    PhoneNumber.objects.filter(campaigns=Given("campaign", _ID)).select_related("plivo_account").order_by("number")
+)
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -74,18 +90,12 @@ def claim(campaign_id: uuid.UUID, *, now: datetime.datetime, most: int = 1) -> C
         most: people to look at; few, since the campaign is locked meanwhile.
     """
     with transaction.atomic():
-        # The key stays free: whoever writes a row that points at the campaign need not wait.
-        rows = Campaign.objects.select_for_update(of=("self",), no_key=True)
-        try:
-            campaign = rows.select_related("agent__published_version", "agent_version").get(
-                pk=campaign_id, status=Campaign.Status.RUNNING
-            )
-        except Campaign.DoesNotExist:
+        campaign = next(iter(_LOCKED.rows(campaign=campaign_id)), None)
+        if campaign is None:
             return Claim()
         if gate.stopped() or (room := min(most, _room(campaign, now))) < 1:
             return Claim()
-        due = CampaignContact.objects.filter(campaign=campaign, state=CampaignContact.State.WAITING, next_due__lte=now)
-        people = list(due.select_related("contact").order_by("next_due", "id")[:room])
+        people = _due(room).rows(campaign=campaign_id, now=now)
         if not people:
             return Claim()
         known = _known(campaign, [person.number for person in people], now)
@@ -93,6 +103,14 @@ def claim(campaign_id: uuid.UUID, *, now: datetime.datetime, most: int = 1) -> C
         taken = [_take(campaign, person, known, now) for person in people]
     waits = 0 in known.lines.values()  # somebody may have waited for a line
     return Claim([call_id for call_id in taken if call_id is not None], more=len(people) == room and not waits)
+
+
+@lru_cache(maxsize=16)
+def _due(most: int) -> "Prepared[CampaignContact]":
+    waiting = CampaignContact.objects.filter(
+        campaign=Given("campaign", _ID), state=CampaignContact.State.WAITING, next_due__lte=Given("now", _MOMENT)
+    )
+    return Prepared(waiting.select_related("contact").order_by("next_due", "id")[:most])
 
 
 def _take(campaign: Campaign, person: CampaignContact, known: _Known, now: datetime.datetime) -> int | None:
@@ -227,23 +245,32 @@ def needed_variables(campaign: Campaign) -> list[str]:
 
 def histories(numbers: Collection[str], *, now: datetime.datetime) -> dict[str, History]:
     """When each number was rung lately, by any campaign or program; an attempt of which nobody knows counts."""
-    lately = Call.objects.filter(RUNG, direction=Call.Direction.OUTBOUND, created_at__gte=now - LOOK_BACK)
-    found: dict[str, list[datetime.datetime]] = {}
-    if len(numbers) > 1 and not lately.exists():
+    since = now - LOOK_BACK
+    if not numbers or (len(numbers) > 1 and not _lately(since).exists()):
         return {}
-    rung_at = Coalesce("ringing_at", "queued_at", "created_at")
-    for number, at in lately.filter(to_number__in=numbers).values_list("to_number", rung_at):
+    found: dict[str, list[datetime.datetime]] = {}
+    for number, at in _rung(len(numbers)).rows(since=since, **numbered(numbers)):
         found.setdefault(number, []).append(at)
     silent: dict[str, list[datetime.datetime]] = {}
     if british := [number for number in found if number.startswith(BRITISH)]:
-        met = measures.met_by_silence(lately.filter(to_number__in=british))
+        met = measures.met_by_silence(_lately(since).filter(to_number__in=british))
         for number, at in met.values_list("to_number", Coalesce("answered_at", "created_at")):
             silent.setdefault(number, []).append(at)
     return {number: History(tuple(calls), tuple(silent.get(number, ()))) for number, calls in found.items()}
 
 
+def _lately(since: datetime.datetime | Given) -> QuerySet[Call]:
+    return Call.objects.order_by().filter(RUNG, direction=Call.Direction.OUTBOUND, created_at__gte=since)
+
+
+@lru_cache(maxsize=16)
+def _rung(count: int) -> "Prepared[tuple[str, datetime.datetime]]":
+    calls = _lately(Given("since", _MOMENT)).filter(to_number__in=among(count, CharField()))
+    return Prepared(calls.values_list("to_number", Coalesce("ringing_at", "queued_at", "created_at")))
+
+
 def _pool(campaign: Campaign) -> list[PhoneNumber]:
-    return list(campaign.caller_numbers.select_related("plivo_account").order_by("number"))
+    return _POOL.rows(campaign=campaign.pk)
 
 
 def caller_number(
@@ -301,6 +328,6 @@ def _room(campaign: Campaign, now: datetime.datetime) -> int:
     """How many more calls may go on; the guards pause a campaign whose budget is used up, with the reason."""
     if budget.reached(campaign, now=now):
         return 0
-    going_on = Call.objects.filter(campaign=campaign, status__in=ACTIVE).count()
+    going_on = len(_GOING_ON.rows(campaign=campaign.pk))
     # Of a budget's rest each call under way takes its part: one at a time.
     return campaign.concurrency - going_on if campaign.budget is None else min(1, campaign.concurrency - going_on)

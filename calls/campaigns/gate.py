@@ -9,6 +9,7 @@ from calls import suppression
 from calls.campaigns import own_law, schedule
 from calls.models import Call, Campaign, Contact, OneOffCall, Switch
 from calls.models.campaign import MOST_A_DAY
+from calls.prepared import Prepared
 
 SWITCHED_OFF = "all dialling is stopped by the kill switch"
 # Hours and law are those of the number that the contact has now.
@@ -23,11 +24,12 @@ ALL_WEEK = [[[0, 1440]]] * 7  # what the law leaves of it
 TESTS_A_DAY = 20  # of their own campaigns operators hear as many as they try out
 
 Plan = Campaign | OneOffCall
+_SWITCH = Prepared(Switch.objects.order_by().values_list("pk")[:1])
 
 
 def stopped() -> str:
     """Why nothing may be dialled by anybody; empty when it may."""
-    if Switch.objects.exists():
+    if _SWITCH.rows():
         return SWITCHED_OFF
     return NO_LIST if suppression.trouble() else ""
 

@@ -45,9 +45,10 @@ class Share(msgspec.Struct, frozen=True):
 
 def finished(campaign: Campaign, since: datetime.datetime, until: datetime.datetime) -> QuerySet[Call]:
     """Calls that ended between two moments, those that Plivo refused included; not those that were let go."""
-    ended = Q(status=Call.Status.ENDED, ended_at__gt=since, ended_at__lte=until)
-    rejected = Q(status=Call.Status.REJECTED, created_at__gt=since, created_at__lte=until)
-    return campaign.calls.filter(ended | rejected)
+    # The campaign stands in both, so that SQLite finds each by its index.
+    ended = Q(campaign=campaign, status=Call.Status.ENDED, ended_at__gt=since, ended_at__lte=until)
+    rejected = Q(campaign=campaign, status=Call.Status.REJECTED, created_at__gt=since, created_at__lte=until)
+    return Call.objects.filter(ended | rejected)
 
 
 def failed() -> Q:

@@ -5,20 +5,25 @@ Nothing of it is kept between looks, so that a row counts from its commit.
 
 import datetime
 
+from django.db.models import DateField
+
 from calls.campaigns.law import Ceiling, Own
 from calls.campaigns.windows import Span
 from calls.models import Holiday, LegalWindow
+from calls.prepared import Given, Prepared
 
 DAYS = 7
 _YESTERDAY_ANYWHERE = datetime.timedelta(days=2)
+_WINDOWS = Prepared(LegalWindow.objects.order_by("pk"))
+_HOLIDAYS = Prepared(
+    Holiday.objects.filter(date__gte=Given("since", DateField())).order_by("date", "place").values_list("place", "date")
+)
 
 
 def read(*, now: datetime.datetime) -> Own:
     """Two small queries; holidays that are over everywhere are left out."""
-    windows = LegalWindow.objects.order_by("pk").only("place", "week", "source", "looked_up")
-    since = (now - _YESTERDAY_ANYWHERE).date()
-    holidays = Holiday.objects.filter(date__gte=since).order_by("date", "place").values_list("place", "date")
-    return Own(tuple(ceiling(window) for window in windows), tuple(holidays))
+    holidays = _HOLIDAYS.rows(since=(now - _YESTERDAY_ANYWHERE).date())
+    return Own(tuple(ceiling(window) for window in _WINDOWS.rows()), tuple(holidays))
 
 
 def ceiling(window: LegalWindow) -> Ceiling:

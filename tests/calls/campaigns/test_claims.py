@@ -3,11 +3,11 @@
 import datetime
 
 import pytest
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 
 from calls import lifecycle, suppression
 from calls.api import keys
-from calls.campaigns import account_lines, claims, control, outcomes, rounds
+from calls.campaigns import account_lines, claims, control, measures, outcomes, rounds
 from calls.models import (
     ApiKey,
     Call,
@@ -20,6 +20,7 @@ from calls.models import (
     Price,
     Turn,
 )  # fmt: skip
+from calls.models.call import ACTIVE
 from calls.states import Facts
 from tests import factories
 from tests.calls.campaigns.conftest import NOON, only_person, rung
@@ -70,6 +71,18 @@ def test_a_call_lasts_as_long_as_its_campaign_says_and_else_as_long_as_its_agent
     assert claimed(campaign).spec.max_call_ms == 45_000
     call.refresh_from_db()
     assert call.longest_s is None, "what was claimed before stays as it was"
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="PostgreSQL plans by the values, and by what the table holds")
+def test_calls_that_are_over_cost_a_claim_and_the_breaker_nothing(make):
+    campaign = make.campaign()
+    under_way = Call.objects.filter(campaign=campaign, status__in=ACTIVE)
+    assert "call_of_campaign (campaign_id=? AND status=?)" in under_way.explain()
+    lines = Call.objects.filter(plivo_account=campaign.caller_numbers.get().plivo_account, status__in=ACTIVE)
+    assert "call_of_account (plivo_account_id=? AND status=?)" in lines.explain()
+    window = measures.finished(campaign, NOON - MINUTE, NOON).explain()
+    assert "call_ended_of_campaign (campaign_id=? AND ended_at>? AND ended_at<?)" in window
+    assert "call_by_status (status=? AND created_at>? AND created_at<?)" in window
 
 
 def test_whoever_is_due_longest_is_first(make):
