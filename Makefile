@@ -2,12 +2,12 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
-LIFECYCLE := $(addprefix tests/calls/test_,lifecycle.py live_calls.py sweeper.py recording_parts.py clocks.py) $(addprefix tests/calls/campaigns/test_,claims.py rounds.py deadlocks.py) tests/streaming/test_journal.py
+LIFECYCLE := $(addprefix tests/calls/test_,lifecycle.py live_calls.py sweeper.py recording_parts.py clocks.py prepared.py) $(addprefix tests/calls/campaigns/test_,claims.py rounds.py deadlocks.py) tests/streaming/test_journal.py
 # Reaction times over real sockets: a machine whose cores all compute would be what is measured.
 REAL_TIME := tests/integration/stream/test_turn_taking.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo run test test-slow chaos soak lint types bars bench migrate clean
+.PHONY: help setup setup-test demo run test tests test-slow chaos soak lint types bars bench migrate clean
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,7 +41,10 @@ run: setup ## web, stream, worker, dialler, beat and Redis on this machine, in t
 migrate: setup ## bring the database up to date
 	@$(BIN)/python manage.py migrate
 
-test: setup-test lint ## lint and every test but the slow ones; the life of a call and the claims of campaigns on PostgreSQL too
+test: setup-test ## lint and every test but the slow ones; the life of a call and the claims of campaigns on PostgreSQL too
+	@$(MAKE) --no-print-directory -j2 lint tests
+
+tests: setup-test
 	@made=$$(mktemp -d) && trap 'rm -rf "$$made"' EXIT && export TESTS_READY_MADE=$$made && \
 	$(BIN)/pytest -q -n 3 -m "not slow" --ignore $(REAL_TIME) && \
 	$(BIN)/python -m tests.with_postgres $(BIN)/pytest -q -n 2 -m "not slow" $(REAL_TIME) $(LIFECYCLE)
