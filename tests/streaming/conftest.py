@@ -33,7 +33,10 @@ def vault() -> FakeVault:
 
 
 @pytest.fixture
-async def process(world: FakeProviders, store: FakeStore, vault: FakeVault, tmp_path: Path) -> AsyncIterator[Process]:
+async def process(
+    world: FakeProviders, store: FakeStore, vault: FakeVault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Process]:
+    monkeypatch.setattr("streaming.resources.CLOSE_S", 3.0)  # what a provider never answers is under way until then
     before = asyncio.all_tasks()
     process = Process(fakes.resources(world, store, tmp_path, vault), max_calls=0)
     await process.open()
