@@ -276,9 +276,10 @@ class Faculties:
                 assert_never(action)
 
     def _run(self, action: RunTool | OptOut) -> None:
-        """A tool of the model's, or the key by which a caller asks never to be called again."""
+        """A tool of the model's, or what asks without it that the caller is never called again."""
         if isinstance(action, OptOut):
-            self._opt_out(DoNotCall.Source.KEY, action.evidence, lambda done: self._feed(OptedOut(done)))
+            source = DoNotCall.Source.SPOKEN if action.spoken else DoNotCall.Source.KEY
+            self._opt_out(source, action.evidence, lambda done: self._feed(OptedOut(done)))
             return
         words = tools.opts_out(action, self._context.spec)
         if words is None:

@@ -220,7 +220,7 @@ class Caller:
 
     def _opts_out(self, digit: str) -> bool:
         """Whether a key asks never to be called again: the first of an entry, on a call on which it means that."""
-        if not digit or digit != self._plan.opt_out_key or self._keypad.digits or self._closing.reason is not None:
+        if not digit or digit != self._plan.opt_out_key or self._keypad.digits or self._closing.reason == "opted_out":
             return False
         now = self._desk.now
         self._silence.caller_is_there()

@@ -249,9 +249,15 @@ class OpenEars(msgspec.Struct, frozen=True, gc=False):
 
 
 class OptOut(msgspec.Struct, frozen=True, gc=False):
-    """Put the caller on the do-not-call list; answered by OptedOut. ``evidence``: what asked for it."""
+    """Put the caller on the do-not-call list; answered by OptedOut.
+
+    Attributes:
+        evidence: what asked for it.
+        spoken: words did, not a key.
+    """
 
     evidence: str
+    spoken: bool = False
 
 
 class JudgeTurn(msgspec.Struct, frozen=True, gc=False):

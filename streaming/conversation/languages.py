@@ -30,6 +30,7 @@ class Language(msgspec.Struct, frozen=True, kw_only=True):
         digits: spoken digits and the words around them ("double", "oh").
         negations: in a whole sentence, they refuse what was asked for ("I don't have one").
         asks: patterns, by what the agent asks for, that call for patience.
+        no_calls: pattern of what people say who want no more calls; "not now" is not among it.
         say_again: said when the model had nothing to say, or broke off.
         lost: said when a lost stream was resumed.
         filler: said while a tool or an answer takes long.
@@ -47,6 +48,7 @@ class Language(msgspec.Struct, frozen=True, kw_only=True):
     digits: frozenset[str] = frozenset()
     negations: frozenset[str] = frozenset()
     asks: tuple[tuple[str, str], ...] = ()
+    no_calls: str = ""
     say_again: str = ""
     lost: str = ""
     filler: str = ""
@@ -113,6 +115,18 @@ _ENGLISH = Language(
         ("address", r"\baddress\b|\bpost\s?code\b|\bzip\b|\bstreet\b"),
         ("number", r"\b(?:number|digits?|date of birth|birth\s?day|code|pin|reference|expiry|account)\b"),
     ),
+    no_calls=(
+        r"(?:take|get|remove|delete) (?:me|us|my (?:phone )?number|this number)\b"
+        r".*\b(?:lists?|database|records|system)\b"
+        r"|(?:take|get) me off (?:your|this|that|it|of)\b|(?:delete|remove) (?:my|this) (?:phone )?number"
+        r"|(?:stop|quit) (?:calling|ringing|phoning|bothering)"
+        r"|(?:don't|dont|do not|never|not to) (?:ever )?(?:call|ring|phone|contact)(?: (?:me|us|here|this number))?"
+        r"(?: again| any ?more| ever| please| thanks| thank you| bye| goodbye)*$"
+        r"|(?:don't|dont|do not|never|not to) (?:ever )?(?:call|ring|phone|contact)\b.*\b(?:again|any ?more|ever)\b"
+        r"|(?:don't|dont|do not) want (?:any )?(?:more |these |your )?calls"
+        r"|(?:don't|dont|do not) want (?:you to call|to be called)"
+        r"|no more calls|do not call list|unsubscribe|lose (?:my|this) number|opt (?:me )?out"
+    ),
     say_again="Sorry, could you say that again?",
     lost="Sorry, I lost you for a moment. Please go on.",
     filler="One moment, please.",
@@ -162,6 +176,15 @@ _GERMAN = Language(
         ("address", r"\badresse\b|anschrift|postleitzahl|straße"),
         ("number", r"nummer\b|\bziffern?\b|geburtsdatum|\bcode\b|\bpin\b|aktenzeichen|kennzeichen"),
     ),
+    no_calls=(
+        r"ruf(?:en|t)? (?:sie |ihr )?(?:mich |uns |hier |bitte |diese nummer )*(?:nie|nicht|niemals)(?: mehr| wieder)+"
+        r"|(?:nie|nicht|niemals)(?: mehr| wieder)+ (?:an(?:rufen|zurufen|gerufen)|anrufe)"
+        r"|keine(?: weiteren)? anrufe mehr|keine weiteren anrufe"
+        r"|(?:hör(?:en|t)?|auf) (?:sie |ihr )?(?:bitte )?(?:auf )?(?:mich |uns |hier )?anzurufen"
+        r"|(?:streich|lösch|nehm|nimm|entfern)\w* (?:sie |ihr )?(?:bitte )?(?:mich|uns)\b"
+        r".*\b(?:liste|datei|verteiler|kartei)\b"
+        r"|(?:streich|lösch|entfern)\w* (?:sie |ihr )?(?:bitte )?(?:meine|diese) nummer"
+    ),
     say_again="Entschuldigung, können Sie das bitte wiederholen?",
     lost="Entschuldigung, die Verbindung war kurz weg. Bitte sprechen Sie weiter.",
     filler="Einen Moment, bitte.",
@@ -208,6 +231,13 @@ _SPANISH = Language(
         ("address", r"\bdirección\b|\bdomicilio\b|código postal|\bcalle\b"),
         ("number", r"\bnúmero\b|\bdígitos?\b|fecha de nacimiento|\bcódigo\b|\bpin\b|\bteléfono\b|referencia"),
     ),
+    no_calls=(
+        r"no (?:me |nos )?(?:llame|llamen|llames|vuelva|vuelvan|vuelvas)(?: a llamar(?:me|nos)?)?"
+        r"(?: más| nunca| aquí| por favor| gracias| adiós)*$"
+        r"|no (?:me |nos )?(?:llame|llamen|llames)\b.*\b(?:más|nunca)\b|no (?:me |nos )?vuelva[ns]? a llamar"
+        r"|deje[ns]? de llamar|no quiero (?:que me llamen|más llamadas|recibir más llamadas)"
+        r"|(?:quít|bórr|elimín|sáqu)\w+ .*\blista\b"
+    ),
     say_again="Perdone, ¿puede repetirlo?",
     lost="Perdone, se ha cortado un momento. Continúe, por favor.",
     filler="Un momento, por favor.",
@@ -251,6 +281,12 @@ _FRENCH = Language(
         ("spelling", r"épel"),
         ("address", r"\badresse\b|code postal|\brue\b"),
         ("number", r"\bnuméro\b|\bchiffres?\b|date de naissance|\bcode\b|\bpin\b|référence"),
+    ),
+    no_calls=(
+        r"(?:m'|me |nous )?r?appel(?:ez|le|er) plus\b|plus (?:m'|me |nous )(?:r?appeler|être appelée?s?)"
+        r"|ne (?:m'|me |nous )?r?appel(?:ez|le) jamais|plus jamais (?:m'|me |nous )?r?appeler"
+        r"|arrêt(?:ez|e|er) de (?:m'|me |nous )?appeler|plus d'appels|plus être appelée?"
+        r"|(?:retir|enlev|supprim|ray)\w*(?: moi| nous| mon numéro| ce numéro)\b.*\b(?:liste|fichier|base)\b"
     ),
     say_again="Pardon, pouvez-vous répéter ?",
     lost="Pardon, la ligne a été coupée un instant. Je vous écoute.",
@@ -296,6 +332,11 @@ _HINDI = Language(
         ("spelling", r"स्पेलिंग|spelling|spell"),
         ("address", r"पता|pata\b|address|pin\s?code|पिन"),
         ("number", r"नंबर|नम्बर|\bnumber\b|\bnambar\b|जन्म|कोड|\bcode\b|\bcod\b|अंक"),
+    ),
+    no_calls=(
+        r"(?:कॉल|काल|फ़ोन|फोन) (?:मत|ना|नहीं) (?:करो|करना|कीजिए|कीजिएगा|करें|करिए)"
+        r"|(?:मत|ना) (?:कॉल|काल|फ़ोन|फोन) (?:करो|करना|कीजिए|कीजिएगा|करें|करिए)"
+        r"|(?:call|phone) (?:mat|na|nahi|nahin) (?:karo|karna|kijiye|kariye|karen)"
     ),
     say_again="माफ़ कीजिए, क्या आप दोबारा कह सकते हैं?",
     lost="माफ़ कीजिए, एक पल के लिए आवाज़ नहीं आई। कृपया बोलिए।",
@@ -348,3 +389,11 @@ def contains(words: list[str], phrases: frozenset[str]) -> bool:
     """Whether a phrase of the list stands anywhere among the words."""
     text = f" {' '.join(words)} "
     return any(f" {phrase} " in text for phrase in phrases)
+
+
+_NO_CALLS = re.compile(rf"\b(?:{'|'.join(rules.no_calls for rules in _LANGUAGES.values())})")
+
+
+def wants_no_calls(text: str) -> bool:
+    """Whether somebody says, in so many words, that they want no more calls, in whichever of the languages."""
+    return _NO_CALLS.search(normalise(text)) is not None

@@ -20,6 +20,7 @@ from streaming.conversation.events import Action, EndCall, EndReason, Event, Spe
 from streaming.conversation.failures import Failures
 from streaming.conversation.hearing import HeardTurn, Hearing
 from streaming.conversation.keypad import Keypad
+from streaming.conversation.languages import wants_no_calls
 from streaming.conversation.opening import Opening
 from streaming.conversation.plan import ConversationPlan
 from streaming.conversation.replies import Replies
@@ -335,6 +336,7 @@ class Conversation:
         """Who pressed the key is told so, and the call ends; what could not be written is not said to have been."""
         rules = self._desk.rules
         if event.done:
+            self._closing.reason = None  # whatever else was about to end the call
             self._close("opted_out", "goodbye", (rules.opted_out or self._plan.goodbye,), at_once=True)
         elif self._closing.reason is None and self._voice.floor is None:
             self._voice.say_phrases("filler", (rules.not_opted_out,), interruptible=True)
@@ -375,9 +377,22 @@ class Conversation:
         self.over = True
         self._timers.clear_all()
 
+    def _opt_out_if_asked(self) -> None:
+        """Who says that they want no more calls and hangs up has asked, though no model answers any more.
+
+        The turn before the last counts, too: it may have been asked back, or confirmed, since.
+        """
+        if not self._plan.opt_out_key or self._closing.reason == "opted_out":
+            return
+        for text in [self._hearing.text, *reversed(self._desk.history.last_said(2))]:
+            if wants_no_calls(text):
+                self._desk.do(events.OptOut(text, spoken=True))
+                return
+
     def _write_open_turns(self) -> None:
         """What was under way is kept: the caller's words, the agent's as far as they were heard, tools unanswered."""
         now = self._desk.now
+        self._opt_out_if_asked()
         if self._hearing.text:
             self._hearing.write(self._hearing.take(), end_reason="call_ended", interrupted=True)
         self._caller.write_beside(interrupted=True)

@@ -72,7 +72,10 @@ KINDS = {
     ),
     "listens and hangs up": _person(10, FINISHES, "hangup", reason="caller_hung_up"),
     "says that they want no calls": _person(
-        6, {"say": "hello"}, FINISHES, {"say": "stop"}, FINISHES, "hangup", reason="caller_hung_up"
+        4, {"say": "hello"}, FINISHES, {"say": "stop"}, FINISHES, "hangup", reason="caller_hung_up"
+    ),
+    "says so and hangs up": _person(
+        2, {"say": "hello"}, FINISHES, {"say": "stop"}, _pause(700), "hangup", reason="caller_hung_up"
     ),
     "presses 9": _person(6, _pause(1500), {"press": "9"}, STAYS, "hangup", reason="opted_out"),
     "voicemail with a beep": _machine(14, _pause(400), {"say": "voicemail"}, _pause(300), BEEP),
@@ -90,7 +93,7 @@ KINDS = {
     "nobody": Kind(6, behaviour="no-answer", outcome="no_answer"),
     "declines": Kind(4, behaviour="rejected", outcome="declined"),
 }  # fmt: skip
-OPTED_OUT = ("says that they want no calls", "presses 9")
+OPTED_OUT = ("says that they want no calls", "says so and hangs up", "presses 9")
 
 LAUNCH = """
 import django, json, sys

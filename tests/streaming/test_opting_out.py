@@ -64,6 +64,21 @@ async def test_the_models_tool_writes_what_was_said_and_tells_the_model(ring, wo
     await call.ended()
 
 
+async def test_who_says_so_and_hangs_up_is_on_the_list_though_the_model_never_came_to_it(
+    ring, world: FakeProviders, written
+):
+    world.heard = ["Stop calling me."]
+    world.llm_pause = 30.0
+    call = ring(context(opt_out_key="9"))
+    await call.phone.until(lambda: call.phone.heard_ms > 200 and not call.phone.playing)
+    call.phone.say(500)
+    await until(lambda: world.requests)
+    call.phone.hang_up()
+    await call.ended()
+    await until(lambda: written.found)
+    assert written.found == [(1, "spoken", "Stop calling me.")]
+
+
 async def test_a_tool_that_the_agent_does_not_have_writes_nothing(ring, world: FakeProviders, written):
     world.heard = ["Stop calling me."]
     world.replies = [[ToolCall(id="t", name="opt_out", arguments='{"words": "x"}')], "I see."]

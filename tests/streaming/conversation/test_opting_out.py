@@ -3,9 +3,10 @@
 import pytest
 
 from streaming.conversation import events
-from streaming.conversation.languages import language
+from streaming.conversation.languages import language, wants_no_calls
+from streaming.conversation.plan import AnsweringPlan
 from tests.streaming.conversation.scenario import LONG, plan
-from tests.streaming.simulator import Press, Say, Simulation, brain
+from tests.streaming.simulator import Do, HangUp, Press, Say, Simulation, brain
 
 pytestmark = pytest.mark.pure
 
@@ -77,3 +78,102 @@ def test_every_language_that_is_spoken_has_the_words_for_it():
     for tag in ("en-US", "de-DE", "es-ES", "fr-FR", "hi-IN"):
         assert language(tag).opted_out, tag
         assert language(tag).not_opted_out, tag
+
+
+# --- whoever says so and hangs up ------------------------------------------------------------------------------------
+
+
+def spoken(call: Simulation) -> list[str]:
+    return [action.evidence for _, action in call.actions(events.OptOut) if action.spoken]
+
+
+def test_who_says_so_and_hangs_up_at_once_has_asked():
+    words = "Take me off your list and stop calling."
+    call = Simulation(CAMPAIGN, script=[Say(words, at=2500), HangUp(pause=100)]).run(until_ms=12_000)
+    (evidence,) = spoken(call)
+    assert words.startswith(evidence), "as far as the recogniser had come"
+    assert call.said_by("caller") == [evidence]
+
+
+def test_who_is_asked_back_and_hangs_up_has_asked():
+    words = "Please do not call me again."
+    model = brain(("again", "Shall I put you on our list?"))
+    call = Simulation(CAMPAIGN, script=[Say(words, at=2500), Say("Yes."), HangUp(pause=50)], model=model)
+    assert spoken(call.run(until_ms=20_000)) == [words]
+
+
+def test_who_hangs_up_without_a_word_of_it_has_not():
+    for words in ("I will call you back.", "Don't call me before nine.", "Is this a list of tables?"):
+        call = Simulation(CAMPAIGN, script=[Say(words, at=2500), HangUp(pause=100)]).run(until_ms=12_000)
+        assert asked(call) == []
+
+
+def test_on_a_call_that_came_in_words_put_nobody_on_the_list():
+    call = Simulation(plan(), script=[Say("Stop calling me.", at=2500), HangUp(pause=100)]).run(until_ms=12_000)
+    assert asked(call) == []
+
+
+def test_who_was_put_on_the_list_by_the_key_is_put_there_once():
+    script = [Say("Stop calling me.", at=2500), Press("9", pause=50)]
+    call = Simulation(CAMPAIGN, script=script).run(until_ms=16_000)
+    assert call.ended == "opted_out"
+    assert len(asked(call)) == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Take me off your list.", "Remove my number from your database", "Take me off it, thanks", "Stop calling me!",
+        "Don\u2019t call me again.", "do not ever call here anymore", "Never call this number.", "Don't call, please.",
+        "I don't want any more calls.", "I do not want you to call me any more", "No more calls!", "Unsubscribe.",
+        "Put me on the do-not-call list.", "opt me out", "Delete my number.",
+        "Rufen Sie mich nie wieder an!", "Bitte rufen Sie hier nicht mehr an.",
+        "Ich möchte nicht mehr angerufen werden.",
+        "Keine Anrufe mehr bitte", "Hören Sie auf, mich anzurufen.", "Nehmen Sie mich von Ihrer Liste.",
+        "Löschen Sie meine Nummer", "Streichen Sie mich aus der Kartei",
+        "No me llame más.", "No vuelva a llamar.", "Deje de llamarme", "No quiero que me llamen",
+        "Quíteme de la lista.",
+        "Ne m'appelez plus.", "Arrêtez de m'appeler !", "Je ne veux plus être appelé.", "Ne me rappelez jamais.",
+        "Retirez-moi de votre liste.", "Je ne veux plus d'appels",
+        "मुझे कॉल मत करो", "फ़ोन मत कीजिए", "mujhe call mat karo",
+    ],
+)  # fmt: skip
+def test_these_words_ask_for_no_more_calls(words):
+    assert wants_no_calls(words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Don't call me before nine.", "Call me again tomorrow.", "Can you take my order?", "Do not call him Bob.",
+        "Remove the Tuesday from my booking.", "I never called you.", "Stop, wait.", "I'm calling about the list.",
+        "Rufen Sie mich morgen an.", "Ich bin nicht mehr interessiert.",
+        "Ich habe nicht angerufen.", "Keine Anrufe heute.",
+        "Llámeme más tarde.", "No, llame mañana.", "Rappelez-moi plus tard.", "Je vous appelle demain.",
+        "कल कॉल करो", "",
+    ],
+)  # fmt: skip
+def test_these_words_do_not(words):
+    assert not wants_no_calls(words)
+
+
+# --- the key while the call is about to end --------------------------------------------------------------------------
+
+MESSAGE = "This is the dentist. Please call us back about your appointment, any day between nine and five."
+
+
+def test_it_works_over_a_message_that_was_meant_for_a_machine():
+    guessed = plan(opt_out_key="9", answering=AnsweringPlan(on_machine="leave_message", message=MESSAGE, screening=""))
+    script = [Do(events.MachineReported(), at=1000), Press("9", at=6000)]
+    call = Simulation(guessed, script=script).run(until_ms=30_000)
+    assert asked(call) == [6000]
+    assert call.said_by("agent")[-1] == SAID
+    assert call.ended == "opted_out"
+
+
+def test_it_works_over_the_goodbye_of_the_longest_call():
+    short = plan(opt_out_key="9", max_call_ms=5000)
+    call = Simulation(short, script=[Press("9", at=5600)]).run(until_ms=30_000)
+    assert asked(call) == [5600]
+    assert call.said_by("agent")[-1] == SAID
+    assert call.ended == "opted_out"
