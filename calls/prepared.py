@@ -46,7 +46,8 @@ class Prepared(Generic[_Row]):
         """
         connection = connections[self._queryset.db]
         if connection.vendor not in self._built:
-            compiler = self._queryset.query.get_compiler(connection=connection)
+            # A copy: compiling changes the query, and another thread may compile it, too.
+            compiler = self._queryset.query.clone().get_compiler(connection=connection)
             self._built[connection.vendor] = compiler, *compiler.as_sql()
         compiler, sql, params = self._built[connection.vendor]
         values = tuple(_told(param, given, connection) for param in params)

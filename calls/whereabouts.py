@@ -7,9 +7,11 @@ Called by the sweeper. Nothing here ever rings anybody again.
 import datetime
 
 import structlog
+from django.db.models import Max
 
 from calls import lifecycle
 from calls.models import Call
+from calls.models.call import ACTIVE
 from calls.states import Facts
 from calls.telephony.accounts import client_for
 from calls.telephony.base import CallRecord, CarrierError, RunningCall
@@ -56,9 +58,15 @@ def _found(call: Call) -> RunningCall | CallRecord | None:
 
 def _not_found(call: Call, now: datetime.datetime) -> str:
     lifecycle.note(call=call, kind=LOOKED, now=now)
-    if call.events.filter(kind=LOOKED).count() < LOOKS or now - call.created_at < GIVEN_UP:
+    if call.events.filter(kind=LOOKED).count() < LOOKS or now - _asked_at(call) < GIVEN_UP:
         return "not_found_yet"
     return _give_up(call, now)
+
+
+def _asked_at(call: Call) -> datetime.datetime:
+    """When Plivo may have been asked for it at the latest; it may have lain for long before."""
+    unknown = call.events.filter(kind="dial_unknown").aggregate(last=Max("at"))["last"]
+    return max(filter(None, [call.created_at, call.queued_at, unknown]))
 
 
 def facts_of(record: CallRecord, *, ended_at: datetime.datetime) -> Facts:
@@ -78,7 +86,7 @@ def facts_of(record: CallRecord, *, ended_at: datetime.datetime) -> Facts:
 
 
 def _running(plivo: PlivoClient, call: Call) -> RunningCall | None:
-    known = Call.objects.filter(plivo_account=call.plivo_account, plivo_call_uuid__isnull=False, ended_at=None)
+    known = Call.objects.order_by().filter(plivo_account=call.plivo_account, status__in=ACTIVE)
     uuids = {uuid for uuid in known.values_list("plivo_call_uuid", flat=True) if uuid}
     found = plivo.running_to(call.to_number, known=uuids)
     return next((each for each in found if not Call.objects.filter(plivo_call_uuid=each.call_uuid).exists()), None)

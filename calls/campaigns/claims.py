@@ -6,6 +6,7 @@ at a time over all campaigns. Called by ``dialler``, by any number of workers at
 
 import datetime
 import itertools
+import math
 import uuid
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from functools import lru_cache
@@ -29,6 +30,7 @@ LEASE = datetime.timedelta(seconds=60)
 # A call must begin so long before its window closes: Plivo's queue, and the ringing.
 QUEUE_MARGIN = datetime.timedelta(seconds=30)
 ELSEWHERE = datetime.timedelta(minutes=5)  # until a number that another campaign is calling is looked at again
+AHEAD_S = 2  # of a campaign with a pace of its own so many calls are claimed as may begin within
 CHUNK = 2000  # people of whom is forecast at once
 NEVER = History()
 # Every cap lies within; a day more, since a call may ring some time after it was claimed.
@@ -46,10 +48,13 @@ _LOCKED = Prepared(
     .filter(pk=Given("campaign", _ID), status=Campaign.Status.RUNNING)
 )
 _GOING_ON = Prepared(
-    Call.objects.order_by().filter(campaign=Given("campaign", _ID), status__in=ACTIVE).values_list("pk")
+    Call.objects.order_by().filter(campaign=Given("campaign", _ID), status__in=ACTIVE).values_list("status", flat=True)
 )
 _POOL = Prepared(
-    PhoneNumber.objects.filter(campaigns=Given("campaign", _ID)).select_related("plivo_account").order_by("number")
+    PhoneNumber.objects.filter(campaigns=Given("campaign", _ID))
+    .select_related("plivo_account")
+    .defer("plivo_account__auth_token")
+    .order_by("number")
 )
 
 
@@ -100,7 +105,8 @@ def claim(campaign_id: uuid.UUID, *, now: datetime.datetime, most: int = 1) -> C
             return Claim()
         known = _known(campaign, [person.number for person in people], now)
         known = known._replace(lines=account_lines.free(each.plivo_account for each in known.pool))
-        taken = [_take(campaign, person, known, now) for person in people]
+        # Of two campaigns to the same people neither waits for the other in turn.
+        taken = [_take(campaign, person, known, now) for person in sorted(people, key=lambda each: each.number)]
     waits = 0 in known.lines.values()  # somebody may have waited for a line
     return Claim([call_id for call_id in taken if call_id is not None], more=len(people) == room and not waits)
 
@@ -328,6 +334,9 @@ def _room(campaign: Campaign, now: datetime.datetime) -> int:
     """How many more calls may go on; the guards pause a campaign whose budget is used up, with the reason."""
     if budget.reached(campaign, now=now):
         return 0
-    going_on = len(_GOING_ON.rows(campaign=campaign.pk))
+    going_on = _GOING_ON.rows(campaign=campaign.pk)
+    room = campaign.concurrency - len(going_on)
+    if campaign.calls_per_second is not None:  # who waits for a turn holds a line that others could use
+        room = min(room, math.ceil(AHEAD_S * campaign.calls_per_second) - going_on.count(Call.Status.CLAIMED))
     # Of a budget's rest each call under way takes its part: one at a time.
-    return campaign.concurrency - going_on if campaign.budget is None else min(1, campaign.concurrency - going_on)
+    return room if campaign.budget is None else min(1, room)

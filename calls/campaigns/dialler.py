@@ -10,12 +10,13 @@ import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing
-from functools import cache, partial
+from functools import partial
 
 import structlog
 from django.db import close_old_connections, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from agents.models import AgentVersion
 from calls import clocks
 from calls.campaigns import claims, dialling, gate, guards, outcomes, readiness, recall
 from calls.models import Call, Campaign
@@ -125,7 +126,11 @@ def _take(clock: Clock, ready: list[Campaign], *, room: int) -> tuple[list[int],
     campaigns, until = list(ready), time.monotonic() + TAKE_S
     while campaigns and len(found) < room and time.monotonic() < until:
         for campaign in list(campaigns):  # in turns: a large one does not keep the others waiting
-            claim = claims.claim(campaign.pk, now=clock(), most=min(AT_ONCE, room - len(found)))
+            try:
+                claim = claims.claim(campaign.pk, now=clock(), most=min(AT_ONCE, room - len(found)))
+            except Exception:  # of one campaign: the others, and what was taken already, do not wait for it
+                log.exception("campaign_not_claimed", campaign=str(campaign.pk))
+                claim = claims.Claim()
             found += claim.call_ids
             if not claim.more:
                 campaigns.remove(campaign)
@@ -143,11 +148,12 @@ def _lying(clock: Clock, lines: int | None) -> list[int]:
     lying = Call.objects.filter(
         direction=Call.Direction.OUTBOUND, status=Call.Status.CLAIMED, deadline_at__lte=clock()
     ).order_by("deadline_at")
-    calls = lying.select_related("agent_version")[:STALE_BATCH]
-    without = [call.pk for call in calls if call.agent_version is None]  # Plivo itself reads something out
-    voiceless = cache(readiness.voiceless)  # most are of the same few agents
-    talks = [call.pk for call in calls if call.agent_version and not voiceless(call.agent_version)]
-    return [*without, *talks[:lines]]
+    calls = list(lying.values_list("pk", "agent_version"))
+    versions = AgentVersion.objects.in_bulk({version for _, version in calls if version is not None})
+    talks = {pk for pk, version in versions.items() if not readiness.voiceless(version)}
+    without = [pk for pk, version in calls if version is None]  # Plivo itself reads something out
+    talking = [pk for pk, version in calls if version in talks]
+    return [*without, *talking[:lines]][:STALE_BATCH]
 
 
 class _Every:

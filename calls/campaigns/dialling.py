@@ -1,4 +1,4 @@
-"""From a claimed call to one that rings: marked, given its turn, looked at once more, and placed by one request.
+"""From a claimed call to one that rings: marked, connected, given its turn, looked at once more, placed by one request.
 
 A call is SENDING before its first byte leaves: should this worker die, it may have rung, and is never placed again.
 Whatever is certain not to have rung goes back to CLAIMED, the same row.
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 import structlog
 from django.conf import settings
+from django.db import DatabaseError, close_old_connections
 
 from agents.crypto import UndecryptableError
 from calls import lifecycle
@@ -28,6 +29,7 @@ LOOK_AFTER = datetime.timedelta(seconds=30)  # when an attempt of which nothing 
 PATIENCE_S = 1.0  # what a turn may be waited for with a call that is marked
 BACK_OFF = datetime.timedelta(seconds=5)
 RING_GRACE = datetime.timedelta(seconds=60)
+TRIES, BETWEEN_TRIES_S = 10, 2.0  # to take a call back whose database has failed
 
 Clock = Callable[[], datetime.datetime]
 Dial = Callable[..., Dialled]
@@ -41,27 +43,49 @@ def place(call_id: int, *, clock: Clock, dial: Dial = dial) -> str:
     """
     if not lifecycle.begin_sending(call_id=call_id, deadline_at=clock() + SENDING):
         return ""
-    call = Call.objects.select_related("campaign", "plivo_account", "agent_version").get(pk=call_id)
+    placed = Call.objects.select_related("campaign", "plivo_account", "agent_version")
+    # A token that cannot be read is an error where it is asked for, and not before.
+    call = placed.defer("plivo_account__auth_token").get(pk=call_id)
     account, plan = call.plivo_account, gate.plan_of(call)
     if account is None or plan is None:
         return _cancel(call, "the account or the campaign is gone", clock)
     try:
         token = auth_token(account)
-        for whose, per_second in _paces(plan, account):
-            time.sleep(pacing.take(whose, per_second=per_second, patience_s=PATIENCE_S))
     except UndecryptableError:
         return _cancel(call, "the Plivo account's token cannot be read", clock)
+    try:
+        found = dial(
+            _order(call, plan),
+            still=lambda: _turn(plan, account) or _obstacle(call, plan, clock),
+            api_url=account.api_url or settings.PLIVO_API_URL,
+            auth_id=account.auth_id,
+            auth_token=token,
+        )
     except pacing.NoTurn as none:
         after = BACK_OFF if none.wait_s is None else datetime.timedelta(seconds=none.wait_s - PATIENCE_S)
         return _back(call, clock() + after)
-    found = dial(
-        _order(call, plan),
-        still=lambda: gate.obstacle(call, plan, now=clock()),
-        api_url=account.api_url or settings.PLIVO_API_URL,
-        auth_id=account.auth_id,
-        auth_token=token,
-    )
+    except DatabaseError as error:  # of the last look: nothing was sent
+        log.warning("not_dialled", call=str(call.public_id), error=type(error).__name__)
+        return _back_once_it_answers(call, clock() + BACK_OFF)
     return _written(call, plan, found, clock)
+
+
+def _turn(plan: gate.Plan, account: PlivoAccount) -> str:
+    """Waits for a turn: with the connection made, so that the pace is that of the requests, however long it took.
+
+    Raises:
+        pacing.NoTurn: none comes soon, or Redis does not answer.
+    """
+    for whose, per_second in _paces(plan, account):
+        time.sleep(pacing.take(whose, per_second=per_second, patience_s=PATIENCE_S))
+    return ""
+
+
+def _obstacle(call: Call, plan: gate.Plan, clock: Clock) -> str:
+    """Asked right before the first byte: the sweeper may have given a call up whose process stood still for minutes."""
+    if not Call.objects.filter(pk=call.pk, status=Call.Status.SENDING).exists():
+        return "it took too long to be placed"
+    return gate.obstacle(call, plan, now=clock())
 
 
 def _paces(plan: gate.Plan, account: PlivoAccount) -> Iterator[tuple[str, float]]:
@@ -115,6 +139,18 @@ def _written(call: Call, plan: gate.Plan, found: Dialled, clock: Clock) -> str:
 def _back(call: Call, again_at: datetime.datetime) -> str:
     lifecycle.take_back(call_id=call.pk, deadline_at=again_at)
     return Call.Status.CLAIMED
+
+
+def _back_once_it_answers(call: Call, again_at: datetime.datetime) -> str:
+    """The same after the database has failed; it may be starting again."""
+    for _ in range(TRIES - 1):
+        close_old_connections()
+        try:
+            return _back(call, again_at)
+        except DatabaseError:
+            time.sleep(BETWEEN_TRIES_S)
+    close_old_connections()
+    return _back(call, again_at)
 
 
 def _cancel(call: Call, why: str, clock: Clock) -> str:

@@ -30,7 +30,11 @@ def watch(*, now: datetime.datetime) -> list[Campaign]:
     for campaign in running:
         if not _turn(campaign, looked.get(campaign.pk), now):
             continue
-        why = _breaker(campaign, now) or budget.reached(campaign, now=now) or _thorough(campaign, now)
+        try:
+            why = _breaker(campaign, now) or budget.reached(campaign, now=now) or _thorough(campaign, now)
+        except Exception:  # of one campaign: the others are watched all the same
+            log.exception("campaign_not_watched", campaign=str(campaign.pk))
+            continue
         if why and control.break_off(campaign, why=why, now=now):
             log.warning("campaign_paused", campaign=str(campaign.pk), why=why)
             paused.append(campaign)
@@ -63,11 +67,10 @@ def _thorough(campaign: Campaign, now: datetime.datetime) -> str:
     budget.reckon(campaign, now=now)
     why = budget.reached(campaign, now=now) or _silence(campaign, now)
     why = why or duties.unscrubbed(purpose=campaign.purpose, countries=campaign.countries, now=now)
+    warning = "\n".join(_short(campaign, now))
     took = datetime.timedelta(seconds=time.monotonic() - begun)
     pause = max(THOROUGH, MOST_OF_THE_TIME * took)
-    CampaignWatch.objects.filter(campaign=campaign).update(
-        thorough_at=now + pause, warning="\n".join(_short(campaign, now))
-    )
+    CampaignWatch.objects.filter(campaign=campaign).update(thorough_at=now + pause, warning=warning)
     return why
 
 

@@ -53,7 +53,7 @@ def take_back(call_id: int, *, now: datetime.datetime) -> bool:
     """
     given = _given().filter(pk=call_id)
     row = given.values_list(*_Given._fields).first()
-    call = given.select_related("plivo_account").first()
+    call = given.select_related("plivo_account").defer("plivo_account__auth_token").first()
     if row is None or call is None or call.plivo_account is None:
         return False
     why = _reason(_Given(*row), unwanted=suppression.is_suppressed(call.to_number), stopped=gate.stopped(), now=now)

@@ -40,4 +40,8 @@ class Migration(migrations.Migration):
             model_name='call',
             index=models.Index(fields=['plivo_account', 'status'], name='call_of_account'),
         ),
+        migrations.AddIndex(
+            model_name='call',
+            index=models.Index(fields=['plivo_account', '-created_at'], name='call_by_account'),
+        ),
     ]

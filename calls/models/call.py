@@ -161,6 +161,7 @@ class Call(models.Model):
             # Not partial ones of calls that go on: SQLite could not use them for a status that is given as a parameter.
             models.Index(fields=["campaign", "status"], name="call_of_campaign"),
             models.Index(fields=["plivo_account", "status"], name="call_of_account"),
+            models.Index(fields=["plivo_account", "-created_at"], name="call_by_account"),
             models.Index(
                 fields=["campaign", "ended_at"], name="call_ended_of_campaign", condition=Q(campaign__isnull=False)
             ),

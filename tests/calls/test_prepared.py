@@ -8,6 +8,7 @@ import pytest
 from django.db import close_old_connections, connection
 from django.db.models import CharField, DateTimeField, UUIDField
 from django.db.models.functions import Coalesce
+from django.db.models.sql.compiler import SQLCompiler
 
 from calls.models import Call
 from calls.prepared import Given, Prepared, among, numbered
@@ -65,6 +66,23 @@ def test_it_is_one_of_as_many_values_as_it_was_made_for(calls):
 def test_a_missing_value_is_an_error(calls):
     with pytest.raises(KeyError, match="number"):
         Prepared(Call.objects.filter(to_number=Given("number", CharField()))).rows(since=NOON)
+
+
+def test_two_threads_that_build_it_at_once_build_the_same(calls, monkeypatch):
+    """The second begins while the first is in the middle of it."""
+    query = Prepared(Call.objects.order_by("pk").values_list("pk", flat=True))
+    setup, inner = SQLCompiler.pre_sql_setup, []
+
+    def meanwhile(self, *args, **kwargs):
+        found = setup(self, *args, **kwargs)
+        if not inner:
+            inner.append(None)
+            inner.append(query.rows())
+        return found
+
+    monkeypatch.setattr(SQLCompiler, "pre_sql_setup", meanwhile)
+    assert query.rows() == inner[1] == [call.pk for call in calls]
+    assert query.rows() == inner[1], "what is kept is whole"
 
 
 @pytest.mark.django_db(transaction=True)

@@ -3,11 +3,11 @@
 import datetime
 
 import pytest
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, OperationalError, connection, transaction
 
 from calls import lifecycle, suppression
 from calls.api import keys
-from calls.campaigns import account_lines, claims, control, measures, outcomes, rounds
+from calls.campaigns import account_lines, claims, control, dialler, measures, outcomes, rounds
 from calls.models import (
     ApiKey,
     Call,
@@ -76,13 +76,38 @@ def test_a_call_lasts_as_long_as_its_campaign_says_and_else_as_long_as_its_agent
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="PostgreSQL plans by the values, and by what the table holds")
 def test_calls_that_are_over_cost_a_claim_and_the_breaker_nothing(make):
     campaign = make.campaign()
-    under_way = Call.objects.filter(campaign=campaign, status__in=ACTIVE)
+    under_way = Call.objects.order_by().filter(campaign=campaign, status__in=ACTIVE)
     assert "call_of_campaign (campaign_id=? AND status=?)" in under_way.explain()
-    lines = Call.objects.filter(plivo_account=campaign.caller_numbers.get().plivo_account, status__in=ACTIVE)
+    account = campaign.caller_numbers.get().plivo_account
+    lines = Call.objects.order_by().filter(plivo_account=account, status__in=ACTIVE)
     assert "call_of_account (plivo_account_id=? AND status=?)" in lines.explain()
     window = measures.finished(campaign, NOON - MINUTE, NOON).explain()
     assert "call_ended_of_campaign (campaign_id=? AND ended_at>? AND ended_at<?)" in window
     assert "call_by_status (status=? AND created_at>? AND created_at<?)" in window
+    month = Call.objects.order_by().filter(plivo_account=account, created_at__gte=NOON)
+    assert "call_by_account (plivo_account_id=? AND created_at>?)" in month.explain()
+
+
+def test_with_a_pace_of_its_own_a_campaign_claims_no_more_than_may_soon_begin(make):
+    campaign = make.campaign(make.people(9), concurrency=50, calls_per_second="1.5")
+    assert len(claims.claim(campaign.pk, now=NOON, most=8).call_ids) == 3
+    assert claims.claim(campaign.pk, now=NOON, most=8).call_ids == []
+    lifecycle.begin_sending(call_id=Call.objects.earliest("pk").pk, deadline_at=NOON + HOUR)
+    assert len(claims.claim(campaign.pk, now=NOON, most=8).call_ids) == 1
+
+
+def test_a_campaign_whose_claim_fails_keeps_no_other_waiting(make, monkeypatch, somebody_to_talk):
+    broken, sound = make.campaign(), make.campaign()
+    claim = claims.claim
+
+    def fails(campaign_id, **asked):
+        if campaign_id == broken.pk:
+            raise OperationalError("deadlock detected")
+        return claim(campaign_id, **asked)
+
+    monkeypatch.setattr(claims, "claim", fails)
+    taken, _ = dialler._take(lambda: NOON, [broken, sound], room=5)
+    assert Call.objects.get(pk__in=taken).campaign == sound
 
 
 def test_whoever_is_due_longest_is_first(make):

@@ -10,13 +10,16 @@ import threading
 import time
 
 import pytest
-from django.db import connection
+from cryptography.fernet import Fernet
+from django.conf import settings
+from django.db import OperationalError, connection
 
 from calls import clocks, lifecycle, suppression, sweeper, whereabouts
 from calls.answers import TIMEOUT_MARGIN_S
 from calls.campaigns import claims, control, dialler, dialling, gate, outcomes, pacing, readiness, recall
 from calls.campaigns.pacing import NoTurn
 from calls.models import Call, Campaign, CampaignContact, Contact, DoNotCall, Switch
+from calls.states import Facts
 from calls.telephony import dial as dial_module
 from calls.telephony.dial import Dialled, Sent
 from tests.calls.campaigns.conftest import NOON, only_person
@@ -169,6 +172,58 @@ def test_an_answer_that_was_lost_is_told_by_the_webhooks(box, campaign):
     until(lambda: fresh(call).status == "ended", "the end")
     assert fresh(call).outcome == "completed"
     assert len(rung(box)) == 1
+
+
+def test_whose_token_cannot_be_read_is_not_rung_and_is_called_once_it_was_entered_anew(
+    box, campaign, requests, monkeypatch
+):
+    (call_id,) = claims.claim(campaign.pk, now=NOON).call_ids
+    keys = settings.ENCRYPTION_KEYS
+    monkeypatch.setattr(settings, "ENCRYPTION_KEYS", [Fernet.generate_key().decode()])
+    assert claims.answer_for(campaign, only_person(), now=NOON)
+    assert dialling.place(call_id, clock=clock) == "cancelled"
+    assert requests == []
+    monkeypatch.setattr(settings, "ENCRYPTION_KEYS", keys)
+    outcomes.settle(now=NOON)
+    assert only_person().state == "waiting"
+
+
+@pytest.mark.parametrize("fails", [1, 3])
+def test_a_database_that_starts_again_at_the_last_look_costs_nobody_their_call(
+    box, campaign, requests, monkeypatch, fails
+):
+    (call_id,) = claims.claim(campaign.pk, now=NOON).call_ids
+    failing = iter([OperationalError("the server closed the connection")] * fails)
+
+    def fail(what):
+        def work(*args, **kwargs):
+            for error in failing:
+                raise error
+            return what(*args, **kwargs)
+
+        return work
+
+    monkeypatch.setattr(dialling, "BETWEEN_TRIES_S", 0.0)
+    monkeypatch.setattr(dialling, "close_old_connections", lambda: None)  # SQLite's in memory would be gone
+    monkeypatch.setattr(gate, "obstacle", fail(gate.obstacle))
+    monkeypatch.setattr(lifecycle, "take_back", fail(lifecycle.take_back))
+    assert dialling.place(call_id, clock=clock) == "claimed"
+    assert (Call.objects.get().status, requests) == ("claimed", [])
+    assert Call.objects.get().deadline_at > NOON
+
+
+def test_a_call_that_was_given_up_while_its_process_stood_still_is_not_placed_any_more(
+    box, campaign, requests, monkeypatch
+):
+    def stands_still(*_, **__):
+        for status in ("unknown", "not_found"):
+            lifecycle.apply(call_id=call_id, facts=Facts(status=status))
+        return 0.0
+
+    monkeypatch.setattr(pacing, "take", stands_still)
+    (call_id,) = claims.claim(campaign.pk, now=NOON).call_ids
+    dialling.place(call_id, clock=clock)
+    assert requests == []
 
 
 # --- a worker dies ---------------------------------------------------------------------------------------------------

@@ -61,6 +61,15 @@ def _some_price():
     Price.history.update(history_date=NOON - datetime.timedelta(days=1))  # long before anything was summed up
 
 
+def test_a_campaign_that_cannot_be_watched_keeps_no_other_from_it(make, monkeypatch):
+    campaigns = [make.campaign(), make.campaign()]
+    for campaign in campaigns:
+        ended(campaign, 6, **FAILED)
+    broken = guards._breaker
+    monkeypatch.setattr(guards, "_breaker", lambda each, now: 1 // (each.pk != campaigns[1].pk) and broken(each, now))
+    assert guards.watch(now=NOON) == [campaigns[0]]
+
+
 # --- the circuit breaker ---------------------------------------------------------------------------------------------
 
 
