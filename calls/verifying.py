@@ -91,15 +91,20 @@ def asking(call: Call) -> Document | None:
 
 
 def entered(call: Call, *, digits: str, replay: bool, now: datetime.datetime) -> Document:
-    """What is said after keys were pressed; the third wrong code ends the call, and no further one counts."""
+    """What is said after keys were pressed; the third wrong code ends the call, and no further one counts.
+
+    No code begins with the key that opts out (``_drawn``): it counts however often it is pressed, and though the
+    operator has taken their number back meanwhile.
+    """
     number = VerifiedNumber.objects.filter(call=call).first()
-    if number is None:
-        return Document().hang_up()
-    if digits == OPT_OUT_KEY:
+    if digits.startswith(OPT_OUT_KEY):
         if not replay:
             live_calls.opt_out(call_id=call.pk, source=DoNotCall.Source.KEY, evidence=f"pressed {OPT_OUT_KEY}", now=now)
-            _void(number)
+            if number is not None:
+                _void(number)
         return _bye(OPTED_OUT)
+    if number is None:
+        return Document().hang_up()
     if not replay:
         _try(number, call, digits, now)
     if number.verified_at is not None and number.verified_at >= call.created_at:

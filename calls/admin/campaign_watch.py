@@ -117,7 +117,7 @@ class CampaignWatch(CampaignPages):
     def test_call_view(self, request: HttpRequest, pk: Any) -> HttpResponse:
         """Has the campaign's agent ring the user."""
         campaign = self.seen(request, pk)
-        if not request.user.has_perm("calls.launch_campaign"):
+        if not request.user.has_perms(test_call.NEEDED):
             raise PermissionDenied
         self.log_change(request, campaign, "Asked for a test call.")
         return test_call.place(request, campaign)

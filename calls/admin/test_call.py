@@ -14,10 +14,13 @@ from calls.models import Campaign, Contact, VerifiedNumber
 from calls.one_off import Refused
 from calls.reports import masked
 
+# The agent says to the user what is known of somebody on the lists.
+NEEDED = ("calls.launch_campaign", "calls.view_contact")
+
 
 def offer(request: HttpRequest, campaign: Campaign) -> dict[str, Any]:
     """What the rehearsal page offers: the user's confirmed numbers, and people with whose data to try it."""
-    if request.user.pk is None or not request.user.has_perm("calls.launch_campaign"):
+    if request.user.pk is None or not request.user.has_perms(NEEDED):
         return {}
     whole = request.user.has_perm("calls.view_numbers")
     people = [

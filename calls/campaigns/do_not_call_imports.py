@@ -5,6 +5,7 @@ import itertools
 import re
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import msgspec
 from django.core.files.base import File
@@ -23,6 +24,7 @@ EARLIEST = 1970  # year; what is before it is a slip, or a cell that was empty
 TASK = "calls.tasks.campaigns.import_do_not_call"
 NO_DATE = "not a date: write it as 2026-05-03"
 _DATES = re.compile(r"date|since|datum|seit|fecha|depuis|opt.?out", re.IGNORECASE)
+_AREA, _LOCAL = re.compile(r"[2-9][0-9]{2}", re.ASCII), re.compile(r"[0-9]{3}-?[0-9]{4}", re.ASCII)
 _Status = DoNotCallImport.Status
 
 
@@ -48,11 +50,11 @@ def upload(
     """
     form = tables.probe(file)
     first, following = table_imports.measured(file, form)
-    at = next((at for at, cell in enumerate(first) if _is_number(cell, country)), None)
+    at = next((at for at in range(len(first)) if _has_number(first, at, country)), None)
     with tables.rows(file, form) as rows:
         later = [cells for _, cells in itertools.islice(rows, 1, 1 + SHOWN)]
-    numbers = [sum(_is_number(row[column], country) for row in later) for column in range(len(first))]
-    headers = tables.headers(first) if at is None else [f"Column {n}" for n in range(1, len(first) + 1)]
+    numbers = [sum(_has_number(row, column, country) for row in later) for column in range(len(first))]
+    headers = tables.headers(first) if at is None else _unnamed(first)
     total = following + (at is not None)
     if not total:
         raise tables.TableError("The file has a header and no rows.")
@@ -79,14 +81,25 @@ def preview(row: DoNotCallImport, *, now: datetime.datetime) -> list[Shown]:
 
 
 def choose(row: DoNotCallImport, *, number_column: int, date_column: int | None, country: str) -> None:
-    """Notes which columns count. Raises Refused: it has begun, or there are no such columns."""
+    """Notes which columns count. By the country what was taken for a header may be the first number.
+
+    Raises:
+        Refused: it has begun, or there are no such columns.
+        TableError, OSError: the file can no longer be read.
+    """
     columns = range(len(row.headers))
     if number_column not in columns or (date_column is not None and date_column not in columns):
         raise Refused("Choose columns that the table has.")
     if number_column == date_column:
         raise Refused("Choose different columns for number and date.")
-    waiting = DoNotCallImport.objects.filter(pk=row.pk, status=_Status.UPLOADED)
-    if not waiting.update(number_column=number_column, date_column=date_column, country=country):
+    chosen: dict[str, Any] = {"number_column": number_column, "date_column": date_column, "country": country}
+    if row.has_header and row.status == _Status.UPLOADED:
+        with table_imports.opened(row) as rows:
+            _, first = next(rows)
+        if _has_number(first, number_column, country):
+            chosen |= {"has_header": False, "total": row.total + 1, "headers": _unnamed(first)}
+    waiting = DoNotCallImport.objects.filter(pk=row.pk, status=_Status.UPLOADED, has_header=row.has_header)
+    if not waiting.update(**chosen):
         raise Refused("This import has been started already.")
     row.refresh_from_db()
 
@@ -138,7 +151,7 @@ def _take(row: DoNotCallImport, chunk: list[tables.Row], *, done: int, now: date
 def _entry(row: DoNotCallImport, cells: Sequence[str], *, now: datetime.datetime) -> suppression.Entry | str:
     """What a row says, or why it says nothing."""
     try:
-        number = parse(cells[row.number_column], country=row.country).e164
+        number = parse(_written(cells, row.number_column), country=row.country).e164
     except NumberRefused as refused:
         return str(refused)
     date = row.since
@@ -156,9 +169,21 @@ def _entry(row: DoNotCallImport, cells: Sequence[str], *, now: datetime.datetime
     return suppression.Entry(number, since, row.evidence)
 
 
-def _is_number(cell: str, country: str) -> bool:
+def _written(cells: Sequence[str], column: int) -> str:
+    """The number in a column; the registers of the USA and Canada may give its area code in the column before."""
+    number = cells[column]
+    if column and _LOCAL.fullmatch(number) and _AREA.fullmatch(cells[column - 1]):
+        return cells[column - 1] + number
+    return number
+
+
+def _unnamed(first: Sequence[str]) -> list[str]:
+    return [f"Column {n}" for n in range(1, len(first) + 1)]
+
+
+def _has_number(cells: Sequence[str], column: int, country: str) -> bool:
     try:
-        parse(cell, country=country)
+        parse(_written(cells, column), country=country)
     except NumberRefused:
         return False
     return True

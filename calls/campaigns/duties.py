@@ -3,6 +3,8 @@
 import datetime
 from collections.abc import Collection
 
+from django.db.models import Q
+
 from agents.models import AgentVersion
 from calls.campaigns.law import UNITED_STATES
 from calls.models import Campaign, DoNotCallImport
@@ -30,7 +32,7 @@ def unscrubbed(*, purpose: str, countries: Collection[str], now: datetime.dateti
     if purpose != Campaign.Purpose.PROMOTIONAL or UNITED_STATES.isdisjoint(countries):
         return ""
     done = DoNotCallImport.objects.filter(status=DoNotCallImport.Status.DONE, finished_at__gte=now - SCRUB_LASTS)
-    if done.exists():
+    if done.filter(Q(added__gt=0) | Q(known__gt=0)).exists():  # one that read nothing is none
         return ""
     return (
         "Promotional calls to the United States need a National Do Not Call Registry that is at most "

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, Any
 
 _STARTS_FORMULA = "=+-@\t\r\n|%"
+# Where a list separator other than a comma is usual, Excel divides a cell of a CSV file at it.
+_DIVIDED = re.compile(r"([;\t]\s*)(?=[=+\-@|%\uff1d\uff0b\uff0d\uff20])")
 # A phone number is none, and is read back as it is; masked ones neither.
 _PLAIN_NUMBER = re.compile(r"[+-]?[0-9][0-9 ().•\-]*", re.ASCII)
 # Characters that no XML file can hold: XML 1.0, production 2.
@@ -28,13 +30,18 @@ def neutral(cell: str) -> str:
     return f"'{cell}" if unicodedata.normalize("NFKC", cell)[:1] in _STARTS_FORMULA else cell
 
 
+def neutral_in_csv(cell: str) -> str:
+    """The same where a cell may be read as several."""
+    return _DIVIDED.sub(r"\1'", neutral(cell))
+
+
 def csv_lines(table: Iterable[Sequence[str]]) -> Iterator[bytes]:
     """The rows as CSV in UTF-8 with a mark, by which Excel knows it; some at a time."""
     out = io.StringIO()
     writer = csv.writer(out)
     out.write("\ufeff")
     for row in table:
-        writer.writerow([neutral(cell) for cell in row])
+        writer.writerow([neutral_in_csv(cell) for cell in row])
         if out.tell() > BLOCK:
             yield out.getvalue().encode()
             out.seek(0)

@@ -134,7 +134,7 @@ def _delimiter(text: str) -> str:
 
 
 def _of_csv(text: IO[str], delimiter: str) -> Iterator[Row]:
-    reader = csv.reader((line.replace("\x00", "") for line in text), delimiter=delimiter)
+    reader = csv.reader((line.replace("\x00", "") for line in text), delimiter=delimiter, strict=True)
     try:
         for row in reader:
             yield reader.line_num, row

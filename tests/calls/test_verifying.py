@@ -136,6 +136,18 @@ def test_nine_opts_out_and_ends_it(ringing):
     assert not ringing.verified()
 
 
+def test_nine_counts_however_often_it_is_pressed(ringing):
+    assert said(ringing.enter("99")) == verifying.OPTED_OUT
+    assert suppression.is_suppressed(ANNA)
+
+
+def test_nine_counts_though_the_number_was_taken_back_while_it_rang(ringing):
+    VerifiedNumber.objects.all().delete()
+    assert said(ringing.enter("9")) == verifying.OPTED_OUT
+    assert suppression.is_suppressed(ANNA)
+    assert tags(ringing.enter("123456")) == ["Hangup"]
+
+
 def test_a_forged_entry_changes_nothing(ringing):
     ringing.plivo.token = "another"
     assert ringing.enter(ringing.code).status_code == 403

@@ -225,7 +225,10 @@ def test_a_test_call_is_for_those_who_may_launch(make):  # noqa: F811
     address = reverse("admin:calls_campaign_test_call", args=[campaign.pk])
     form = {"number": str(number.pk), "person": str(Contact.objects.get().pk)}
     assert viewer.post(address, form).status_code == 403
-    launcher = staff("view_campaign", "launch_campaign")
+    blind = staff("view_campaign", "launch_campaign")
+    theirs = form | {"number": str(own(blind, verified_at=NOON).pk)}
+    assert blind.post(address, theirs).status_code == 403, "the agent would say to them what they may not see"
+    launcher = staff("view_campaign", "launch_campaign", "view_contact")
     assert launcher.post(address, form).status_code == 404, "not their number"
     mine = own(launcher, verified_at=NOON)
     assert launcher.get(address).status_code == 405

@@ -98,6 +98,27 @@ def test_the_column_with_the_most_numbers_is_taken_until_somebody_chooses_anothe
     assert suppression.suppressed([number(1), number(12)]) == {number(12)}
 
 
+def test_a_first_number_that_only_its_country_tells_is_no_header() -> None:
+    row = uploaded("4155550001\n4155550002\n4155550003\n", name="numbers.txt")
+    assert row.has_header, "without a country it is no number"
+    imports.choose(row, number_column=0, date_column=None, country="US")
+    assert (row.has_header, row.total, row.headers) == (False, 3, ["Column 1"])
+    assert [each.row for each in imports.preview(row, now=NOW)] == [1, 2, 3]
+    assert ran(row).added == 3
+    assert suppression.suppressed([number(1)]) == {number(1)}
+
+
+@pytest.mark.parametrize("country", ["US", ""])
+@pytest.mark.parametrize("header", ["", "Area code,Number\n"])
+def test_the_registry_of_the_united_states_gives_area_code_and_number_apart(country, header) -> None:
+    row = uploaded(f"{header}415,5550001\n415,5550002\n415,555-0003\n", name="2026-11-27.txt", country=country)
+    if not country:
+        imports.choose(row, number_column=1, date_column=None, country="US")
+    assert (row.number_column, row.total) == (1, 3)
+    assert ran(row).added == 3
+    assert suppression.suppressed([number(n) for n in range(4)]) == {number(1), number(2), number(3)}
+
+
 def test_what_cannot_be_listed_is_kept_with_its_reason() -> None:
     suppression.add(suppression.Entry(number(5), NOW), source=DoNotCall.Source.SPOKEN)
     rows = [

@@ -18,6 +18,7 @@ PROVED = {"consent_at": datetime.date(2026, 5, 3), "consent_source": "web form"}
 def scrubbed(at: datetime.datetime | None = NOON, **fields) -> DoNotCallImport:
     """An import of a register that ended then."""
     known = {"file": "register.txt", "file_name": "register.txt", "kind": "txt", "status": "done", "finished_at": at}
+    known |= {"added": 1}
     return DoNotCallImport.objects.create(**(known | fields))
 
 
@@ -42,6 +43,8 @@ def published(disclosure: str):
         ({"at": NOON - 31 * DAY - SECOND}, False),
         ({"at": NOON, "status": "failed"}, False),
         ({"at": None, "status": "running"}, False),
+        ({"at": NOON, "added": 0, "rejected": 9}, False),
+        ({"at": NOON, "added": 0, "known": 9}, True),
         (None, False),
     ],
 )

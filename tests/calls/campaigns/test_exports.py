@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calls.campaigns.exports import csv_lines, neutral, xlsx_file
+from calls.campaigns.exports import csv_lines, neutral, neutral_in_csv, xlsx_file
 
 pytestmark = pytest.mark.pure
 
@@ -38,7 +38,14 @@ def test_nothing_begins_like_a_formula(cell: str) -> None:
 @given(st.lists(st.lists(st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=9), min_size=2, max_size=2)))
 def test_every_row_is_read_back_from_the_file(table: list[list[str]]) -> None:
     data = b"".join(csv_lines(table)).decode("utf-8-sig")
-    assert list(csv.reader(io.StringIO(data, newline=""))) == [[neutral(cell) for cell in row] for row in table]
+    assert list(csv.reader(io.StringIO(data, newline=""))) == [[neutral_in_csv(cell) for cell in row] for row in table]
+
+
+@pytest.mark.parametrize("cell", ["x;=cmd|'/C calc'!A0;y", "a;  +1+cmd", "a\t@SUM(A1)", "a;\uff1d1"])
+def test_where_a_spreadsheet_divides_cells_at_semicolons_no_part_is_calculated(cell: str) -> None:
+    (line,) = b"".join(csv_lines([[cell]])).decode("utf-8-sig").splitlines()
+    parts = [part.strip().strip('"') for part in line.replace("\t", ";").split(";")]
+    assert not [part for part in parts if unicodedata.normalize("NFKC", part)[:1] in {"=", "+", "-", "@"}]
 
 
 def test_a_workbook_holds_texts_alone_whatever_they_look_like() -> None:

@@ -62,6 +62,12 @@ def test_quoted_cells_hold_delimiters_and_line_breaks() -> None:
     assert read(written(",", table).encode()) == [["Name", "Note"], ['Jane "JD" Doe', "one, two three"]]
 
 
+@pytest.mark.parametrize("text", ['a,b\n1,"x\n2,y\n3,"z\n', 'a,b\n1,x\n2,"y\n'])
+def test_a_quote_that_swallows_rows_is_an_error_and_not_fewer_rows(text: str) -> None:
+    with pytest.raises(TableError, match=r"Line \d cannot be read"):
+        read(text.encode())
+
+
 def test_a_single_column_is_a_table() -> None:
     assert read(b"phone\n+14155552671\n+4930123456\n") == [["phone"], ["+14155552671"], ["+4930123456"]]
 
