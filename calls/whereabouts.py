@@ -21,6 +21,7 @@ log = structlog.get_logger(__name__)
 
 LOOKS = 3  # in vain, before it is given up, and not before ``GIVEN_UP``: records come some time after a call's end
 GIVEN_UP = datetime.timedelta(minutes=8)
+SENDING = datetime.timedelta(seconds=90)  # longer than any request takes: then its worker is gone
 CLOCKS_DIFFER = datetime.timedelta(seconds=60)
 LOOKED = "looked_for_at_plivo"
 RINGS_FOR = datetime.timedelta(minutes=5)
@@ -64,9 +65,9 @@ def _not_found(call: Call, now: datetime.datetime) -> str:
 
 
 def _asked_at(call: Call) -> datetime.datetime:
-    """When Plivo may have been asked for it at the latest; it may have lain for long before."""
+    """When Plivo may have been asked for it: it may have lain long before, and is UNKNOWN ``SENDING`` later at most."""
     unknown = call.events.filter(kind="dial_unknown").aggregate(last=Max("at"))["last"]
-    return max(filter(None, [call.created_at, call.queued_at, unknown]))
+    return max(filter(None, [call.created_at, call.queued_at, unknown and unknown - SENDING]))
 
 
 def facts_of(record: CallRecord, *, ended_at: datetime.datetime) -> Facts:

@@ -21,10 +21,10 @@ from calls.models import Call, Campaign, PlivoAccount
 from calls.states import Facts
 from calls.telephony.accounts import auth_token
 from calls.telephony.dial import Dialled, Order, Sent, dial
+from calls.whereabouts import SENDING
 
 log = structlog.get_logger(__name__)
 
-SENDING = datetime.timedelta(seconds=90)  # longer than any request takes
 LOOK_AFTER = datetime.timedelta(seconds=30)  # when an attempt of which nothing is known is asked for
 PATIENCE_S = 1.0  # what a turn may be waited for with a call that is marked
 BACK_OFF = datetime.timedelta(seconds=5)

@@ -5,6 +5,7 @@ answers which commit.
 """
 
 import re
+from collections import deque
 
 import msgspec
 
@@ -23,6 +24,7 @@ SILENT_LINE_MS = 2500
 WORDLESS_MS = 2500
 WORDLESS_WITHOUT_PARTIALS_MS = 15_000
 
+LATEST = 3  # turns: one that was cut short, an answer to "are you sure?", and what that was asked about
 # Recognisers put sounds into brackets: "(coughs)", "[music]".
 _SOUNDS = re.compile(r"\([^)]*\)|\[[^\]]*\]|\*[^*]*\*")
 
@@ -64,10 +66,12 @@ class Hearing:
         words_ms: when the caller's words last grew; None before the first.
         silent_from_ms: when the caller's last burst ended.
         gives_partials: this call's STT shows words before they are final.
+        latest: the texts of the last turns that were written.
     """
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
+        self.latest: deque[str] = deque(maxlen=LATEST)
         numbers = desk.plan.turn_taking
         self._numbers = numbers
         self.speech = CallerSpeech(threshold=numbers.speech_threshold, start_windows=numbers.start_windows)
@@ -346,6 +350,7 @@ class Hearing:
 
     def write(self, turn: HeardTurn, *, end_reason: str, kind: TurnKind = "speech", interrupted: bool = False) -> None:
         """Records a turn of the caller."""
+        self.latest.append(turn.text)
         self._desk.do(
             WriteTurn(
                 role="caller",

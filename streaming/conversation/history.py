@@ -19,10 +19,6 @@ class History:
         """A turn of the caller."""
         self._entries.append(text)
 
-    def last_said(self, turns: int) -> list[str]:
-        """The latest turns of the caller, in their order; at most so many."""
-        return [entry for entry in self._entries if isinstance(entry, str)][-turns:]
-
     def agent_says(self, reply: Reply) -> None:
         """An utterance that is going to be heard; its text follows what becomes of it."""
         self._entries.append(reply)

@@ -380,19 +380,16 @@ class Conversation:
     def _opt_out_if_asked(self) -> None:
         """Who says that they want no more calls and hangs up has asked, though no model answers any more.
 
-        The turn before the last counts, too: it may have been asked back, or confirmed, since.
+        So has a screener that says it for them.
         """
         if not self._plan.opt_out_key or self._closing.reason == "opted_out":
             return
-        for text in [self._hearing.text, *reversed(self._desk.history.last_said(2))]:
-            if wants_no_calls(text):
-                self._desk.do(events.OptOut(text, spoken=True))
-                return
+        if words := next((text for text in reversed(self._hearing.latest) if wants_no_calls(text)), ""):
+            self._desk.do(events.OptOut(words, spoken=True))
 
     def _write_open_turns(self) -> None:
         """What was under way is kept: the caller's words, the agent's as far as they were heard, tools unanswered."""
         now = self._desk.now
-        self._opt_out_if_asked()
         if self._hearing.text:
             self._hearing.write(self._hearing.take(), end_reason="call_ended", interrupted=True)
         self._caller.write_beside(interrupted=True)
@@ -404,3 +401,4 @@ class Conversation:
                 reply.interrupted = True
                 self._desk.do(reply.turn(now_ms=now, end_reason="call_ended"))
         self._replies.abandon()
+        self._opt_out_if_asked()

@@ -320,6 +320,13 @@ def test_a_call_that_never_was_is_given_up_after_some_looks_and_not_placed_again
     assert requests == [call.to_number]
 
 
+def test_a_call_that_lay_for_long_before_it_was_sent_is_asked_for_as_long_as_any(box, campaign):
+    call = unknown(box, campaign)
+    Call.objects.filter(pk=call.pk).update(created_at=NOON - 10 * MINUTE)
+    found = [whereabouts.look(fresh(call), now=NOON + minutes * MINUTE) for minutes in (1, 2, 3, 6, 7)]
+    assert found == ["not_found_yet"] * 4 + ["never_found"]
+
+
 def test_the_record_of_an_earlier_call_to_the_number_is_not_taken_for_this_one(box, campaign):
     box.settings(cdr_after_s=0)
     box.behaviour("*", {"kind": "busy", "ring_ms": 10, "answer_ms": 20})

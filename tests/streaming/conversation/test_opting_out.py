@@ -108,6 +108,15 @@ def test_who_hangs_up_without_a_word_of_it_has_not():
         assert asked(call) == []
 
 
+def test_a_screener_that_says_it_for_somebody_has_asked():
+    screened = plan(opt_out_key="9", answering=AnsweringPlan(on_machine="hang_up", message="", screening="It is Anna."))
+    name = "Hi, if you record your name and reason for calling, I'll see if this person is available."
+    words = "This person takes no such calls. Please remove this number from your mailing and contact list."
+    script = [Say(name, at=300), Say(words), HangUp(pause=800)]
+    call = Simulation(screened, script=script).run(until_ms=60_000)
+    assert spoken(call) == [words]
+
+
 def test_on_a_call_that_came_in_words_put_nobody_on_the_list():
     call = Simulation(plan(), script=[Say("Stop calling me.", at=2500), HangUp(pause=100)]).run(until_ms=12_000)
     assert asked(call) == []
