@@ -234,7 +234,7 @@ _SPANISH = Language(
     no_calls=(
         r"no (?:me |nos )?(?:llame|llamen|llames|vuelva|vuelvan|vuelvas)(?: a llamar(?:me|nos)?)?"
         r"(?: más| nunca| aquí| por favor| gracias| adiós)*$"
-        r"|no (?:me |nos )?(?:llame|llamen|llames)\b.*\b(?:más|nunca)\b|no (?:me |nos )?vuelva[ns]? a llamar"
+        r"|no (?:me |nos )?(?:llame|llamen|llames)\b.*\b(?:más|nunca)\b(?! tarde)|no (?:me |nos )?vuelva[ns]? a llamar"
         r"|deje[ns]? de llamar|no quiero (?:que me llamen|más llamadas|recibir más llamadas)"
         r"|(?:quít|bórr|elimín|sáqu)\w+ .*\blista\b"
     ),
@@ -283,7 +283,7 @@ _FRENCH = Language(
         ("number", r"\bnuméro\b|\bchiffres?\b|date de naissance|\bcode\b|\bpin\b|référence"),
     ),
     no_calls=(
-        r"(?:m'|me |nous )?r?appel(?:ez|le|er) plus\b|plus (?:m'|me |nous )(?:r?appeler|être appelée?s?)"
+        r"(?:m'|me |nous )?r?appel(?:ez|le|er) plus\b(?! tard)|plus (?:m'|me |nous )(?:r?appeler|être appelée?s?)"
         r"|ne (?:m'|me |nous )?r?appel(?:ez|le) jamais|plus jamais (?:m'|me |nous )?r?appeler"
         r"|arrêt(?:ez|e|er) de (?:m'|me |nous )?appeler|plus d'appels|plus être appelée?"
         r"|(?:retir|enlev|supprim|ray)\w*(?: moi| nous| mon numéro| ce numéro)\b.*\b(?:liste|fichier|base)\b"

@@ -158,7 +158,8 @@ def test_these_words_ask_for_no_more_calls(words):
         "Remove the Tuesday from my booking.", "I never called you.", "Stop, wait.", "I'm calling about the list.",
         "Rufen Sie mich morgen an.", "Ich bin nicht mehr interessiert.",
         "Ich habe nicht angerufen.", "Keine Anrufe heute.",
-        "Llámeme más tarde.", "No, llame mañana.", "Rappelez-moi plus tard.", "Je vous appelle demain.",
+        "Llámeme más tarde.", "No, llame mañana.", "Rappelez-moi plus tard.", "Vous pouvez rappeler plus tard.",
+        "No, llame más tarde.", "Je vous appelle demain.",
         "कल कॉल करो", "",
     ],
 )  # fmt: skip
