@@ -200,7 +200,7 @@ def test_a_captured_webhook_is_not_believed_after_its_nonce_was_deleted(captured
     for plivo.last in kept:
         assert plivo.again().status_code == 403
     assert state() == before
-    assert EdgeRefusal.objects.get().reason == "late"
+    assert set(EdgeRefusal.objects.values_list("reason", flat=True)) == {"late"}
 
 
 def test_a_captured_webhook_that_never_arrived_is_not_believed_either_once_its_call_is_settled(captured):
