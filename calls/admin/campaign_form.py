@@ -55,7 +55,10 @@ class CampaignForm(WeekForm):
             self.initial[f"retry_{outcome}"] = ", ".join(map(str, delays))
 
     def clean(self) -> dict[str, Any]:
-        """Puts the retries together, too; what cannot be read is named at its field."""
+        """Puts the retries together, too; what cannot be read is named at its field.
+
+        After the launch countries can only be taken out: a second person, and the law's duties, were asked for those.
+        """
         data = super().clean()
         found = {outcome: self.read(f"retry_{outcome}", read_delays) for outcome in RETRIED}
         self.instance.retries = {outcome: delays for outcome, delays in found.items() if delays}
@@ -72,9 +75,14 @@ class CampaignForm(WeekForm):
         if self.instance._state.adding:
             return
         rows = Campaign.objects.select_for_update(no_key=True).filter(pk=self.instance.pk)
-        if rows.values_list("status", flat=True).first() != self.instance.status:
+        status, countries = rows.values_list("status", "countries").first() or ("", [])
+        if status != self.instance.status:
             text = "Its status has changed while you saved, so nothing was saved: open its page again."
             self.add_error(None, text)
+        elif status != Campaign.Status.DRAFT and set(self.cleaned_data.get("countries", [])) - set(countries):
+            self.add_error(
+                "countries", "After the launch countries can only be taken out. Others need another campaign."
+            )
 
 
 RETRIES = tuple(f"retry_{outcome}" for outcome in RETRIED)

@@ -18,7 +18,18 @@ from django.db.models import CharField, DateTimeField, Q, QuerySet, UUIDField
 from django.db.models.functions import Coalesce
 
 from calls import lifecycle, suppression
-from calls.campaigns import account_lines, budget, caller_series, duties, gate, law, measures, own_law, schedule
+from calls.campaigns import (
+    account_lines,
+    budget,
+    caller_series,
+    duties,
+    gate,
+    law,
+    measures,
+    outcomes,
+    own_law,
+    schedule,
+)
 from calls.campaigns.schedule import Answer, Callee, Due, Held, History, Skipped
 from calls.models import Call, Campaign, CampaignContact, PersonMove, PhoneNumber
 from calls.models.call import ACTIVE
@@ -121,15 +132,16 @@ def _due(most: int) -> "Prepared[CampaignContact]":
 
 def _take(campaign: Campaign, person: CampaignContact, known: _Known, now: datetime.datetime) -> int | None:
     """The call of somebody who is due; None: they were moved on, or no line is free."""
+    if person.attempts and not _another_attempt(campaign, person, now):
+        _change(person, now=now, state=CampaignContact.State.DONE, next_due=None, why="")
+        return None
     found = _answer(campaign, person, known, now)
     if not isinstance(found, Due) or found.at > now:
         move_on(person, found, now=now)
         return None
     version = campaign.version
-    if version is None:
-        move_on(person, Held("the agent is not published"), now=now)
-        return None
-    if why := duties.undisclosed(version):  # published after the launch
+    why = duties.undisclosed(version) if version else "the agent is not published"  # or published after the launch
+    if why:
         move_on(person, Held(why), now=now)
         return None
     caller = caller_number(campaign, known.pool, person, lines=known.lines)
@@ -163,6 +175,12 @@ def _take(campaign: Campaign, person: CampaignContact, known: _Known, now: datet
         known.lines[caller.plivo_account_id] -= 1
     _change(person, now=now, state=CampaignContact.State.CALLING, next_due=None, why="", attempts=call.attempt)
     return call.pk
+
+
+def _another_attempt(campaign: Campaign, person: CampaignContact, now: datetime.datetime) -> bool:
+    """Whether the campaign makes one after the latest: retries may have been taken out, or its outcome corrected."""
+    latest = Call.objects.filter(campaign_person=person, attempt=person.attempts).first()
+    return latest is None or outcomes.next_attempt(campaign, latest, now=now) is not None
 
 
 def answer_for(campaign: Campaign, person: CampaignContact, *, now: datetime.datetime) -> Answer:

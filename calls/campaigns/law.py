@@ -9,6 +9,7 @@ import datetime
 import re
 from functools import lru_cache
 
+import holidays
 import msgspec
 
 from calls.campaigns.windows import Rule, Span, Week, every_day
@@ -76,15 +77,20 @@ CEILINGS = {
         Ceiling("US-LA", _hours(8, 20, _NO_SUNDAY), "Louisiana, telephonic solicitation"),
         Ceiling("US-MA", _hours(8, 20), "Massachusetts, telemarketing"),
         Ceiling("US-MD", _hours(8, 20), "Maryland, Stop the Spam Calls Act"),
+        Ceiling("US-MN", _hours(9, 21), "Minn. Stat. 325E.30", _LATER),
+        Ceiling("US-MS", _hours(8, 20, _NO_SUNDAY), "Miss. Code 77-3-723", _LATER),
+        Ceiling("US-NM", _hours(9, 21), "N.M. Stat. 57-12-22", _LATER),
         Ceiling("US-NV", _hours(9, 20), "Nevada, telephone solicitation"),
         Ceiling("US-OK", _hours(8, 20), "Oklahoma Telephone Solicitation Act"),
         Ceiling("US-RI", _hours(9, 18, _WEEKDAYS), "Rhode Island, telephone sales"),
+        Ceiling("US-SD", _hours(9, 21, _WEEKDAYS), "S.D. Codified Laws 37-30-28", _LATER),
         Ceiling(
             "US-TX",
             _days((9 * 60, 21 * 60), (9 * 60, 21 * 60), (12 * 60, 21 * 60)),
             "Tex. Bus. & Com. Code 301.051",
             _LATER,
         ),
+        Ceiling("US-UT", _hours(8, 21, _NO_SUNDAY), "Utah Code 13-25a-103", _LATER),
         Ceiling("US-WA", _hours(8, 20), "Washington, commercial telephone solicitation"),
         Ceiling(
             "AU",
@@ -125,10 +131,19 @@ US_STATES = frozenset(
 )
 
 
+@lru_cache(maxsize=10_000)
 def state_of(region: str) -> str:
-    """The two letters of a state of the United States; empty where the list's region is none."""
-    state = region.strip().upper().removeprefix("US-")
-    return state if state in US_STATES else ""
+    """The two letters of a state of the United States, of which a list gives those or the name; empty: it is none."""
+    text = " ".join(region.split())
+    state = text.upper().removeprefix("US-")
+    return state if state in US_STATES else _STATE_NAMES.get(text.casefold(), "")
+
+
+_STATE_NAMES = {
+    name.casefold(): state
+    for name, state in holidays.country_holidays("US").subdivisions_aliases.items()
+    if state in US_STATES
+}
 
 
 def may_hold(place: str, *, country: str, region: str) -> bool:
@@ -149,7 +164,7 @@ def rules(*, country: str, region: str, own: Own = NOTHING) -> tuple[Rule, ...]:
 
     Args:
         country: ISO 3166, of their number.
-        region: as the list gives it; of the United States two letters count.
+        region: as the list gives it; of the United States two letters or the name count.
         own: narrows what is known here.
     """
     found = [of_country(country)]

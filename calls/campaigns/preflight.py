@@ -165,7 +165,7 @@ def _contacts(campaign: Campaign) -> "QuerySet[Contact]":
 def _rows(campaign: Campaign) -> Iterator[Row]:
     """Everybody in its lists, each as often as they stand there. Plain values: to make models of them takes longest."""
     text = TextField()
-    read = _contacts(campaign).order_by("pk")
+    read = _contacts(campaign).order_by("contact_list_id", "pk")  # as they are put in (``enrolment``)
     read = read.annotate(zones_text=Cast("zones", text), variables_text=Cast("variables", text))
     columns = ("number", "name", "country", "region", "time_zone", "zones_text")
     further = ("consent", "consent_at", "consent_source", "variables_text")

@@ -188,6 +188,14 @@ def obstacles(
     yield "consent", consents.obstacle(contact, purpose=campaign.purpose)
     yield "variables", f"without a value for {', '.join(sorted(missing))}" if missing else ""
     yield "time zone", "" if zones_of(contact) else "the time zone is not known"
+    yield "state", "" if contact.time_zone else _state(contact)
+
+
+def _state(contact: Callee) -> str:
+    """Their number may be of where they lived before: a state that cannot be read is not taken for none."""
+    if contact.country != "US" or not contact.region.strip() or law.state_of(contact.region):
+        return ""
+    return "their region is no state of the United States: two letters or its name"
 
 
 def _caller(campaign: Campaign, contact: Callee, callers: Collection[str]) -> str:

@@ -339,6 +339,19 @@ def test_after_the_launch_only_pace_and_hours_can_be_changed_and_nothing_of_its_
     assert admin_page.get(f"{LIST}{campaign.pk}/delete/").status_code == 403
 
 
+def test_after_the_launch_countries_can_only_be_taken_out(admin_page, make):  # noqa: F811
+    people, caller = make.people(), factories.PhoneNumberFactory()
+    campaign = make.campaign(people, caller=caller, countries=["US", "CA"])
+    address = reverse("admin:calls_campaign_change", args=[campaign.pk])
+    html = admin_page.post(address, form(people, caller, countries=["US", "CA", "GB"])).content.decode()
+    assert "After the launch countries can only be taken out" in html
+    campaign.refresh_from_db()
+    assert campaign.countries == ["US", "CA"]
+    assert admin_page.post(address, form(people, caller, countries=["US"])).status_code == 302
+    campaign.refresh_from_db()
+    assert campaign.countries == ["US"]
+
+
 def test_a_draft_that_is_launched_while_it_is_saved_stays_as_it_was_launched(admin_page, make, monkeypatch):  # noqa: F811
     campaign = make.campaign(launched=False)
     people, caller = campaign.contact_lists.get(), campaign.caller_numbers.get()

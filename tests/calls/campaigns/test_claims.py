@@ -7,12 +7,13 @@ from django.db import IntegrityError, OperationalError, connection, transaction
 
 from calls import lifecycle, suppression
 from calls.api import keys
-from calls.campaigns import account_lines, claims, control, dialler, measures, outcomes, rounds
+from calls.campaigns import account_lines, claims, control, corrections, dialler, measures, outcomes, rounds, schedule
 from calls.models import (
     ApiKey,
     Call,
     Campaign,
     CampaignContact,
+    CampaignRound,
     Contact,
     ContactCopy,
     DoNotCall,
@@ -23,7 +24,7 @@ from calls.models import (
 from calls.models.call import ACTIVE
 from calls.states import Facts
 from tests import factories
-from tests.calls.campaigns.conftest import NOON, only_person, rung
+from tests.calls.campaigns.conftest import NOON, ZONE, only_person, rung
 
 pytestmark = [pytest.mark.db, pytest.mark.django_db]
 
@@ -544,12 +545,12 @@ def test_an_account_with_a_limit_carries_no_more_calls_than_that_those_that_came
 
 def test_while_one_account_is_full_others_are_called_from_another_but_nobody_from_a_number_new_to_them(make):
     full = factories.PhoneNumberFactory(plivo_account__max_calls=1)
-    campaign = make.campaign(make.people(5), caller=full, concurrency=10)
+    campaign = make.campaign(make.people(5), caller=full, concurrency=10, retries={"busy": [15]})
     other = factories.PhoneNumberFactory()
     campaign.caller_numbers.add(other)
     Call.objects.create(direction="inbound", status="live", plivo_account=full.plivo_account)
     again = campaign.people.first()
-    rung(again, from_number=full.number, at=NOON - datetime.timedelta(hours=6))
+    rung(again, from_number=full.number, at=NOON - datetime.timedelta(hours=6), outcome="busy")
     CampaignContact.objects.filter(pk=again.pk).update(attempts=1)
     made = Call.objects.filter(pk__in=claims.claim(campaign.pk, now=NOON, most=8).call_ids)
     assert (len(made), {call.from_number for call in made}) == (4, {other.number})
@@ -561,3 +562,55 @@ def test_while_one_account_is_full_others_are_called_from_another_but_nobody_fro
 def test_without_a_limit_accounts_are_neither_counted_nor_locked(django_assert_num_queries):
     with django_assert_num_queries(0):
         assert account_lines.free([factories.PlivoAccountFactory.build()]) == {}
+
+
+# --- what was taken out of the plan ----------------------------------------------------------------------------------
+
+
+def waits_for_a_second(make, **fields) -> Campaign:
+    """Somebody who was met by a machine, and is to be called again now."""
+    campaign = make.campaign(retries={"machine": [60]}, gap_hours=0, **fields)
+    rung(only_person(), at=NOON - 2 * HOUR, outcome="machine")
+    CampaignContact.objects.update(attempts=1)
+    return campaign
+
+
+def test_who_waits_for_an_attempt_that_the_plan_makes_gets_it(make):
+    assert claimed(waits_for_a_second(make)).attempt == 2
+
+
+def test_who_waits_for_an_attempt_that_was_taken_out_of_the_plan_is_done(make):
+    campaign = waits_for_a_second(make)
+    Campaign.objects.update(retries={"busy": [15]})
+    assert claimed(campaign) is None
+    person = only_person()
+    assert (person.state, person.next_due, person.attempts) == ("done", None, 1)
+
+
+def test_who_was_held_and_whose_call_was_corrected_is_not_called_again_by_another_look(make):
+    campaign = waits_for_a_second(make)
+    CampaignContact.objects.update(state="held", next_due=None)
+    corrections.correct(Call.objects.get(), outcome="completed", why="they talked", now=NOON, by_id=None)
+    rounds.start(campaign, CampaignRound.Kind.HELD, now=NOON)
+    rounds.run(str(campaign.pk), clock=lambda: NOON)
+    assert only_person().state == "waiting"
+    assert claimed(campaign) is None
+    assert only_person().state == "done"
+
+
+# --- a state that cannot be read -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("region", "time_zone", "held"),
+    [("California", "", False), ("ca", "", False), ("", "", False), ("Calif", "", True), ("Calif", ZONE, False)],
+)
+def test_whose_state_cannot_be_read_is_held_unless_their_time_zone_is_known(make, region, time_zone, held):
+    people = make.people(number="+12125550123", region=region, time_zone=time_zone, zones=["America/New_York"])
+    campaign = make.campaign(people)
+    campaign_person = only_person()
+    assert (campaign_person.state == "held") is held
+    assert ("no state of the United States" in campaign_person.why) is held
+    if region == "California":
+        assert schedule.zones_of(campaign_person.contact) == ["America/Los_Angeles"]
+    assert campaign.people.count() == 1

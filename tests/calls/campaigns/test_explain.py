@@ -34,7 +34,7 @@ def test_of_somebody_who_may_be_called_every_rule_holds_and_the_stretch_is_told_
     assert [check.rule for check in found.checks] == [
         "All dialling", "The campaign runs", "It has begun, and not ended",
         "The number of the launch", "The do-not-call list", "The number",
-        "The caller number", "The consent", "The variables", "The time zone", "Hours: the campaign's week",
+        "The caller number", "The consent", "The variables", "The time zone", "The state", "Hours: the campaign's week",
         "Hours: law of US: 47 CFR 64.1200(c)(1)", "Earlier calls",
     ]  # fmt: skip
 

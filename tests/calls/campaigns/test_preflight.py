@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from agents import services
 from calls import suppression
-from calls.campaigns import claims, preflight
+from calls.campaigns import claims, control, preflight, rounds
 from calls.campaigns.schedule import Due
 from calls.models import Call, Campaign, CampaignContact, Contact, ContactList, DoNotCall
 from calls.numbers import parse
 from tests import factories
-from tests.calls.campaigns.conftest import NOON
+from tests.calls.campaigns.conftest import NOON, ZONE
 
 pytestmark = [pytest.mark.db, pytest.mark.django_db]
 
@@ -111,7 +111,7 @@ def test_the_rehearsal_agrees_with_the_claim_about_everybody(agent, people, plan
         rows = preflight._once(preflight._rows(campaign))
         by_number = {row.number: found for row, found in claims.forecast(campaign, rows, now=now)}
         expected = {}
-        for contact in reversed(Contact.objects.order_by("pk")):
+        for contact in reversed(Contact.objects.order_by("contact_list_id", "pk")):  # as enrolment goes through them
             person = CampaignContact(campaign=campaign, contact=contact, number=contact.number)
             expected[contact.number] = claims.answer_for(campaign, person, now=now)
         assert by_number == expected
@@ -156,3 +156,23 @@ def test_the_prompt_of_a_person_is_rendered_and_what_they_lack_is_named(make, ag
     assert (sample.name, sample.greeting) == ("Jane", "Order A-17?")
     assert sample.prompt.startswith('You call about order "A-17" for "Rowan Dental".')
     assert found.missing == [("order_no", 1)]
+
+
+def test_of_a_number_in_two_lists_the_same_row_is_rehearsed_and_called(make):
+    first, second = make.people(0), make.people(0)
+    assert first.pk < second.pk or ContactList.objects.order_by("pk").first() == second
+    first, second = ContactList.objects.order_by("pk")
+    for n in range(6):  # ids are random: of one of these the second list's comes first
+        number = f"+141555501{n:02}"
+        for people, consent in ((first, ""), (second, "written")):
+            Contact.objects.create(
+                contact_list=people, number=number, country="US", time_zone=ZONE, region="NY", consent=consent
+            )
+    Contact.objects.update(created_at=NOON)
+    campaign = make.campaign(first, launched=False, purpose="service")
+    campaign.contact_lists.add(second)
+    rehearsed = preflight.rehearse(campaign, now=NOON)
+    control.launch(campaign, now=NOON)
+    rounds.run(str(campaign.pk), clock=lambda: NOON)
+    assert campaign.people.filter(state="waiting").count() == rehearsed.due
+    assert {person.contact.contact_list for person in campaign.people.all()} == {first}
