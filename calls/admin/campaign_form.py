@@ -40,6 +40,7 @@ class CampaignForm(WeekForm):
         help_text="Only numbers of these are called. A country that shares its code with another, as Jamaica with the "
         "United States, is a country of its own.",
     )
+    seen = forms.CharField(required=False, widget=forms.HiddenInput())  # the change that the page showed last
 
     class Meta:
         model = Campaign
@@ -51,6 +52,7 @@ class CampaignForm(WeekForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.initial["seen"] = self._latest_change()
         for outcome, delays in self.instance.retries.items():
             self.initial[f"retry_{outcome}"] = ", ".join(map(str, delays))
 
@@ -70,6 +72,10 @@ class CampaignForm(WeekForm):
         self._hold()
         return data
 
+    def _latest_change(self) -> str:
+        latest = self.instance.history.order_by("-history_id").values_list("history_id", flat=True)
+        return "" if self.instance._state.adding else str(latest.first() or "")
+
     def _hold(self) -> None:
         """Keeps the row as it is until all is saved: a draft is not changed past its launch, and so its approval."""
         if self.instance._state.adding:
@@ -78,6 +84,9 @@ class CampaignForm(WeekForm):
         status, countries = rows.values_list("status", "countries").first() or ("", [])
         if status != self.instance.status:
             text = "Its status has changed while you saved, so nothing was saved: open its page again."
+            self.add_error(None, text)
+        elif self.cleaned_data.get("seen", "") not in {"", self._latest_change()}:
+            text = "Somebody else has changed it while you did, so nothing was saved: open its page again."
             self.add_error(None, text)
         elif status != Campaign.Status.DRAFT and set(self.cleaned_data.get("countries", [])) - set(countries):
             self.add_error(

@@ -72,6 +72,13 @@ class CampaignAdmin(CampaignWatch, CampaignResults, ApprovalPages, ReadOnlyHisto
         counted = Subquery(people.annotate(made=Count("pk")).values("made"))
         return super().get_queryset(request).annotate(count_people=Coalesce(counted, 0))
 
+    def get_fieldsets(self, request: HttpRequest, obj: Campaign | None = None) -> Any:
+        """Whoever may change it sends back what they saw of it."""
+        first, *others = super().get_fieldsets(request, obj)
+        if obj is not None and self.has_change_permission(request, obj):
+            first = (first[0], first[1] | {"fields": (*first[1]["fields"], "seen")})
+        return [first, *others]
+
     def get_readonly_fields(self, _request: HttpRequest, obj: Campaign | None = None) -> tuple[str, ...]:
         """After the launch a campaign is what was launched, but for its pace and hours."""
         if obj is None or obj.status == Campaign.Status.DRAFT:

@@ -352,6 +352,19 @@ def test_after_the_launch_countries_can_only_be_taken_out(admin_page, make):  # 
     assert campaign.countries == ["US"]
 
 
+def test_who_saves_a_page_that_is_old_takes_nothing_back(admin_page, make):  # noqa: F811
+    people, caller = make.people(), factories.PhoneNumberFactory()
+    campaign = make.campaign(people, caller=caller)
+    seen = re.search(r'name="seen" value="(\d+)"', admin_page.get(page(campaign)).content.decode())[1]
+    assert 'name="seen"' not in staff("view_campaign").get(page(campaign)).content.decode()
+    stricter = form(people, caller, seen=seen, **{f"day_{at}": "10-12" for at in range(7)})
+    assert admin_page.post(page(campaign), stricter).status_code == 302
+    html = admin_page.post(page(campaign), form(people, caller, seen=seen, concurrency="9")).content.decode()
+    assert "Somebody else has changed it while you did" in html
+    campaign.refresh_from_db()
+    assert campaign.week == [[[600, 720]]] * 7
+
+
 def test_a_draft_that_is_launched_while_it_is_saved_stays_as_it_was_launched(admin_page, make, monkeypatch):  # noqa: F811
     campaign = make.campaign(launched=False)
     people, caller = campaign.contact_lists.get(), campaign.caller_numbers.get()
