@@ -22,7 +22,7 @@ from calls.campaigns import copies, imports, people
 from calls.campaigns.people import MAX_VARIABLES
 from calls.campaigns.schedule import zones_of
 from calls.campaigns.tables import TableError
-from calls.models import Contact, ContactList
+from calls.models import Contact, ContactImport, ContactList
 from calls.numbers import MAX_LENGTH, NumberRefused, country_names, parse
 from calls.reports import masked
 
@@ -72,6 +72,17 @@ class ContactListAdmin(ReadOnlyHistoryAdmin, ModelAdmin):
     nothing_yet = "No lists yet. Add one, then import people into it from a CSV or XLSX file."
     change_form_before_template = "admin/calls/contactlist/imports.html"
     warn_unsaved_form = True
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """Its people and imports go with it: counted, since there may be very many."""
+        lists = list(objs)
+        people = Contact.objects.filter(contact_list__in=lists).count()
+        imports = ContactImport.objects.filter(contact_list__in=lists).count()
+        lacking = set() if self.has_delete_permission(request) else {self.opts.verbose_name}
+        if people and not request.user.has_perm("calls.delete_contact"):
+            lacking.add(Contact._meta.verbose_name)
+        counted = {"contact lists": len(lists), "people": people, "imports": imports}
+        return [str(each) for each in lists], counted, lacking, []
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ContactList]:
         # For the rows of the page alone: a join would group everybody first.

@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import re
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -89,6 +90,26 @@ def test_a_list_goes_with_its_people_and_its_imports(admin_page, people):
     assert not ContactList.objects.exists()
     assert not Contact.objects.exists()
     assert not ContactImport.objects.exists()
+
+
+def test_what_goes_with_a_list_is_counted_and_nobody_deletes_people_by_it_who_may_not(
+    admin_page, django_assert_max_num_queries
+):
+    people = ContactList.objects.create(name="Spring")
+    Contact.objects.bulk_create(
+        Contact(contact_list=people, number=f"+1415555{n:04}", country="US", name="Jane") for n in range(300)
+    )
+    address = f"/admin/calls/contactlist/{people.pk}/delete/"
+    with django_assert_max_num_queries(15):
+        html = admin_page.get(address).content.decode()
+    assert re.search(r"People:?\s*300", html, re.IGNORECASE)
+    assert "Jane" not in html
+    keeper = staff("view_contactlist", "delete_contactlist")
+    keeper.post(address, {"post": "yes"})
+    assert people.contacts.count() == 300
+    owner = staff("view_contactlist", "delete_contactlist", "delete_contact")
+    assert owner.post(address, {"post": "yes"}).status_code == 302
+    assert not ContactList.objects.exists()
 
 
 def test_the_lists_are_counted_in_as_many_queries_however_many_there_are(admin_page, django_assert_max_num_queries):
