@@ -100,7 +100,7 @@ def next_attempt(campaign: Campaign, call: Call, *, now: datetime.datetime) -> d
     same = Call.objects.filter(
         campaign_person=call.campaign_person, status__in=[Call.Status.ENDED, Call.Status.REJECTED]
     )
-    made = sum(retried_as(each) == name for each in same)
+    made = sum(retried_as(each) == name and not not_called(each) for each in same)
     if made > len(delays):
         return None
     return (call.ended_at or now) + datetime.timedelta(minutes=delays[made - 1])

@@ -89,8 +89,8 @@ class Answering:
 
     @property
     def answered_by(self) -> AnsweredBy:
-        """Who answered, for the call's row: a person is one who has said enough."""
-        return self.verdict or ("human" if len(self._heard) >= HUMAN_TURNS else "")
+        """Who answered, for the call's row: a person is one who has talked as people do, or has said enough."""
+        return self.verdict or ("human" if self._refuted or len(self._heard) >= HUMAN_TURNS else "")
 
     def end_reason(self, reason: EndReason) -> EndReason:
         """A message that was not heard to its end was not left."""
@@ -282,7 +282,7 @@ class Answering:
 
     def _talks(self, text: str) -> bool:
         """Whether these words, said to what only a guess had taken for a machine, are no machine's."""
-        return self.holds and not self._certain and not self._beeped and self._is_short(text)
+        return not self._certain and not self._beeped and self._is_short(text)
 
     def _is_short(self, text: str) -> bool:
         """Whether a turn is what people say, and no machine's greeting."""
@@ -291,10 +291,11 @@ class Answering:
 
     def _refute(self) -> None:
         """A short turn before any message: most likely a person's. What is said next may still tell a machine."""
+        if self.holds:  # else it was not cut off
+            self._opening.due = True
         self.verdict, self._refuted = "", True
         self._desk.note("answered_by", who="human", evidence="words")
         self._desk.timers.clear(Timer.ANSWERED)
-        self._opening.due = True
 
     def _person_comes(self) -> None:
         """They are greeted and answered like anybody."""

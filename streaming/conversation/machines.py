@@ -38,7 +38,7 @@ class _Patterns(msgspec.Struct, frozen=True, kw_only=True):
 _PATTERNS = {
     "en": _Patterns(
         machine=(
-            r"leave (me |us |him |her |them )?(a |your )?(short |brief |detailed )?(voice )?message",
+            r"leave (me |us )?(a |your )?(short |brief |detailed )?(voice )?message",
             r"leave (me |us )?your (name|number|details)",
             r"(after|at|following) the (tone|beep|signal)",
             r"(reached|to|leave a) (an? |the )?(automat(ed|ic) )?voice ?(mail|messag)",
@@ -76,7 +76,13 @@ _PATTERNS = {
             r"connect(ing)? (you|your call)",
             r"see if (this|the) person",
         ),
-        offers=(r"(would|do|if) you('d| would)?", r"(want|like) to", r"(can|may|could|shall|should) i"),
+        offers=(
+            r"(would|do|if) you('d| would)?",
+            r"(want|like) to",
+            r"(can|may|could|shall|should) i",
+            r"i('ll| will)",
+            r"you (can|could|may)",
+        ),
     ),
     "de": _Patterns(
         machine=(
@@ -84,12 +90,12 @@ _PATTERNS = {
             r"nach dem (signalton|piepton|piep|ton|signal)",
             r"(mail|sprach)box (von|des|der)",
             r"anrufbeantworter von",
-            r"(zurzeit|derzeit|momentan|vorübergehend) nicht (erreichbar|zu erreichen)",
             r"(gesprächspartner|teilnehmer|rufnummer|nummer) .{0,30}(nicht|vergeben)",
         ),
         hint=(
             r"sind verbunden mit",
             r"anrufbeantworter",
+            r"(zurzeit|derzeit|momentan|vorübergehend) nicht (erreichbar|zu erreichen)",
             r"(bin|sind) (gerade|zurzeit|im moment|leider|momentan) nicht",
             r"rufe .{0,20}zurück",
         ),
@@ -103,10 +109,10 @@ _PATTERNS = {
             r"después (del tono|de la señal|de oír)",
             r"buzón",
             r"contestador",
-            r"no (está|se encuentra) disponible",
+            r"(teléfono|número|abonado|cliente|usuario) .{0,40}no (está|se encuentra) disponible",
             r"grabe su mensaje",
         ),
-        hint=(r"(ha|has) llamado a", r"no (puedo|podemos) (atender|contestar)"),
+        hint=(r"(ha|has) llamado a", r"no (está|se encuentra) disponible", r"no (puedo|podemos) (atender|contestar)"),
         screening=(r"(diga|indique|grabe) su nombre", r"motivo de (su|la) llamada"),
         hold=(r"(no cuelgue|espere)", r"un momento", r"gracias"),
         offers=(r"(quiere|desea|puedo|quieres)( que)?",),
@@ -125,8 +131,13 @@ _PATTERNS = {
         offers=(r"(voulez|souhaitez|désirez|pouvez) vous", r"(je peux|puis je)"),
     ),
     "hi": _Patterns(
-        machine=(r"(बीप|टोन) के बाद", r"(संदेश|मैसेज) (छोड़|रिकॉर्ड)", r"(वॉइस|वॉयस) ?मेल", r"(व्यस्त|बंद|पहुंच से बाहर) है"),
-        hint=(r"उपलब्ध नहीं",),
+        machine=(
+            r"(बीप|टोन) के बाद",
+            r"(संदेश|मैसेज) (छोड़|रिकॉर्ड)",
+            r"(वॉइस|वॉयस) ?मेल",
+            r"(नंबर|ग्राहक|सब्सक्राइबर) .{0,60}(व्यस्त|बंद|पहुंच से बाहर) है",
+        ),
+        hint=(r"उपलब्ध नहीं", r"(व्यस्त|बंद|पहुंच से बाहर) है"),
         screening=(r"(अपना|आपका) नाम (बताएं|बताइए|कहें)", r"कॉल करने का कारण"),
         hold=(r"(रुकिए|प्रतीक्षा)", r"धन्यवाद"),
     ),

@@ -587,6 +587,16 @@ def test_who_waits_for_an_attempt_that_was_taken_out_of_the_plan_is_done(make):
     assert (person.state, person.next_due, person.attempts) == ("done", None, 1)
 
 
+def test_an_attempt_that_we_took_back_uses_up_no_retry(make):
+    campaign = make.campaign(retries={"failed": [60]}, gap_hours=0)
+    person = only_person()
+    rung(person, at=NOON - 3 * HOUR, outcome="failed", end_reason="refused")
+    failed = rung(person, attempt=2, at=NOON - 2 * HOUR, outcome="failed")
+    assert outcomes.next_attempt(campaign, failed, now=NOON) == NOON - HOUR
+    again = rung(person, attempt=3, at=NOON - HOUR, outcome="failed")
+    assert outcomes.next_attempt(campaign, again, now=NOON) is None, "of their own they had as many as there are"
+
+
 def test_who_was_held_and_whose_call_was_corrected_is_not_called_again_by_another_look(make):
     campaign = waits_for_a_second(make)
     CampaignContact.objects.update(state="held", next_due=None)

@@ -60,6 +60,8 @@ def test_a_person_is_greeted_at_once_and_talked_to():
         "I am driving, I will call you back as soon as I can.",
         "Is the parcel in the mailbox?",
         "Ich habe Ihnen auf den Anrufbeantworter gesprochen.",
+        "He's out, I'll leave him a message.",
+        "You can leave a message with me.",
     ],
 )
 def test_what_people_say_when_they_pick_up_makes_no_machine_of_them(said):
@@ -86,6 +88,35 @@ def test_a_guess_after_a_hello_hangs_up_on_nobody(on_machine):
     simulation = call(*script, on_machine=on_machine, until_ms=12_000)
     assert verdicts(simulation) == []
     assert simulation.notes("carriers_verdict_ignored")
+
+
+@pytest.mark.parametrize(
+    ("said", "tag", "certain"),
+    [
+        ("Er ist momentan nicht erreichbar.", "de-DE", False),
+        ("Der Teilnehmer ist momentan nicht erreichbar.", "de-DE", True),
+        ("No está disponible.", "es-ES", False),
+        ("El teléfono al que llama no está disponible.", "es-ES", True),
+        ("वह अभी व्यस्त है", "hi-IN", False),
+        ("आप जिस नंबर पर कॉल कर रहे हैं वह अभी व्यस्त है", "hi-IN", True),
+    ],
+)
+def test_that_somebody_is_not_there_people_say_too_and_only_networks_name_the_line(said, tag, certain):
+    found = told(said, tag)
+    assert (found.machine, found.machine or found.hint) == (certain, True)
+
+
+def test_one_turn_of_a_person_beats_the_carriers_guess_in_the_calls_row():
+    words = "Hello, I'm not interested, goodbye."
+    simulation = call(Say(words, at=300), Do(events.MachineReported(), pause=2500), HangUp(pause=300), until_ms=12_000)
+    assert simulation.conversation.answering.answered_by == "human"
+
+
+def test_who_talks_after_a_wrong_guess_is_a_person_though_the_agent_went_on():
+    script = [Do(events.MachineReported(), at=1000), Say("Sorry, who is this?", at=6000), Say("What do you want?")]
+    simulation = call(*script, on_machine="go_on", until_ms=40_000)
+    assert simulation.conversation.answering.answered_by == "human"
+    assert simulation.said_by("agent").count(GREETING) == 1
 
 
 def test_on_a_call_that_came_in_nothing_is_a_machine():
