@@ -61,7 +61,9 @@ def refused(call: Call) -> Document:
 def outbound(call: Call, *, replay: bool, now: datetime.datetime) -> Document:
     """The document of a call that we placed and that was picked up; nothing is said on one that must not be."""
     asking = verifying.asking(call) if call.spec is None else None
-    if (call.spec is None and asking is None) or is_over(call.status) or call.stream_ended_at is not None:
+    # What was given up is on its way after all; ``apply`` says below whether it may be.
+    ended = is_over(call.status) and call.status not in {Call.Status.NOT_FOUND, Call.Status.REJECTED}
+    if (call.spec is None and asking is None) or ended or call.stream_ended_at is not None:
         return Document().hang_up()
     if replay:  # its deadline was set by the first
         return asking or conversation(call, now=now)

@@ -14,7 +14,7 @@ from cryptography.fernet import Fernet
 from django.conf import settings
 from django.db import OperationalError, connection
 
-from calls import clocks, lifecycle, suppression, sweeper, whereabouts
+from calls import answers, clocks, lifecycle, suppression, sweeper, whereabouts
 from calls.answers import TIMEOUT_MARGIN_S
 from calls.campaigns import claims, control, dialler, dialling, gate, outcomes, pacing, readiness, recall
 from calls.campaigns.pacing import NoTurn
@@ -325,6 +325,17 @@ def test_a_call_that_lay_for_long_before_it_was_sent_is_asked_for_as_long_as_any
     Call.objects.filter(pk=call.pk).update(created_at=NOON - 10 * MINUTE)
     found = [whereabouts.look(fresh(call), now=NOON + minutes * MINUTE) for minutes in (1, 2, 3, 6, 7)]
     assert found == ["not_found_yet"] * 4 + ["never_found"]
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_who_answers_a_call_that_was_given_up_is_talked_to_unless_another_rings_them(box, campaign, again):
+    call = unknown(box, campaign)
+    lifecycle.apply(call_id=call.pk, facts=Facts(status="not_found"))
+    if again:
+        lifecycle.create_outbound(now=NOON, deadline_at=NOON, to_number=call.to_number)
+    document = answers.outbound(fresh(call), replay=False, now=NOON + MINUTE).render()
+    assert (b"<Stream" in document) is not again
+    assert fresh(call).status == ("not_found" if again else "answered")
 
 
 def test_the_record_of_an_earlier_call_to_the_number_is_not_taken_for_this_one(box, campaign):
