@@ -77,7 +77,7 @@ CEILINGS = {
         Ceiling("US-LA", _hours(8, 20, _NO_SUNDAY), "Louisiana, telephonic solicitation"),
         Ceiling("US-MA", _hours(8, 20), "Massachusetts, telemarketing"),
         Ceiling("US-MD", _hours(8, 20), "Maryland, Stop the Spam Calls Act"),
-        Ceiling("US-MN", _hours(9, 21), "Minn. Stat. 325E.30", _LATER),
+        Ceiling("US-MN", _hours(9, 21), "Minn. Stat. 325E.30, not read in the statute", _LATER),
         Ceiling("US-MS", _hours(8, 20, _NO_SUNDAY), "Miss. Code 77-3-723", _LATER),
         Ceiling("US-NM", _hours(9, 21), "N.M. Stat. 57-12-22", _LATER),
         Ceiling("US-NV", _hours(9, 20), "Nevada, telephone solicitation"),
