@@ -57,10 +57,7 @@ class CampaignForm(WeekForm):
             self.initial[f"retry_{outcome}"] = ", ".join(map(str, delays))
 
     def clean(self) -> dict[str, Any]:
-        """Puts the retries together, too; what cannot be read is named at its field.
-
-        After the launch countries can only be taken out: a second person, and the law's duties, were asked for those.
-        """
+        """Puts the retries together, too; what cannot be read is named at its field."""
         data = super().clean()
         found = {outcome: self.read(f"retry_{outcome}", read_delays) for outcome in RETRIED}
         self.instance.retries = {outcome: delays for outcome, delays in found.items() if delays}
@@ -77,7 +74,10 @@ class CampaignForm(WeekForm):
         return "" if self.instance._state.adding else str(latest.first() or "")
 
     def _hold(self) -> None:
-        """Keeps the row as it is until all is saved: a draft is not changed past its launch, and so its approval."""
+        """Keeps the row as it is until all is saved: a draft is not changed past its launch, and so its approval.
+
+        After the launch countries can only be taken out: a second person, and the law's duties, were asked for those.
+        """
         if self.instance._state.adding:
             return
         rows = Campaign.objects.select_for_update(no_key=True).filter(pk=self.instance.pk)

@@ -1,6 +1,8 @@
 """A prepared query lists what Django's own would, whatever it is given and whoever runs it."""
 
 import datetime
+import threading
+import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
@@ -68,21 +70,37 @@ def test_a_missing_value_is_an_error(calls):
         Prepared(Call.objects.filter(to_number=Given("number", CharField()))).rows(since=NOON)
 
 
+@pytest.mark.django_db(transaction=True)
 def test_two_threads_that_build_it_at_once_build_the_same(calls, monkeypatch):
-    """The second begins while the first is in the middle of it."""
-    query = Prepared(Call.objects.order_by("pk").values_list("pk", flat=True))
-    setup, inner = SQLCompiler.pre_sql_setup, []
+    """The second is in the middle of it when the first comes to its end."""
+    query = Prepared(Call.objects.order_by("pk"))
+    setup, began, both, first_done = SQLCompiler.pre_sql_setup, [], threading.Event(), threading.Event()
 
-    def meanwhile(self, *args, **kwargs):
+    def in_turns(self, *args, **kwargs):
         found = setup(self, *args, **kwargs)
-        if not inner:
-            inner.append(None)
-            inner.append(query.rows())
+        began.append(None)
+        if len(began) == 1:
+            both.wait(10)
+        else:
+            both.set()
+            first_done.wait(10)
         return found
 
-    monkeypatch.setattr(SQLCompiler, "pre_sql_setup", meanwhile)
-    assert query.rows() == inner[1] == [call.pk for call in calls]
-    assert query.rows() == inner[1], "what is kept is whole"
+    def ask(then: threading.Event) -> list[Call]:
+        try:
+            return query.rows()
+        finally:
+            then.set()
+            connection.close()
+
+    monkeypatch.setattr(SQLCompiler, "pre_sql_setup", in_turns)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(ask, first_done)
+        until = time.monotonic() + 10
+        while not began and time.monotonic() < until:
+            time.sleep(0.01)
+        second = pool.submit(ask, threading.Event())
+        assert first.result() == second.result() == calls
 
 
 @pytest.mark.django_db(transaction=True)

@@ -89,6 +89,15 @@ def test_calls_that_are_over_cost_a_claim_and_the_breaker_nothing(make):
     assert "call_by_account (plivo_account_id=? AND created_at>?)" in month.explain()
 
 
+def test_those_of_one_claim_are_taken_in_the_order_of_their_numbers(make):
+    """So that of two campaigns to the same people neither waits for the other in turn."""
+    campaign = make.campaign(make.people(3), concurrency=10)
+    for person, minutes in zip(CampaignContact.objects.order_by("number"), (5, 9, 7), strict=True):
+        CampaignContact.objects.filter(pk=person.pk).update(next_due=NOON - minutes * MINUTE)
+    made = Call.objects.in_bulk(claims.claim(campaign.pk, now=NOON, most=3).call_ids)
+    assert [made[pk].to_number for pk in sorted(made)] == [f"+1415555{n:04}" for n in (1, 2, 3)]
+
+
 def test_with_a_pace_of_its_own_a_campaign_claims_no_more_than_may_soon_begin(make):
     campaign = make.campaign(make.people(9), concurrency=50, calls_per_second="1.5")
     assert len(claims.claim(campaign.pk, now=NOON, most=8).call_ids) == 3

@@ -159,8 +159,7 @@ def test_the_prompt_of_a_person_is_rendered_and_what_they_lack_is_named(make, ag
 
 
 def test_of_a_number_in_two_lists_the_same_row_is_rehearsed_and_called(make):
-    first, second = make.people(0), make.people(0)
-    assert first.pk < second.pk or ContactList.objects.order_by("pk").first() == second
+    make.people(0), make.people(0)
     first, second = ContactList.objects.order_by("pk")
     for n in range(6):  # ids are random: of one of these the second list's comes first
         number = f"+141555501{n:02}"
